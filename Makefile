@@ -1,0 +1,88 @@
+# The front door.  A fresh machine needs Python >= 3.11, make and a package index; each target
+# sets up .venv by itself, once, and again when requirements.lock or pyproject.toml changes.
+#
+#   make compare            run the quickstart scenario: every backup method, side by side
+#   make test               run the tests             (make test ARGS='-k chain' for a few)
+#   make check              what a change must pass: format, lint, types, floors, coverage
+#   make lock               pin the dependencies again (make lock LOCK=--upgrade for newer ones)
+#   make clean              remove what the targets above made
+
+PYTHON ?= python3
+SCENARIO ?= quickstart
+JOBS ?= auto
+ARGS ?=
+LOCK ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+PYTEST := pytest --numprocesses=$(JOBS) --maxprocesses=8
+COVERAGE := $(BIN)/python -m coverage
+STAGE := @tools/stage
+
+# Fully tested, line and branch: everything above leans on these.
+WHOLE := clock extents units ports
+comma := ,
+empty :=
+INCLUDE := $(subst $(empty) ,$(comma),$(WHOLE:%=*/stuntdouble/%/*))
+
+# numba keeps compiled functions by the time stamp of the file that defines them, so a change in
+# a helper of another file would go unnoticed.  A cache per state of the sources cannot be stale.
+SOURCES := $(shell find sim emulators scenarios -name '*.py' | LC_ALL=C sort)
+export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/numba/$(shell cat $(SOURCES) | cksum | cut -d' ' -f1)
+
+.NOTPARALLEL:
+.PHONY: help setup compare test check format lint types floors coverage lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("stuntdouble needs Python 3.11 or later, $(PYTHON) is %d.%d: try make PYTHON=python3.12" % v[:2] if v < (3, 11) else 0)'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(STAGE) 'set up' $(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-build-isolation --no-deps -e .
+	@touch $@
+
+compare: $(READY)
+	@$(BIN)/stuntdouble compare $(SCENARIO) $(ARGS)
+
+test: $(READY)
+	@$(BIN)/python -m $(PYTEST) $(ARGS)
+
+check: format lint types floors coverage
+
+format: $(READY)
+	$(STAGE) format $(BIN)/ruff format --quiet --check .
+
+lint: $(READY)
+	$(STAGE) lint $(BIN)/ruff check --quiet .
+
+types: $(READY)
+	$(STAGE) types $(BIN)/mypy
+
+floors: $(READY)
+	$(STAGE) floors $(BIN)/lint-imports --no-logo
+
+# Coverage cannot see inside compiled functions: the tests marked `plain` run once more without
+# the compiler, and the two runs are one report.
+coverage: $(READY)
+	@$(COVERAGE) erase
+	$(STAGE) 'tests, compiled' $(COVERAGE) run -m $(PYTEST) --quiet
+	$(STAGE) 'tests, plain' env NUMBA_DISABLE_JIT=1 $(COVERAGE) run -m $(PYTEST) --quiet -m plain
+	@$(COVERAGE) combine --quiet
+	$(STAGE) 'coverage' $(COVERAGE) report
+	$(STAGE) 'coverage, whole: $(WHOLE)' $(COVERAGE) report --include='$(INCLUDE)' --fail-under=100
+
+lock: $(READY)
+	@$(PIP) install uv
+	@printf 'hatchling\neditables\n' | $(BIN)/uv pip compile pyproject.toml - --group dev \
+	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --quiet $(LOCK) --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) out build dist .coverage* .hypothesis .mypy_cache .pytest_cache \
+	    .ruff_cache .import_linter_cache

@@ -1,0 +1,27 @@
+"""The backup server: real workflow code on plain asyncio, with nothing but ports below it.
+
+``run_job`` runs a ``JobSpec`` by one of three methods and returns a ``JobReport``.  The same
+code drives emulators in virtual time and adapters of real systems in wall time.
+"""
+
+from __future__ import annotations
+
+from stuntdouble.backup.job import run_job
+from stuntdouble.backup.latency import LatencyLimits
+from stuntdouble.backup.report import JobReport, Note, Phase, VmOutcome
+from stuntdouble.backup.select import JobSpec, Method, QuiesceFallback, Selection
+from stuntdouble.backup.work import History
+
+__all__ = [
+    "History",
+    "JobReport",
+    "JobSpec",
+    "LatencyLimits",
+    "Method",
+    "Note",
+    "Phase",
+    "QuiesceFallback",
+    "Selection",
+    "VmOutcome",
+    "run_job",
+]

@@ -1,0 +1,192 @@
+"""Clean-up on every path: what a job makes is taken back whatever happens to the job.
+
+Each thing has a step on an ``Undo`` stack *before* it is asked for, because a reply can be lost
+after the request was carried out.  Leaving the stack's block runs the steps, newest first:
+
+    pass 1    every step; Lost, TaskInProgress and cancellations are tried again after a pause
+    pass 2    what failed is tried once more: what refused it may be gone by now
+    report    what still fails is left behind, and the report names it
+
+No failure of one step keeps another from running, and a cancellation of the job, even a second
+one in the middle of clean-up, waits until the clean-up is through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stuntdouble.errors import Error, Lost, TaskInProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from types import TracebackType
+    from typing import Self
+
+    from stuntdouble.backup.report import Diary
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """Something to take back: what it is, how, and whose diaries hear of it."""
+
+    name: str
+    action: Callable[[], Awaitable[None]]
+    diaries: tuple[Diary, ...]
+
+
+class Undo:
+    """Hold the steps that take back what a job makes; leaving the block runs them.
+
+    Actions must be idempotent: a step may run again although it succeeded, when only its reply
+    was lost.  With *at_once*, steps are independent and run side by side.  *retry_seconds* are
+    the pauses between attempts.
+    """
+
+    def __init__(
+        self, diaries: tuple[Diary, ...], retry_seconds: tuple[float, ...], *, at_once: bool = False
+    ) -> None:
+        self._diaries = diaries
+        self._retry_seconds = retry_seconds
+        self._at_once = at_once
+        self._steps: list[Step] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await uninterrupted(self._unwind(failed=error is not None))
+
+    def add(self, name: str, action: Callable[[], Awaitable[None]], *diaries: Diary) -> Step:
+        """Put a step on the stack; *diaries* default to the stack's own."""
+        step = Step(name, action, diaries or self._diaries)
+        self._steps.append(step)
+        return step
+
+    def forget(self, step: Step) -> None:
+        """Take a step off the stack: there is certainly nothing to take back."""
+        self._steps.remove(step)
+
+    async def now(self, step: Step) -> None:
+        """Run a step before its time; if it fails, it stays on the stack and is told."""
+        error = await uninterrupted(self._attempt(step))
+        if error is None:
+            self.forget(step)
+
+    async def _unwind(self, *, failed: bool) -> None:
+        steps, self._steps = self._steps[::-1], []
+        bugs: list[BaseException] = []
+        again = await self._pass(steps, bugs)
+        for step in steps:
+            if failed and step not in again:
+                _taken_back(step, step.diaries)
+            elif step not in again:
+                _taken_back(step, tuple(diary for diary in step.diaries if diary.error))
+        hopeless = await self._pass([*again], bugs)
+        for step in again:
+            if step not in hopeless:
+                _taken_back(step, step.diaries)
+                continue
+            for diary in step.diaries:
+                diary.left_behind.append(f"{step.name}: {hopeless[step]}")
+        if bugs:
+            raise bugs[0]
+
+    async def _pass(self, steps: list[Step], bugs: list[BaseException]) -> dict[Step, str]:
+        """Run *steps*; return those that failed, with the cause.  Bugs wait for the end."""
+        loop = asyncio.get_running_loop()
+        attempts: list[asyncio.Task[str | None]] = []
+        for step in steps:
+            attempts.append(loop.create_task(self._attempt(step)))
+            if not self._at_once:
+                await _settled(attempts[-1])
+        failures: dict[Step, str] = {}
+        for step, attempt in zip(steps, attempts, strict=True):
+            await _settled(attempt)
+            bug = attempt.exception()
+            cause = repr(bug) if bug is not None else attempt.result()
+            if bug is not None:
+                bugs.append(bug)
+            if cause is not None:
+                failures[step] = cause
+        return failures
+
+    async def _attempt(self, step: Step) -> str | None:
+        """Run one step, several times if something stood in its way; return why it failed."""
+        cause = ""
+        for pause in (*self._retry_seconds, None):
+            try:
+                await step.action()
+            except (Lost, TaskInProgress, asyncio.CancelledError) as error:
+                cause = str(error) or "cancelled"
+            except (Error, OSError) as error:
+                _tell(step, f"not removed yet: {error}")
+                return str(error)
+            else:
+                return None
+            if pause is None:
+                break
+            _tell(step, f"{cause}; trying again in {pause:g} s")
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(pause)
+        _tell(step, f"not removed yet: {cause}")
+        return cause
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Run *work* to its end even if the caller is cancelled; then let the cancellation pass."""
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled = await _settled(task)
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
+
+
+async def _settled(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Wait until *task* is done, come what may; return the last cancellation that came."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(asyncio.gather(task, return_exceptions=True))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
+
+
+async def adopted(
+    create: Awaitable[T], find: Callable[[], Awaitable[T | None]], diaries: tuple[Diary, ...]
+) -> T:
+    """Await *create*; if its reply is lost, return what it made, if it made it.
+
+    Raises:
+        Lost: the reply was lost and nothing is there, or looking failed as well.
+    """
+    try:
+        return await create
+    except Lost as error:
+        found = await find()
+        if found is None:
+            raise
+        for diary in diaries:
+            diary.line(f"{error}, but the request was carried out: going on")
+        return found
+
+
+def _tell(step: Step, text: str) -> None:
+    for diary in step.diaries:
+        diary.line(f"{step.name}: {text}")
+
+
+def _taken_back(step: Step, diaries: tuple[Diary, ...]) -> None:
+    for diary in diaries:
+        diary.taken_back.append(step.name)
+        diary.line(f"clean-up removed {step.name}")

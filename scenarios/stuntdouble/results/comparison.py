@@ -1,0 +1,307 @@
+"""The comparison as rows: every figure once, one cell per method, and which of them is best.
+
+The terminal and the page draw the same rows.  A row has a best cell only where one value is
+better than another for everybody (a shorter stun), not where it is a matter of course (more bytes
+in a full backup than in an incremental), and only where methods really differ.  Phases are not
+ranked: they differ in length between methods, so only the whole job compares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from stuntdouble.results import wording
+from stuntdouble.results.figures import LOAD_PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from stuntdouble.results.figures import Kind, MethodName
+    from stuntdouble.results.model import MethodResult, PointResult, Result
+    from stuntdouble.results.parts import DatastoreResult, Load, RunResult, WholeJob
+
+    Methods = tuple[MethodResult, ...]
+    Figures = Callable[[MethodResult], float | None]
+
+SAME_WITHIN: Final = 0.02
+"""Values within two per cent of the best count as equally good: less is noise of the seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure as text, and as the number by which it is ranked (None: it has no rank)."""
+
+    text: str
+    rank: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure for all methods; ``best`` holds the columns that deserve a mark."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    better: Literal["lower", "higher"] = "lower"
+
+    @property
+    def best(self) -> frozenset[int]:
+        """The columns that are as good as the best, or none when no column is worse."""
+        ranked = {i: cell.rank for i, cell in enumerate(self.cells) if cell.rank is not None}
+        if len(ranked) < 2:
+            return frozenset()
+        best = min(ranked.values()) if self.better == "lower" else max(ranked.values())
+        margin = SAME_WITHIN * abs(best)
+        winners = frozenset(i for i, value in ranked.items() if abs(value - best) <= margin)
+        return winners if len(winners) < len(ranked) else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows about one subject."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All groups, with the methods in the order of the cells."""
+
+    methods: tuple[MethodName, ...]
+    groups: tuple[Group, ...]
+
+
+def compare(result: Result) -> Comparison:
+    """Lay out every figure of *result* side by side."""
+    names = tuple(name for name, _ in result.ordered_methods())
+    methods = tuple(method for _, method in result.ordered_methods())
+    groups = (
+        Group("VM snapshots", _snapshot_rows(methods)),
+        Group("Stuns and stalls", _stun_rows(methods)),
+        Group("Consolidation", _consolidation_rows(methods)),
+        *(Group(f"Guest I/O {_title(p)}", _load_rows(methods, p)) for p in LOAD_PHASES),
+        Group("Guest I/O over the whole job", _whole_rows(methods)),
+        Group("Array busy (due to backup)", _array_rows(methods)),
+        Group("Backup", _backup_rows(methods)),
+        Group("Restore points", _point_rows(result, names)),
+    )
+    return Comparison(names, groups)
+
+
+def headlines(result: Result) -> tuple[Row, ...]:
+    """Return the few figures that a reader in a hurry wants, from the same rows."""
+    names = tuple(name for name, _ in result.ordered_methods())
+    methods = tuple(method for _, method in result.ordered_methods())
+    return (
+        _row("VM snapshot open", methods, lambda m: m.snapshot_open_seconds, wording.seconds),
+        _row("longest stun", methods, lambda m: m.stuns.longest_seconds, wording.seconds),
+        _row(
+            "excess guest latency",
+            methods,
+            lambda m: m.foreground.whole.excess_latency_seconds,
+            wording.seconds,
+        ),
+        _row("delta, peak", methods, lambda m: m.delta_peak_bytes, wording.size),
+        _row("consolidation", methods, lambda m: m.consolidation.seconds, wording.seconds),
+        _row("backup took", methods, lambda m: m.backup.seconds, wording.seconds),
+        _row("read from disks", methods, lambda m: m.backup.bytes_read, wording.size),
+        _point_rows(result, names)[0],
+    )
+
+
+def tightest(datastores: Iterable[DatastoreResult]) -> DatastoreResult | None:
+    """Return the datastore with the least free share, or None when there is none."""
+    sized = [store for store in datastores if store.capacity_bytes]
+    return min(sized, key=lambda store: store.free_bytes_min / store.capacity_bytes, default=None)
+
+
+def _title(phase: str) -> str:
+    return wording.PHASE_TITLES[phase]
+
+
+def _row(
+    label: str,
+    methods: Methods,
+    figure: Figures,
+    text: Callable[[float | None], str],
+    better: Literal["lower", "higher"] = "lower",
+) -> Row:
+    values = [figure(method) for method in methods]
+    return Row(label, tuple(Cell(text(value), value) for value in values), better)
+
+
+def _plain(label: str, methods: Methods, text: Callable[[MethodResult], str]) -> Row:
+    return Row(label, tuple(Cell(text(method)) for method in methods))
+
+
+def _unranked(row: Row) -> Row:
+    return Row(row.label, tuple(Cell(cell.text) for cell in row.cells))
+
+
+def _snapshot_rows(methods: Methods) -> tuple[Row, ...]:
+    return (
+        _row("open, longest", methods, lambda m: m.snapshot_open_seconds, wording.seconds),
+        _row("delta, peak", methods, lambda m: m.delta_peak_bytes, wording.size),
+        _row("datastore free, lowest", methods, _free_bytes, wording.size, "higher"),
+        _row("  as a share", methods, _free_share, wording.share, "higher"),
+    )
+
+
+def _free_bytes(method: MethodResult) -> float | None:
+    store = tightest(method.datastores)
+    return None if store is None else store.free_bytes_min
+
+
+def _free_share(method: MethodResult) -> float | None:
+    store = tightest(method.datastores)
+    return None if store is None else store.free_bytes_min / store.capacity_bytes
+
+
+def _stun_rows(methods: Methods) -> tuple[Row, ...]:
+    return (
+        _row("stuns", methods, lambda m: m.stuns.count, wording.number),
+        _row("stunned, total", methods, lambda m: m.stuns.total_seconds, wording.seconds),
+        _row("stunned, longest", methods, lambda m: m.stuns.longest_seconds, wording.seconds),
+        _row("client stalls over 5 s", methods, lambda m: m.stalls.over_5_seconds, wording.number),
+        _row(
+            "client stalls over 30 s", methods, lambda m: m.stalls.over_30_seconds, wording.number
+        ),
+        _row(
+            "client stalls over 60 s", methods, lambda m: m.stalls.over_60_seconds, wording.number
+        ),
+    )
+
+
+def _consolidation_rows(methods: Methods) -> tuple[Row, ...]:
+    return (
+        _plain("rounds", methods, lambda m: wording.number(m.consolidation.rounds)),
+        _row("duration", methods, lambda m: m.consolidation.seconds, wording.seconds),
+        _plain("converged", methods, lambda m: wording.yes_no(m.consolidation.converged)),
+    )
+
+
+def _load_rows(methods: Methods, phase: str) -> tuple[Row, ...]:
+    def load(method: MethodResult) -> Load:
+        found: Load = getattr(method.foreground, phase)
+        return found
+
+    def iops(method: MethodResult) -> float | None:
+        return load(method).iops if load(method).seconds else None
+
+    return (
+        _plain("length", methods, lambda m: wording.seconds(load(m).seconds or None)),
+        _plain("IOPS", methods, lambda m: wording.number(iops(m))),
+        *(_unranked(row) for row in _latency_rows(methods, load)),
+    )
+
+
+def _whole_rows(methods: Methods) -> tuple[Row, ...]:
+    def whole(method: MethodResult) -> WholeJob:
+        return method.foreground.whole
+
+    return (
+        _row("excess latency", methods, lambda m: whole(m).excess_latency_seconds, wording.seconds),
+        _row("IOPS", methods, lambda m: whole(m).iops, wording.number, "higher"),
+        *_latency_rows(methods, whole),
+    )
+
+
+def _latency_rows(
+    methods: Methods, part: Callable[[MethodResult], Load | WholeJob]
+) -> tuple[Row, ...]:
+    def row(label: str, field: str) -> Row:
+        return _row(
+            label, methods, lambda m: getattr(part(m).latency_ms, field), wording.milliseconds
+        )
+
+    return (
+        row("latency p50", "p50"),
+        row("latency p95", "p95"),
+        row("latency p99", "p99"),
+        row("latency max", "max"),
+    )
+
+
+def _array_rows(methods: Methods) -> tuple[Row, ...]:
+    def busy(phase: str) -> Row:
+        def text(method: MethodResult) -> str:
+            whole = getattr(method.array_utilisation, phase)
+            part = getattr(method.array_utilisation_backup_share, phase)
+            return f"{wording.share(whole)} ({wording.share(part)})"
+
+        return _plain(_title(phase), methods, text)
+
+    return (
+        *(busy(phase) for phase in LOAD_PHASES),
+        _plain(
+            "snapshot space, peak", methods, lambda m: wording.size(m.array_snapshot_peak_bytes)
+        ),
+    )
+
+
+def _backup_rows(methods: Methods) -> tuple[Row, ...]:
+    rows = [_plain("kind", methods, lambda m: m.backup.kind)]
+    kinds: tuple[Kind, ...] = ("full", "incremental")
+    for kind in kinds:
+        if any(run.kind == kind for method in methods for run in method.runs):
+            rows += _kind_rows(methods, kind)
+    if any(len(method.runs) != 1 for method in methods):
+        rows += [
+            _row("all runs, duration", methods, lambda m: m.backup.seconds, wording.seconds),
+            _row("all runs, read", methods, lambda m: m.backup.bytes_read, wording.size),
+        ]
+    return (
+        *rows,
+        _plain("stored", methods, lambda m: wording.size(m.backup.bytes_stored)),
+        _plain("windows met", methods, _windows),
+        _row("RPO achieved, worst", methods, _rpo_seconds, wording.seconds),
+        _plain("runs that failed", methods, _failures),
+    )
+
+
+def _kind_rows(methods: Methods, kind: Kind) -> list[Row]:
+    def runs(method: MethodResult) -> list[RunResult]:
+        return [run for run in method.runs if run.kind == kind and run.outcome == "ok"]
+
+    def duration(method: MethodResult) -> float | None:
+        return _mean([run.end - run.start for run in runs(method)])
+
+    def read(method: MethodResult) -> float | None:
+        return _mean([run.bytes_read for run in runs(method)])
+
+    return [
+        _row(f"{kind}, duration (mean)", methods, duration, wording.seconds),
+        _row(f"{kind}, read (mean)", methods, read, wording.size),
+    ]
+
+
+def _mean(values: list[float] | list[int]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _windows(method: MethodResult) -> str:
+    asked = [run.window_met for run in method.runs if run.window_met is not None]
+    return f"{sum(asked)} of {len(asked)}" if asked else wording.NONE
+
+
+def _rpo_seconds(method: MethodResult) -> float | None:
+    achieved = (run.rpo_seconds_achieved for run in method.runs)
+    return max((value for value in achieved if value is not None), default=None)
+
+
+def _failures(method: MethodResult) -> str:
+    return f"{sum(run.outcome != 'ok' for run in method.runs)} of {len(method.runs)}"
+
+
+def _point_rows(result: Result, names: tuple[MethodName, ...]) -> tuple[Row, ...]:
+    def row(label: str, wanted: Callable[[PointResult], bool]) -> Row:
+        found = [[wanted(p) for p in result.restore_points if p.method == name] for name in names]
+        return Row(label, tuple(Cell(f"{sum(hits)} of {len(hits)}") for hits in found))
+
+    return (
+        row("restore points verified", lambda p: p.verified is True),
+        row("wrong", lambda p: p.verified is False),
+        row("not checked", lambda p: p.verified is None),
+        row("with disks skipped", lambda p: bool(p.skipped)),
+    )

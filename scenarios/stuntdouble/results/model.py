@@ -1,0 +1,256 @@
+"""What a run reports: one result, a part per backup method, every figure with its unit.
+
+    Result
+    ├── scenario, seed, command        what reproduces it
+    ├── site, assumptions, notes       what was emulated, on which footing, what is worth knowing
+    ├── methods {software|storage|mounted: MethodResult}
+    │   ├── backup, runs               duration and bytes; each run with its window and RPO
+    │   ├── stuns, stalls, consolidation, delta, snapshot space
+    │   ├── foreground, array_utilisation      by phase: before, reading, consolidating, after
+    │   ├── vms, datastores            the same by VM; free space by datastore
+    │   └── phases, events, series     the time line
+    ├── restore_points                 each verified against the oracle, or not (null)
+    └── leftovers                      what the job failed to clean up: must be empty
+
+Times are seconds of site time, sizes are bytes, latencies are milliseconds, shares are 0 to 1.
+``null`` means that there is no such figure (no I/O in a phase, no window asked for), never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from stuntdouble.errors import Misuse
+from stuntdouble.results.figures import (
+    METHOD_NAMES,
+    Consistency,
+    Count,
+    Figure,
+    Kind,
+    MethodName,
+    Name,
+    Record,
+)
+from stuntdouble.results.parts import (
+    Backup,
+    ByPhase,
+    Consolidation,
+    DatastoreResult,
+    Event,
+    Foreground,
+    Phase,
+    RunResult,
+    Series,
+    Stalls,
+    Stuns,
+    VmResult,
+)
+from stuntdouble.results.text import to_text
+
+SCHEMA_VERSION: Final = 1
+
+
+class MethodResult(Record):
+    """What one backup method cost and achieved on the scenario's site.
+
+    `software` reads through the hypervisor while the VM snapshot stays open; `storage` reads a
+    promoted array snapshot through offset tables; `mounted` registers the promoted snapshot with
+    an extra hypervisor host and reads through that.
+    """
+
+    snapshot_open_seconds: Figure
+    """How long a VM snapshot was open, in seconds: the longest of any VM and run."""
+    delta_peak_bytes: Count
+    """Largest size of all delta disks together, in bytes."""
+    stuns: Stuns
+    """Stuns of all VMs."""
+    stalls: Stalls
+    """Silences that clients outside would have seen, all VMs."""
+    consolidation: Consolidation
+    """Merging of deltas, all VMs."""
+    foreground: Foreground
+    """The guests' I/O by phase, all VMs."""
+    array_utilisation: ByPhase
+    """Mean busy share of the array's disks."""
+    array_utilisation_backup_share: ByPhase
+    """The share of the busy time that served the backup: reads, deltas, merges, copy-on-write."""
+    array_snapshot_peak_bytes: Count
+    """Largest space that array snapshots held, in bytes."""
+    backup: Backup
+    """All runs together."""
+    runs: tuple[RunResult, ...]
+    """Each run, in order."""
+    vms: tuple[VmResult, ...]
+    """Each VM, by name."""
+    datastores: tuple[DatastoreResult, ...]
+    """Each datastore, by name."""
+    phases: tuple[Phase, ...]
+    """Phases, by start."""
+    events: tuple[Event, ...]
+    """Events, by time."""
+    series: Series
+    """The time line of the site."""
+
+
+class PointResult(Record):
+    """A restore point and what became of its verification."""
+
+    id: Name
+    """Its id in the repository."""
+    vm: Name
+    """The VM that it restores."""
+    method: MethodName
+    """The method that made it."""
+    kind: Kind
+    """Full or incremental."""
+    moment: Figure
+    """The instant it stands for, in seconds of site time: the stun of the VM snapshot."""
+    consistency: Consistency
+    """What the guest finds: after a crash, with clean file systems, or clean applications."""
+    verified: bool | None
+    """Whether every byte equals what the guest had written at the moment; null when the run did
+    not keep contents."""
+    bytes_read: Count
+    """Bytes read from disks for it."""
+    bytes_stored: Count
+    """Bytes it added to the repository."""
+    seconds: Figure
+    """Time from its VM snapshot to its commit, in seconds."""
+    skipped: tuple[str, ...] = ()
+    """Disks that could not be part of it, each with the reason."""
+
+
+class Assumption(Record):
+    """A parameter of the model that the outcome hangs on, and where its value comes from."""
+
+    name: Name
+    """What it is."""
+    value: str
+    """Its value with its unit."""
+    source: str
+    """A measurement, a document, or `scenario`."""
+
+
+class SiteVm(Record):
+    """A VM of the emulated site."""
+
+    name: Name
+    """Name of the VM."""
+    disks: Count
+    """Number of virtual disks."""
+    capacity_bytes: Count
+    """Capacity of all disks, in bytes."""
+    allocated_bytes: Count
+    """Bytes allocated on its datastores at the start."""
+    load: str
+    """Its own I/O, in a few words."""
+
+
+class SiteDatastore(Record):
+    """A datastore of the emulated site."""
+
+    name: Name
+    """Name of the datastore."""
+    capacity_bytes: Count
+    """Capacity in bytes."""
+    volumes: Count
+    """Number of array volumes it spans."""
+
+
+class SitePool(Record):
+    """The disks behind everything."""
+
+    name: Name
+    """Name of the pool."""
+    media: str
+    """Disks and their number, in a few words."""
+    raid: str
+    """RAID level and its write penalty, in a few words."""
+    capacity_bytes: Count
+    """Usable capacity in bytes."""
+
+
+class Site(Record):
+    """What was emulated, in short."""
+
+    vms: tuple[SiteVm, ...]
+    """VMs, by name."""
+    datastores: tuple[SiteDatastore, ...]
+    """Datastores, by name."""
+    pools: tuple[SitePool, ...]
+    """Pools of the array, by name."""
+
+
+class Leftover(Record):
+    """Something that a job created and did not remove."""
+
+    method: MethodName
+    """The method whose job it was."""
+    kind: Name
+    """`VM snapshot`, `array snapshot`, `mapping`, `promoted volume`, `mount` ..."""
+    name: Name
+    """Its name."""
+
+
+class Result(Record):
+    """The outcome of a scenario: every method on the same site, seed and guest I/O."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    """Version of this format: raised when a field changes its meaning or goes away."""
+    scenario: Name
+    """Name of the scenario."""
+    title: str
+    """The scenario in one line."""
+    seed: Count
+    """Seed of all random streams."""
+    command: Name
+    """The command line that reproduces this result."""
+    site: Site
+    """What was emulated."""
+    assumptions: tuple[Assumption, ...]
+    """Parameters that the outcome hangs on."""
+    methods: Annotated[dict[MethodName, MethodResult], Field(min_length=1)]
+    """One part per method that was run."""
+    restore_points: tuple[PointResult, ...]
+    """Restore points of all methods, in order of their moments."""
+    leftovers: tuple[Leftover, ...]
+    """What was not cleaned up: empty after a sound run."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know, in plain sentences."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for point in self.restore_points:
+            if point.method not in self.methods:
+                raise ValueError(f"restore point {point.id!r}: no method {point.method!r} was run")
+        return self
+
+    def ordered_methods(self) -> tuple[tuple[MethodName, MethodResult], ...]:
+        """Return the methods that were run, in the order in which a report shows them."""
+        return tuple((name, self.methods[name]) for name in METHOD_NAMES if name in self.methods)
+
+
+def dump(result: Result) -> str:
+    """Return *result* as JSON: fields in the model's order, a list of numbers per line.
+
+    The same result gives the same text, byte for byte; it ends with a newline.
+    """
+    value: dict[str, Any] = result.model_dump(mode="json")
+    value["methods"] = {name: value["methods"][name] for name, _ in result.ordered_methods()}
+    return to_text(value) + "\n"
+
+
+def load(text: str | bytes) -> Result:
+    """Return the result that *text*, a ``result.json``, holds.
+
+    Raises:
+        Misuse: not JSON, or not a result of this version; names the first field that is wrong.
+    """
+    try:
+        return Result.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise Misuse("result.json", f"{where}: {first['msg']}") from error

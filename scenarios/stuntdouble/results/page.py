@@ -1,0 +1,149 @@
+"""The report as one HTML file: it opens without a network, today and in ten years.
+
+Everything is inside the file: style sheet, plotly's library, figures.  A content security policy
+in its head forbids the browser to load anything else.  The same result gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Final
+
+from stuntdouble.results import wording
+from stuntdouble.results.comparison import compare, headlines
+from stuntdouble.results.details import details
+from stuntdouble.results.elements import (
+    EMPTY,
+    Markup,
+    element,
+    escaped,
+    joined,
+    scrolling,
+    table_caption,
+)
+from stuntdouble.results.timelines import timelines
+from stuntdouble.results.verdict import is_sound, plain_verdict
+
+if TYPE_CHECKING:
+    from stuntdouble.results.comparison import Cell, Group, Row
+    from stuntdouble.results.model import Result
+
+_BEST: Final = element("span", "best", class_="pill")
+
+
+def page_html(result: Result) -> str:
+    """Return the whole page for *result*, ending with a newline."""
+    here = files("stuntdouble.results")
+    template = Template(here.joinpath("page.html").read_text("utf-8"))
+    body = joined(
+        [
+            _header(result),
+            _section("At a glance", _cards(result)),
+            _section("Over time", timelines(result)),
+            _section("Side by side", _comparison(result)),
+            *(_section(title, part) for title, part in details(result)),
+            _section("Reproduce", _reproduce(result)),
+        ]
+    )
+    return template.substitute(
+        title=escaped(f"{result.scenario}: {result.title}"),
+        style=here.joinpath("page.css").read_text("utf-8"),
+        body=body,
+    )
+
+
+def _header(result: Result) -> Markup:
+    status = "sound" if is_sound(result) else "attention"
+    names = [wording.METHOD_TITLES[name] for name, _ in result.ordered_methods()]
+    return element(
+        "header",
+        element("p", f"Backup rehearsal · {result.scenario}", class_="kicker"),
+        element("h1", result.title or result.scenario),
+        element("p", _site_line(result, names), class_="lead"),
+        element("p", plain_verdict(result), class_=f"verdict {status}"),
+    )
+
+
+def _site_line(result: Result, methods: list[str]) -> str:
+    vms = wording.counted(len(result.site.vms), "VM")
+    size = wording.size(sum(vm.allocated_bytes for vm in result.site.vms))
+    how = wording.listed(methods).lower()
+    return f"{vms} with {size} in use, emulated I/O by I/O. Methods: {how}."
+
+
+def _section(title: str, *parts: Markup) -> Markup:
+    if not any(parts):
+        return EMPTY
+    anchor = title.lower().replace(" ", "-")
+    return element("section", element("h2", title, id=anchor), *parts, aria_labelledby=anchor)
+
+
+def _cards(result: Result) -> Markup:
+    rows = headlines(result)
+    cards = []
+    for column, (name, _) in enumerate(result.ordered_methods()):
+        figures = (
+            element("div", element("dt", row.label), element("dd", *_marked(row, column)))
+            for row in rows
+        )
+        cards.append(
+            element(
+                "article",
+                element("h3", wording.METHOD_TITLES[name]),
+                element("p", wording.METHOD_EXPLAINED[name]),
+                element("dl", *figures),
+                class_=f"card {name}",
+            )
+        )
+    return element("div", *cards, class_="cards")
+
+
+def _marked(row: Row, column: int) -> tuple[str, ...]:
+    cell: Cell = row.cells[column]
+    return (cell.text, " ", _BEST) if column in row.best else (cell.text,)
+
+
+def _comparison(result: Result) -> Markup:
+    comparison = compare(result)
+    caption = (
+        "Every figure by method. “best” marks the best of a row and what is within 2 % of it."
+        " Phases are not ranked, because their lengths differ between methods."
+    )
+    headings = ("", *(wording.METHOD_TITLES[name] for name in comparison.methods))
+    head = element("tr", *(element("th", heading, scope="col") for heading in headings))
+    width = str(len(headings))
+    whole = scrolling(
+        "Every figure by method",
+        table_caption(caption),
+        element("thead", head),
+        *(_group(group, width) for group in comparison.groups),
+    )
+    return element("div", whole, class_="ranked")
+
+
+def _group(group: Group, width: str) -> Markup:
+    title = element("tr", element("th", group.title, scope="rowgroup", colspan=width))
+    rows = (
+        element(
+            "tr",
+            element("th", row.label.strip(), scope="row"),
+            *(element("td", *_marked(row, column)) for column in range(len(row.cells))),
+        )
+        for row in group.rows
+    )
+    return element("tbody", title, *rows)
+
+
+def _reproduce(result: Result) -> Markup:
+    return joined(
+        [
+            element(
+                "p",
+                "The same seed and the same version give the same figures, digit for digit. Seed: ",
+                element("code", str(result.seed)),
+                ".",
+            ),
+            element("pre", element("code", result.command), tabindex="0"),
+        ]
+    )

@@ -1,0 +1,68 @@
+"""The time lines of the page: plotly's figures with captions, and its library once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import plotly.io
+from plotly.offline import get_plotlyjs
+
+from stuntdouble.results import plots
+from stuntdouble.results.elements import Markup, element, joined
+
+if TYPE_CHECKING:
+    from stuntdouble.results.model import Result
+
+_SETTINGS: Final = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+
+
+def timelines(result: Result) -> Markup:
+    """Return latency, IOPS, delta size and array utilisation over time."""
+    smaller = (
+        ("iops", "Guest I/Os per second, all VMs.", plots.iops_figure(result)),
+        ("delta", "Size of all delta disks.", plots.delta_figure(result)),
+        (
+            "utilisation",
+            "Busy share of the array's disks. Filled: the part due to the backup.",
+            plots.utilisation_figure(result),
+        ),
+    )
+    return joined(
+        [
+            Markup(f"<script>{get_plotlyjs()}</script>"),
+            _figure(
+                "latency",
+                "Latency of the guests' I/O, all VMs, on a logarithmic scale that all methods"
+                " share. Shaded: the phases of the job. Triangles: stuns.",
+                plots.latency_figure(result),
+                _phase_key(),
+            ),
+            element("div", *(_figure(*parts) for parts in smaller), class_="figures"),
+        ]
+    )
+
+
+def _figure(name: str, caption: str, figure: plots.Figure, *extra: Markup) -> Markup:
+    height = f"{figure['layout']['height']}px"
+    drawn: str = plotly.io.to_html(
+        figure,
+        config=_SETTINGS,
+        include_plotlyjs=False,
+        full_html=False,
+        default_height=height,
+        div_id=f"plot-{name}",
+    )
+    return element(
+        "figure",
+        element("figcaption", caption),
+        *extra,
+        element("div", Markup(drawn), role="img", aria_label=caption),
+    )
+
+
+def _phase_key() -> Markup:
+    entries = (
+        element("li", element("span", "", class_=f"swatch {name}"), name)
+        for name in plots.PHASE_COLOURS
+    )
+    return element("ul", *entries, class_="key")

@@ -1,0 +1,30 @@
+"""What a block holds: 64-bit tokens, and the bytes they stand for."""
+
+from stuntdouble.content.literals import LiteralPool
+from stuntdouble.content.render import digest, render
+from stuntdouble.content.token import (
+    BORN_BLOCK_BITS,
+    FIRST_LITERAL,
+    FIRST_WRITTEN,
+    ZERO,
+    TokenKind,
+    born,
+    describe,
+    kind_of,
+    written,
+)
+
+__all__ = [
+    "BORN_BLOCK_BITS",
+    "FIRST_LITERAL",
+    "FIRST_WRITTEN",
+    "ZERO",
+    "LiteralPool",
+    "TokenKind",
+    "born",
+    "describe",
+    "digest",
+    "kind_of",
+    "render",
+    "written",
+]

@@ -1,0 +1,96 @@
+"""Bulk reads for a workflow: one stream of I/O, spans of bytes, an await per span.
+
+Time comes from the engine's stream, bytes from the site's maps once the stream has passed them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from stuntdouble.clock import completed
+from stuntdouble.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from numpy.typing import NDArray
+
+    from stuntdouble.extents import Runs
+    from stuntdouble.iops.engine import Engine, StreamSpec
+
+SPAN_BYTES: Final = 8 * MIB
+"""A span: large enough that an await costs nothing, small enough to hold several in memory."""
+
+
+class Pace(Protocol):
+    """How hard to read; looked at again before each span."""
+
+    depth: int
+    block_bytes: int
+    bytes_per_second: float
+
+
+async def read_bulk(
+    engine: Engine,
+    spec: StreamSpec,
+    runs: Runs,
+    pace: Pace,
+    render: Callable[[int, int], NDArray[np.uint8]],
+) -> AsyncIterator[tuple[int, memoryview]]:
+    """Yield (offset, bytes) of *runs* in rising order.
+
+    Args:
+        engine: whose stream takes the time.
+        spec: what the stream does; its items, depth and rate are filled in from *runs* and *pace*.
+        runs: byte ranges.
+        pace: queue depth, bytes of each I/O, and rate.
+        render: the bytes of (first content block, count), a row per block.
+    """
+    items = runs.blocks(pace.block_bytes)
+    if not len(items):
+        return
+    with engine.env.entered():
+        stream = engine.stream(
+            replace(spec, items=items, depth=pace.depth, bytes_per_second=pace.bytes_per_second)
+        )
+    try:
+        for first, stop in _spans(items):
+            with engine.env.entered():
+                stream.depth, stream.bytes_per_second = pace.depth, pace.bytes_per_second
+                reached = stream.reached(stop)
+            await completed(reached)
+            for start, length in _joined(items[first:stop]):
+                yield start, _bytes(render, engine.site.block_bytes, start, length)
+    finally:
+        if not stream.finished.triggered:
+            with engine.env.entered():
+                stream.stop()
+
+
+def _spans(items: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Cut the items into stretches of about a span's bytes."""
+    ends = np.cumsum(items[:, 1])
+    cuts = np.searchsorted(ends, np.arange(SPAN_BYTES, ends[-1], SPAN_BYTES)) + 1
+    edges = np.unique(np.concatenate(([0], cuts, [len(items)]))).tolist()
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _joined(items: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Join items that touch."""
+    new = np.flatnonzero(items[1:, 0] != items[:-1, 0] + items[:-1, 1]) + 1
+    firsts = np.concatenate(([0], new))
+    lasts = np.concatenate((new, [len(items)])) - 1
+    starts = items[firsts, 0]
+    stops = items[lasts].sum(axis=1)
+    return list(zip(starts.tolist(), (stops - starts).tolist(), strict=True))
+
+
+def _bytes(
+    render: Callable[[int, int], NDArray[np.uint8]], size: int, start: int, length: int
+) -> memoryview:
+    first, stop = start // size, -(-(start + length) // size)
+    data = render(first, stop - first).reshape(-1)
+    return memoryview(data)[start - first * size :][:length]

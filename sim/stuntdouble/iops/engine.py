@@ -1,0 +1,211 @@
+"""The I/O engine, as the control plane sees it.
+
+Control (workflows, the emulators' policies) never starts an I/O; it *posts*: opens a stream, stops
+and resumes guests, fences LUNs.  Whatever happens to I/O afterwards is the engine's business, until
+a stream ends, a guest has drained or a watch is met, which is a control event again.
+
+The process-per-I/O model in ``reference`` is the executable specification of this interface; a
+compiled kernel takes its place behind the same methods.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from simpy.events import Event
+
+    from stuntdouble.clock import Environment
+    from stuntdouble.errors import NoSpace
+    from stuntdouble.iops.measure import Meter
+    from stuntdouble.site import Disk, Level, Lun, Site, Step
+
+
+class Purpose(IntEnum):
+    """On whose account a device is busy."""
+
+    GUEST = 0  # what the guest asked for
+    SIDE = 1  # what its I/O caused: delta tables, zeroing, copies for array snapshots
+    BACKUP = 2  # reading for a backup
+    CONSOLIDATION = 3  # merging delta disks
+    CONTROL = 4  # metadata of snapshots, stuns and file-system locks
+    RESTORE = 5  # writing a restored disk
+
+
+class Io(Enum):
+    """What an item of a stream does; items are (start, count) rows."""
+
+    READ_LEVEL = "read through a disk chain"  # bytes of a virtual disk
+    READ_LUN = "read a volume"  # bytes of a volume
+    WRITE_DISK = "write a virtual disk"  # bytes of a virtual disk, content from the caller
+    MOVE_LEVEL = "move grains to the parent"  # content blocks of a virtual disk
+
+
+class Load(Protocol):
+    """A source of guest I/O.
+
+    Open loads tell absolute times of the guest's clock, which a stun holds up.  A closed load has
+    ``outstanding`` requests under way and thinks between a completion and the next; its ``seconds``
+    are think times.
+    """
+
+    outstanding: int  # 0 for an open load
+
+    def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
+        """Yield (seconds, index of the disk, write, offset, length): bytes, and guest time."""
+        ...
+
+
+@dataclass(eq=False)
+class Guest:
+    """A running VM, to the engine: disks, load, and what holds it up.
+
+    Conservation, always: arrived = completed + waiting + in flight.
+    """
+
+    name: str
+    number: int
+    disks: list[Disk]
+    luns: list[Lun]
+    load: Load | None
+    limit: int = 0  # outstanding I/Os while a snapshot layer lies between; 0 is no limit
+    stuns: int = 0
+    fences: int = 0
+    stunned_at: float = 0.0
+    shift: float = 0.0  # how long the guest's clock has stood still
+    arrived: int = 0
+    completed: int = 0
+    in_flight: int = 0
+    waiting: deque[Event] = field(default_factory=deque)
+    drains: list[Event] = field(default_factory=list)
+    resumed: list[Event] = field(default_factory=list)
+    on_no_space: Callable[[NoSpace], object] | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether an I/O may be admitted now."""
+        return not (
+            self.stuns or self.fences or (self.limit and self.in_flight >= self.limit)
+        )
+
+
+class Stream(Protocol):
+    """Bulk I/O in a closed loop: a backup's reads, a consolidation's moves.
+
+    ``depth`` and ``bytes_per_second`` may be changed while it runs.
+    """
+
+    depth: int
+    bytes_per_second: float
+
+    @property
+    def finished(self) -> Event:
+        """Happens when every item has ended, or the stream was stopped and has drained."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """How many items have ended."""
+        ...
+
+    def reached(self, count: int) -> Event:
+        """Return an event that happens once the first *count* items have all ended."""
+        ...
+
+    def stop(self) -> None:
+        """Start no further item."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """What a stream does.
+
+    Args:
+        io: what an item does.
+        target: the level, LUN or disk it does it to.
+        items: (start, count) rows, int64; bytes, or content blocks for moves.
+        depth: items under way at a time.
+        purpose: on whose account.
+        bytes_per_second: pace of the starts; 0 is as fast as it goes.
+        link: a station that each item's bytes cross at the end (a LAN), or -1.
+        luns: the LUNs whose fences hold the stream up.
+    """
+
+    io: Io
+    target: Level | Lun | Disk
+    items: NDArray[np.int64]
+    depth: int
+    purpose: Purpose
+    bytes_per_second: float = 0.0
+    link: int = -1
+    luns: tuple[Lun, ...] = ()
+
+
+class Engine(Protocol):
+    """The methods that hypervisor, array and devices call, from control only."""
+
+    env: Environment
+    site: Site
+    meter: Meter
+
+    def add_guest(
+        self, name: str, disks: list[Disk], luns: list[Lun], load: Load | None
+    ) -> Guest:
+        """Return a guest that issues *load* from ``start`` on."""
+        ...
+
+    def start(self, guest: Guest) -> None:
+        """Let the guest's load begin."""
+        ...
+
+    def retire(self, guest: Guest) -> None:
+        """Let the guest issue no further I/O, for good."""
+        ...
+
+    def stun(self, guest: Guest) -> None:
+        """Stop the guest's clock and admit no more of its I/O; nests."""
+        ...
+
+    def resume(self, guest: Guest) -> None:
+        """Undo one ``stun``; the guest's arrivals go on where they stopped."""
+        ...
+
+    def drained(self, guest: Guest) -> Event:
+        """Return an event that happens once none of the guest's I/O is in flight."""
+        ...
+
+    def set_limit(self, guest: Guest, outstanding: int) -> None:
+        """Limit the guest's outstanding I/O; 0 lifts the limit."""
+        ...
+
+    def fence(self, luns: list[Lun]) -> None:
+        """Admit no I/O to *luns*: their guests' clocks run on; nests."""
+        ...
+
+    def unfence(self, luns: list[Lun]) -> None:
+        """Undo one ``fence``."""
+        ...
+
+    def submit(self, steps: list[Step], purpose: Purpose) -> Event:
+        """Post one I/O of given steps; the event happens when it has ended."""
+        ...
+
+    def stream(self, spec: StreamSpec) -> Stream:
+        """Post a stream."""
+        ...
+
+    def set_rate(self, station: int, factor: float) -> None:
+        """Let a station work *factor* times as fast as built (a fault when below 1)."""
+        ...
+
+    def watch(self, quantity: Callable[[], float], threshold: float) -> Event:
+        """Return an event that happens as soon as I/O has driven *quantity* to *threshold*."""
+        ...

@@ -1,0 +1,116 @@
+"""What was measured: latencies per guest, busy time per station and purpose, gauges.
+
+Utilisation is busy time over wall-to-wall site time, as an array's own counters have it; each
+visit's time is put down where it was spent, bin by bin.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """Foreground I/O of some guests over some time: seconds, arrays of one length."""
+
+    arrived: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+
+    def during(self, start: float, end: float) -> Latencies:
+        """Return the I/Os that arrived in [start, end)."""
+        inside = (self.arrived >= start) & (self.arrived < end)
+        return Latencies(self.arrived[inside], self.seconds[inside])
+
+    def percentile(self, percent: float) -> float:
+        """Return the latency that *percent* of the I/Os did not exceed; 0 where there are none."""
+        if not len(self.seconds):
+            return 0.0
+        return float(np.percentile(self.seconds, percent, method="inverted_cdf"))
+
+
+@dataclass
+class _GuestLog:
+    arrived: array[float] = field(default_factory=lambda: array("d"))
+    completed: array[float] = field(default_factory=lambda: array("d"))
+
+
+class Meter:
+    """Collects; the engine's only output besides the site's state."""
+
+    def __init__(self) -> None:
+        self._guests: dict[str, _GuestLog] = defaultdict(_GuestLog)
+        self._visits: dict[tuple[int, int], tuple[array[float], array[float]]] = {}
+        self.gauges: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+
+    def io(self, guest: str, arrived: float, completed: float) -> None:
+        """Note a guest's I/O."""
+        entry = self._guests[guest]
+        entry.arrived.append(arrived)
+        entry.completed.append(completed)
+
+    def visit(self, station: int, purpose: int, start: float, seconds: float) -> None:
+        """Note that a station is busy from *start* on."""
+        key = (station, purpose)
+        if key not in self._visits:
+            self._visits[key] = (array("d"), array("d"))
+        starts, lengths = self._visits[key]
+        starts.append(start)
+        lengths.append(seconds)
+
+    def gauge(self, name: str, subject: str, time: float, value: float) -> None:
+        """Note a value that holds from *time* on."""
+        self.gauges[name, subject].append((time, value))
+
+    def latencies(self, *guests: str) -> Latencies:
+        """Return the I/Os of *guests*, of all where none is named, in order of arrival."""
+        chosen = [self._guests[g] for g in guests or tuple(self._guests)]
+        arrived = np.concatenate([np.frombuffer(g.arrived) for g in chosen] or [np.empty(0)])
+        completed = np.concatenate([np.frombuffer(g.completed) for g in chosen] or [np.empty(0)])
+        order = np.argsort(arrived, kind="stable")
+        return Latencies(arrived[order], (completed - arrived)[order])
+
+    def busy(
+        self, stations: list[int], edges: NDArray[np.float64], purposes: tuple[int, ...] = ()
+    ) -> NDArray[np.float64]:
+        """Return the busy seconds of *stations* between consecutive *edges*, summed over them."""
+        total = np.zeros(len(edges) - 1)
+        for (station, purpose), (starts, lengths) in self._visits.items():
+            if station in stations and (not purposes or purpose in purposes):
+                total += busy_between(np.frombuffer(starts), np.frombuffer(lengths), edges)
+        return total
+
+    def recent_latency(self, guests: list[str], since: float) -> float:
+        """Return the mean latency of I/O completed after *since*, 0 where there was none."""
+        total, count = 0.0, 0
+        for name in guests:
+            entry = self._guests[name]
+            for k in range(len(entry.completed) - 1, -1, -1):
+                if entry.completed[k] < since:
+                    break
+                total += entry.completed[k] - entry.arrived[k]
+                count += 1
+        return total / count if count else 0.0
+
+
+def busy_between(
+    starts: NDArray[np.float64], lengths: NDArray[np.float64], edges: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how much of the intervals [start, start + length) lies between edges.
+
+    The integral of "how many intervals are open" up to t is Σ min(max(t - start, 0), length),
+    which sorted prefix sums give for all edges at once.
+    """
+    stops = np.sort(starts + lengths)
+    begun = np.sort(starts)
+    sum_begun = np.concatenate(([0.0], np.cumsum(begun)))
+    sum_stops = np.concatenate(([0.0], np.cumsum(stops)))
+    n, m = np.searchsorted(begun, edges), np.searchsorted(stops, edges)
+    return np.diff((edges * n - sum_begun[n]) - (edges * m - sum_stops[m]))

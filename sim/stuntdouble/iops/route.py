@@ -1,0 +1,206 @@
+"""From blocks of a pool to visits of its devices: striping, mirroring, parity, front-end port.
+
+    RAID 0     stripe k lies on disk k mod n
+    RAID 10    on pair k mod n/2; a write visits both, a read one, by turns of a MiB
+    RAID 5/6   n-1 (n-2) stripes to a row, the parity disks rotate; a small write first reads old
+               data and parity, then writes both: 4 (6) visits.  A row written whole reads nothing.
+
+Stages of a step's group take four groups of visits:
+
+    4g + 0  port, for what a host writes      4g + 2  the devices
+    4g + 1  old data and parity               4g + 3  port, for what a host reads
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+
+from stuntdouble.site import Role, Step
+
+VISITS_MAX: Final = 1 << 14
+
+Visit = tuple[int, int, int, int, int, int]
+"""Group, station, write (0 or 1), position in bytes, bytes, role."""
+
+
+class Raid(IntEnum):
+    """How a pool keeps its blocks."""
+
+    RAID0 = 0
+    RAID10 = 10
+    RAID5 = 5
+    RAID6 = 6
+
+    @property
+    def parity_disks(self) -> int:
+        """Disks of a row that hold parity."""
+        return {Raid.RAID5: 1, Raid.RAID6: 2}.get(self, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Which stations a pool's blocks lie on.
+
+    ``members`` stations from ``first`` on hold the data; ``port`` is the front-end's station, or
+    -1.  A pooled station (flash channels behind one queue) is RAID 0 with one member.
+    """
+
+    raid: Raid
+    first: int
+    members: int
+    stripe_bytes: int
+    port: int = -1
+
+    def __post_init__(self) -> None:
+        least = {Raid.RAID0: 1, Raid.RAID10: 2, Raid.RAID5: 3, Raid.RAID6: 4}[self.raid]
+        if self.members < least or (self.raid is Raid.RAID10 and self.members % 2):
+            raise ValueError(f"{self.raid.name} does not work with {self.members} disks")
+
+    def row(self) -> tuple[int, int, int, int, int]:
+        """Return the geometry in the order that ``_route`` takes it."""
+        return (int(self.raid), self.first, self.members, self.stripe_bytes, self.port)
+
+    def data_disks(self) -> int:
+        """Return how many disks' worth of data fit: the rest is redundancy."""
+        if self.raid is Raid.RAID10:
+            return self.members // 2
+        return self.members - self.raid.parity_disks
+
+
+_RAID10 = int(Raid.RAID10)
+_RAID5 = int(Raid.RAID5)
+_RAID6 = int(Raid.RAID6)
+_ROLE_DATA = int(Role.DATA)
+_ROLE_MOVE = int(Role.MOVE_READ)
+_ROLE_META = int(Role.METADATA)
+
+
+@njit(forceinline=True)
+def _visit(
+    out: Any, n: Any, first: Any, group: Any, station: Any, write: Any, at: Any, size: Any, role: Any
+) -> Any:
+    """Add a visit, or lengthen one of this step on the same disk that it continues or repeats."""
+    for k in range(first, n):
+        if out[k, 1] != station or out[k, 0] != group or out[k, 2] != write:
+            continue
+        stop = out[k, 3] + out[k, 4]
+        if out[k, 3] <= at <= stop:
+            out[k, 4] = max(stop, at + size) - out[k, 3]
+            return n
+    out[n, 0] = group
+    out[n, 1] = station
+    out[n, 2] = write
+    out[n, 3] = at
+    out[n, 4] = size
+    out[n, 5] = role
+    return n + 1
+
+
+@njit(forceinline=True)
+def _plain(out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any) -> Any:
+    """RAID 0 and RAID 10: one stripe's part of a step."""
+    raid, base, members, stripe = g[0], g[1], g[2], g[3]
+    group = 4 * step[0] + 2
+    k = at // stripe
+    columns = members // 2 if raid == _RAID10 else members
+    row = k // columns
+    place = row * stripe + at % stripe
+    if raid != _RAID10:
+        return _visit(out, n, first, group, base + k % columns, step[2], place, size, step[1])
+    disk = base + 2 * (k % columns)
+    if step[2] == 0:
+        side = (place >> 20) % 2  # whole MiB from one side, so that sequential reads stay so
+        return _visit(out, n, first, group, disk + side, 0, place, size, step[1])
+    n = _visit(out, n, first, group, disk, 1, place, size, step[1])
+    return _visit(out, n, first, group, disk + 1, 1, place, size, step[1])
+
+
+@njit(forceinline=True)
+def _parity(
+    out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any, whole: Any
+) -> Any:
+    """RAID 5 and RAID 6: one stripe's part of a step; *whole* rows need no old data."""
+    raid, base, members, stripe = g[0], g[1], g[2], g[3]
+    spare = 1 if raid == _RAID5 else 2
+    columns = members - spare
+    k = at // stripe
+    row = k // columns
+    place = row * stripe + at % stripe
+    disk = base + (k % columns + row + spare) % members
+    group = 4 * step[0] + 2
+    if step[2] == 0:
+        return _visit(out, n, first, group, disk, 0, place, size, step[1])
+    if not whole:
+        n = _visit(out, n, first, group - 1, disk, 0, place, size, step[1])
+        for p in range(spare):
+            parity = base + (row + p) % members
+            n = _visit(out, n, first, group - 1, parity, 0, place, size, step[1])
+    n = _visit(out, n, first, group, disk, 1, place, size, step[1])
+    if not whole or k % columns == 0:
+        for p in range(spare):
+            parity = base + (row + p) % members
+            n = _visit(out, n, first, group, parity, 1, place, size, step[1])
+    return n
+
+
+@njit(
+    "int64(int64[::1], int64, UniTuple(int64, 5), int64, int64[:, ::1])",
+    cache=True,
+)
+def _route(step: Any, n: Any, g: Any, block_bytes: Any, out: Any) -> Any:
+    """Append the visits of *step* (group, role, write, block, bytes) to *out*; return how many."""
+    raid, members, stripe, port = g[0], g[2], g[3], g[4]
+    first = n
+    role = step[1]
+    parity = raid == _RAID5 or raid == _RAID6
+    row_bytes = stripe * (members - (1 if raid == _RAID5 else 2)) if parity else stripe
+    host = role == _ROLE_DATA or role == _ROLE_MOVE or role == _ROLE_META
+    if port >= 0 and host and step[2] != 0:
+        n = _visit(out, n, first, 4 * step[0], port, 1, 0, step[4], role)
+    at = step[3] * block_bytes
+    stop = at + step[4]
+    while at < stop:
+        size = min(stop, (at // stripe + 1) * stripe) - at
+        if parity:
+            row = at // row_bytes * row_bytes
+            whole = row >= step[3] * block_bytes and row + row_bytes <= stop
+            n = _parity(out, n, first, step, g, at, size, whole)
+        else:
+            n = _plain(out, n, first, step, g, at, size)
+        at += size
+    if port >= 0 and host and step[2] == 0:
+        n = _visit(out, n, first, 4 * step[0] + 3, port, 0, 0, step[4], role)
+    return n
+
+
+class Router:
+    """Turn the steps of an I/O into visits, by the geometry of each pool."""
+
+    def __init__(self, block_bytes: int) -> None:
+        self._block_bytes = block_bytes
+        self._pools: dict[int, tuple[int, int, int, int, int]] = {}
+        self._out = np.zeros((VISITS_MAX, 6), np.int64)
+        self._step = np.zeros(5, np.int64)
+
+    def add_pool(self, pool: int, geometry: Geometry) -> None:
+        """Say where the blocks of *pool* lie."""
+        self._pools[pool] = geometry.row()
+
+    def visits(self, steps: list[Step]) -> list[Visit]:
+        """Return the visits of *steps*, in order of their groups."""
+        n = 0
+        for group, role, write, pool, block, size in steps:
+            self._step[:] = group, role, write, block, size
+            n = int(_route(self._step, n, self._pools[pool], self._block_bytes, self._out))
+        rows = [tuple(row) for row in self._out[:n].tolist()]
+        rows.sort(key=_group)
+        return rows
+
+
+def _group(visit: Visit) -> int:
+    return visit[0]

@@ -1,0 +1,36 @@
+"""What is where: one state of maps, content and truth for the whole emulated site.
+
+Five mechanisms under neutral names, and no policy: *layers* (a file seen on top of another),
+*marks* (which grains were written), *forks* (a map as it was), *copy before write*, and *holds*
+(which the I/O engine adds).  Hypervisor and array decide when to use them; they hold no byte and
+no bitmap themselves.
+"""
+
+from stuntdouble.site.disk import Bitmap, Disk, Level, Moment
+from stuntdouble.site.lun import Image, Lun, LunKeeper
+from stuntdouble.site.plan import PLAN, Place, Role, Stage
+from stuntdouble.site.rules import COPY_ON_WRITE, IO_BLOCKS_MAX, REDIRECT_ON_WRITE
+from stuntdouble.site.site import Site, Step
+from stuntdouble.site.store import File, FileKeeper, Store
+
+__all__ = [
+    "COPY_ON_WRITE",
+    "IO_BLOCKS_MAX",
+    "PLAN",
+    "REDIRECT_ON_WRITE",
+    "Bitmap",
+    "Disk",
+    "File",
+    "FileKeeper",
+    "Image",
+    "Level",
+    "Lun",
+    "LunKeeper",
+    "Moment",
+    "Place",
+    "Role",
+    "Site",
+    "Stage",
+    "Step",
+    "Store",
+]

@@ -1,0 +1,128 @@
+"""Disks and levels: what a guest addresses, and the chain of files behind it.
+
+    guest ─▶ head level ─▶ parent ─▶ … ─▶ base        a level shows its own file where that file
+              delta n      delta n-1      flat file   has the block, its parent's view elsewhere
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stuntdouble.site.tables import (
+    D_HEAD,
+    D_LEDGER,
+    D_TRACK_SHIFT,
+    D_TRACKED,
+    L_FILE,
+    L_MIRROR,
+    L_PARENT,
+)
+
+if TYPE_CHECKING:
+    from stuntdouble.site.site import Site
+    from stuntdouble.site.store import File
+
+
+@dataclass(eq=False)
+class Level:
+    """A file seen on top of its parent."""
+
+    site: Site
+    number: int
+    file: File
+    parent: Level | None
+
+    def hang_on(self, parent: Level) -> None:
+        """Make *parent* the level below this one."""
+        self.parent = parent
+        self.site.arena.tables.levels[self.number, L_PARENT] = parent.number
+
+    def mirror(self, on: bool) -> None:  # noqa: FBT001  # a switch, and called as one
+        """Let guest writes to this level go to its parent as well."""
+        self.site.arena.tables.levels[self.number, L_MIRROR] = int(on)
+
+    @property
+    def depth(self) -> int:
+        """How many levels lie below this one."""
+        return 0 if self.parent is None else self.parent.depth + 1
+
+
+@dataclass(frozen=True)
+class Bitmap:
+    """A sealed set of grains that were written; opaque to everyone but the site."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a guest had written to a disk at an instant: truth, for the oracle alone."""
+
+    disk: Disk
+    seconds: float
+    ledger: int
+
+
+@dataclass(eq=False)
+class Disk:
+    """A virtual disk: a head level, a ledger of what the guest wrote, and perhaps a tracker."""
+
+    site: Site
+    number: int
+    name: str
+    blocks: int
+    head: Level
+
+    @property
+    def size_bytes(self) -> int:
+        """Capacity in bytes."""
+        return self.blocks * self.site.block_bytes
+
+    def set_head(self, level: Level) -> None:
+        """Let the guest's I/O go to *level* from now on."""
+        self.head = level
+        self.site.arena.tables.disks[self.number, D_HEAD] = level.number
+
+    def push(self, file: File) -> Level:
+        """Put a new level on top of the chain and make it the head."""
+        self.set_head(self.site.new_level(file, self.head))
+        return self.head
+
+    # Change tracking. ----------------------------------------------------------------------
+
+    def track(self, grain_blocks: int) -> None:
+        """Start to note which grains the guest writes; grain_blocks is a power of two."""
+        arena = self.site.arena
+        row = arena.tables.disks[self.number]
+        row[D_TRACK_SHIFT] = grain_blocks.bit_length() - 1
+        row[D_TRACKED] = arena.new_bitmap(-(-self.blocks // grain_blocks))
+
+    def seal(self) -> Bitmap:
+        """Close the current set of written grains and start an empty one."""
+        arena = self.site.arena
+        row = arena.tables.disks[self.number]
+        sealed = Bitmap(int(row[D_TRACKED]))
+        assert sealed.number, f"{self.name} is not tracked"
+        row[D_TRACKED] = arena.new_bitmap(-(-self.blocks >> int(row[D_TRACK_SHIFT])))
+        return sealed
+
+    def untrack(self) -> None:
+        """Stop noting writes."""
+        self.site.arena.tables.disks[self.number, D_TRACKED] = 0
+
+    # Truth. --------------------------------------------------------------------------------
+
+    def moment(self, seconds: float) -> Moment:
+        """Keep what the guest has written up to now."""
+        self.site.settle()
+        ledger = self.site.arena.column("disks", self.number, D_LEDGER)
+        return Moment(self, seconds, self.site.arena.fork(ledger))
+
+
+def new_level(site: Site, file: File, parent: Level | None) -> Level:
+    """Return a level that shows *file* over *parent*."""
+    number = site.arena.new_row("levels")
+    row = site.arena.tables.levels[number]
+    row[L_FILE], row[L_PARENT] = file.number, parent.number if parent else 0
+    return Level(site, number, file, parent)

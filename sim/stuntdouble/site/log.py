@@ -1,0 +1,113 @@
+"""The content log: what was written, moved and zeroed, in the order of admission.
+
+Admission appends to the log, it does not touch content; ``settle`` applies the log before anything
+forks or reads.  Guest, wire, consolidation and fast-forward all append here: there is no other
+write path.  In count-only sites nothing is logged, and everything but content stays the same.
+
+    write   the guest's ledger and the volume's medium get tokens token, token + 1, …
+    move    the medium gets what another place of a medium holds at this point of the log
+    zeroed  the medium gets the zero token
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+
+from stuntdouble.content import BORN_BLOCK_BITS, ZERO
+from stuntdouble.site.tables import (
+    C_COUNT_ONLY,
+    C_LOG,
+    D_LEDGER,
+    G_BLOCK,
+    G_COUNT,
+    G_DISK,
+    G_FROM,
+    G_GUEST,
+    G_OP,
+    G_TOKEN,
+    G_VOLUME,
+    V_BORN,
+    V_MEDIUM,
+    view,
+)
+from stuntdouble.site.words import get, put, put_run
+
+WRITE: Final = 1
+MOVE: Final = 2
+ZEROED: Final = 3
+
+_ZERO = np.uint64(ZERO)
+_SAME = np.uint64(0)
+_NEXT = np.uint64(1)
+_BORN_BITS = np.uint64(BORN_BLOCK_BITS)
+
+
+@njit(forceinline=True)
+def note(
+    s: Any,
+    op: Any,
+    disk: Any,
+    guest: Any,
+    volume: Any,
+    block: Any,
+    count: Any,
+    token: Any,
+    origin: Any,
+) -> None:
+    """Append an event; *token* is the first token, or for a move the volume it comes from."""
+    if s.counters[C_COUNT_ONLY, 0] != 0:
+        return
+    row = s.counters[C_LOG, 0]
+    s.counters[C_LOG, 0] = row + 1
+    s.log[row, G_OP] = op
+    s.log[row, G_DISK] = disk
+    s.log[row, G_GUEST] = guest
+    s.log[row, G_VOLUME] = volume
+    s.log[row, G_BLOCK] = block
+    s.log[row, G_COUNT] = count
+    s.log[row, G_TOKEN] = np.int64(token)
+    s.log[row, G_FROM] = origin
+
+
+@njit(forceinline=True)
+def token_at(s: Any, volume: Any, block: Any) -> Any:
+    """Return what *block* of *volume* holds; garbage that names itself if never written."""
+    word = get(s, s.volumes[volume, V_MEDIUM], block)
+    if word == _SAME:
+        return np.uint64(s.volumes[volume, V_BORN]) << _BORN_BITS | np.uint64(block)
+    return word
+
+
+@njit("void(int64[:, ::1])", cache=True)
+def settle(t: Any) -> None:
+    """Apply the log to media and ledgers, in order, and empty it."""
+    s = view(t)
+    for row in range(s.counters[C_LOG, 0]):
+        op = s.log[row, G_OP]
+        medium = s.volumes[s.log[row, G_VOLUME], V_MEDIUM]
+        block = s.log[row, G_BLOCK]
+        count = s.log[row, G_COUNT]
+        if op == WRITE:
+            token = np.uint64(s.log[row, G_TOKEN])
+            put_run(s, medium, block, count, token, _NEXT)
+            disk = s.log[row, G_DISK]
+            if disk != 0:
+                put_run(s, s.disks[disk, D_LEDGER], s.log[row, G_GUEST], count, token, _NEXT)
+        elif op == ZEROED:
+            put_run(s, medium, block, count, _ZERO, _SAME)
+        else:
+            for i in range(count):
+                word = token_at(s, s.log[row, G_TOKEN], s.log[row, G_FROM] + i)
+                put(s, medium, block + i, word)
+    s.counters[C_LOG, 0] = 0
+
+
+@njit("void(int64[:, ::1], int64, int64, uint64[::1])", cache=True)
+def read_medium(t: Any, volume: Any, start: Any, out: Any) -> None:
+    """Fill *out* with the tokens of *volume* from *start* on."""
+    s = view(t)
+    for i in range(out.shape[0]):
+        out[i] = token_at(s, volume, start + i)

@@ -1,0 +1,150 @@
+"""LUNs: handles on volumes, their frozen images, and the maps that belong to them.
+
+A map belongs to a LUN.  Freezing LUNs is one instant: settle the content log, fork every map that
+belongs to them (their media, and the maps of the files on them), keep the catalogue as it is, and
+start a fresh bitmap of chunks that the image has been given a copy of.  The array that asks for it
+knows none of the meanings of what it freezes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from stuntdouble.site.tables import (
+    I_CHUNKS,
+    I_COPIED,
+    I_KIND,
+    I_NEWER,
+    I_VOLUME,
+    V_CHUNK_SHIFT,
+    V_MEDIUM,
+    V_NEWEST,
+    V_OWN,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from stuntdouble.site.site import Site
+    from stuntdouble.site.store import Store
+
+
+class LunKeeper(Protocol):
+    """Who decides what happens when a copy before a write finds no room."""
+
+    def make_room(self, lun: Lun) -> None:
+        """Free space, or give up an image; NoSpace refuses the write."""
+        ...
+
+
+@dataclass(eq=False)
+class Lun:
+    """A volume's content and what lies on it; made by ``Site.create_lun`` and ``Image.open``."""
+
+    site: Site
+    number: int
+    blocks: int
+    keeper: LunKeeper | None = None
+    stores: list[Store] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        """Capacity in bytes."""
+        return self.blocks * self.site.block_bytes
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The unit in which an array snapshot copies or redirects."""
+        shift = self.site.arena.column("volumes", self.number, V_CHUNK_SHIFT)
+        return self.site.block_bytes << shift
+
+    def tokens(self, start: int, count: int) -> NDArray[np.uint64]:
+        """Return what the blocks hold now."""
+        return self.site.medium_tokens(self.number, start, count)
+
+    def render(self, start: int, count: int) -> NDArray[np.uint8]:
+        """Return the bytes of blocks, a row per block."""
+        return self.site.render(self.tokens(start, count))
+
+
+@dataclass(eq=False)
+class Image:
+    """A frozen LUN: ``lun`` is what it was, ``base`` the LUN that goes on changing."""
+
+    number: int
+    base: Lun
+    lun: Lun
+
+    @property
+    def space_bytes(self) -> int:
+        """What this image has cost so far: chunks kept or redirected for its sake."""
+        arena = self.base.site.arena
+        return arena.column("images", self.number, I_CHUNKS) * self.base.chunk_bytes
+
+    def open(self) -> Lun:
+        """Return a LUN of its own that starts out as the image: writes to it change no other."""
+        return self.base.site.fork_luns([self.lun], self)[0]
+
+
+def freeze(site: Site, luns: list[Lun], kind: int) -> list[Image]:
+    """Freeze *luns* in one instant; later writes copy (or redirect) before they change a chunk."""
+    arena = site.arena
+    images = []
+    for base in luns:
+        number = arena.new_row("images")
+        chunks = base.blocks >> arena.column("volumes", base.number, V_CHUNK_SHIFT)
+        previous = arena.column("volumes", base.number, V_NEWEST)
+        row = arena.tables.images[number]
+        row[I_VOLUME], row[I_COPIED], row[I_KIND] = base.number, arena.new_bitmap(chunks), kind
+        images.append((number, previous))
+    frozen = site.fork_luns(luns, None)
+    made = []
+    for base, lun, (number, previous) in zip(luns, frozen, images, strict=True):
+        if previous:
+            arena.tables.images[previous, I_NEWER] = number
+        arena.tables.volumes[base.number, V_NEWEST] = number
+        site.set_origin(lun, number)
+        made.append(Image(number, base, lun))
+    site.images.setdefault(luns[0].number, [])
+    for image in made:
+        site.images.setdefault(image.base.number, []).append(image)
+    return made
+
+
+def thaw(site: Site, image: Image) -> int:
+    """Give an image up; return the bytes of the reserve that come free.
+
+    Chunks that the next older image has not got itself are handed down to it; if the image was
+    the newest, later writes protect the older one again.
+    """
+    arena = site.arena
+    siblings = site.images[image.base.number]
+    at = siblings.index(image)
+    before = sum(i.space_bytes for i in siblings)
+    if at > 0:
+        older = siblings[at - 1]
+        copied = arena.column("images", older.number, I_COPIED)
+        arena.merge(arena.column("images", image.number, I_COPIED), copied)
+        arena.tables.images[older.number, I_CHUNKS] = arena.ones(copied)
+        arena.tables.images[older.number, I_NEWER] = arena.column("images", image.number, I_NEWER)
+    if at == len(siblings) - 1:
+        newest = siblings[at - 1].number if at > 0 else 0
+        arena.tables.volumes[image.base.number, V_NEWEST] = newest
+    siblings.remove(image)
+    freed = before - sum(i.space_bytes for i in siblings)
+    site.release_reserve(image.base, freed)
+    return freed
+
+
+def own_bytes(lun: Lun) -> int:
+    """Return the bytes that a LUN opened from an image has been given of its own."""
+    arena = lun.site.arena
+    own = arena.column("volumes", lun.number, V_OWN)
+    return arena.ones(own) * lun.chunk_bytes
+
+
+def medium_map(lun: Lun) -> int:
+    """Return the number of the map that holds a LUN's content."""
+    return lun.site.arena.column("volumes", lun.number, V_MEDIUM)

@@ -1,0 +1,335 @@
+"""The site: one state behind the emulated hypervisor, the emulated array and the oracle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from stuntdouble.content import LiteralPool, render
+from stuntdouble.errors import Bug, NoSpace
+from stuntdouble.extents import Runs
+from stuntdouble.site import layout, log, lun, rules, words
+from stuntdouble.site.arena import Arena
+from stuntdouble.site.disk import Disk, Level, new_level
+from stuntdouble.site.lun import Image, Lun
+from stuntdouble.site.plan import Role
+from stuntdouble.site.store import File, Store, new_store
+from stuntdouble.site.tables import (
+    C_BLOCK_BYTES,
+    C_COUNT_ONLY,
+    C_LOG,
+    C_NEED,
+    C_NEED_AT,
+    C_NEED_FILE,
+    C_WRITTEN,
+    D_BLOCKS,
+    D_LEDGER,
+    D_TRACK_SHIFT,
+    P_FREE,
+    P_RESERVE,
+    P_RESERVE_BLOCKS,
+    SHAPES,
+    V_BLOCKS,
+    V_BORN,
+    V_CHUNK_SHIFT,
+    V_MEDIUM,
+    V_MOVED,
+    V_NEWEST,
+    V_ORIGIN,
+    V_OWN,
+    V_PHYSICAL,
+    V_POOL,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from stuntdouble.extents import OffsetTable
+    from stuntdouble.site.disk import Bitmap, Moment
+
+Step = tuple[int, int, int, int, int, int]
+"""Group, role, write (0 or 1), pool, pool block, bytes: see stuntdouble.site.plan."""
+
+_LOG_ROOM: Final = SHAPES["log"][0] - 8 * rules.IO_BLOCKS_MAX
+
+
+class Site:
+    """Volumes, files, disks and their content.
+
+    Args:
+        block_bytes: the content block: the unit in which content is known.
+        content: "bytes" keeps content; "counts" keeps only how much was written where, with the
+            same plans, bitmaps and space (for capacity runs).
+        keep_log: keep every event of the content log in ``history``, for judges.
+    """
+
+    def __init__(
+        self,
+        *,
+        block_bytes: int = 4096,
+        content: Literal["bytes", "counts"] = "bytes",
+        keep_log: bool = False,
+    ) -> None:
+        self.block_bytes = block_bytes
+        self.content = content
+        self.arena = Arena()
+        self.literals = LiteralPool(block_bytes)
+        self.images: dict[int, list[Image]] = {}
+        self.files: dict[int, File] = {}
+        self.history: list[tuple[int, ...]] = []
+        self._keep_log = keep_log
+        self._luns: dict[int, Lun] = {}
+        counters = self.arena.tables.counters
+        counters[C_BLOCK_BYTES] = block_bytes
+        counters[C_COUNT_ONLY] = content == "counts"
+
+    # Building. -----------------------------------------------------------------------------
+
+    def create_pool(self, reserve_start: int, reserve_blocks: int) -> int:
+        """Return the number of a pool whose snapshot reserve lies at pool block *reserve_start*."""
+        number = self.arena.new_row("pools")
+        row = self.arena.tables.pools[number]
+        row[P_FREE], row[P_RESERVE], row[P_RESERVE_BLOCKS] = (
+            reserve_blocks, reserve_start, max(reserve_blocks, 1),
+        )  # fmt: skip
+        return number
+
+    def reserve_free_bytes(self, pool: int) -> int:
+        """Return what is left of a pool's snapshot reserve."""
+        return self.arena.column("pools", pool, P_FREE) * self.block_bytes
+
+    def release_reserve(self, base: Lun, size: int) -> None:
+        """Give *size* bytes back to the snapshot reserve of a LUN's pool."""
+        pool = self.arena.column("volumes", base.number, V_POOL)
+        self.arena.tables.pools[pool, P_FREE] += size // self.block_bytes
+
+    def create_lun(self, blocks: int, chunk_blocks: int, pool: int, physical: int) -> Lun:
+        """Return a fresh volume at pool block *physical*; it holds recognisable garbage."""
+        made = self._new_lun(blocks, chunk_blocks, pool, physical)
+        row = self.arena.tables.volumes[made.number]
+        row[V_MEDIUM], row[V_BORN] = self.arena.new_map(blocks), made.number
+        return made
+
+    def _new_lun(self, blocks: int, chunk_blocks: int, pool: int, physical: int) -> Lun:
+        assert blocks % chunk_blocks == 0, "a volume is whole chunks"
+        number = self.arena.new_row("volumes")
+        row = self.arena.tables.volumes[number]
+        row[V_BLOCKS], row[V_CHUNK_SHIFT] = blocks, chunk_blocks.bit_length() - 1
+        row[V_POOL], row[V_PHYSICAL] = pool, physical
+        row[V_MOVED] = self.arena.new_bitmap(blocks // chunk_blocks)
+        made = Lun(self, number, blocks)
+        self._luns[number] = made
+        return made
+
+    def create_store(self, luns: Iterable[Lun], fs_blocks: int, zero_blocks: int) -> Store:
+        """Return an empty store over *luns*; both sizes are content blocks, powers of two."""
+        return new_store(self, tuple(luns), fs_blocks, zero_blocks)
+
+    def create_disk(self, name: str, blocks: int, file: File) -> Disk:
+        """Return a virtual disk with *file* as its base."""
+        number = self.arena.new_row("disks")
+        row = self.arena.tables.disks[number]
+        row[D_BLOCKS], row[D_LEDGER] = blocks, self.arena.new_map(blocks)
+        disk = Disk(self, number, name, blocks, new_level(self, file, None))
+        disk.set_head(disk.head)
+        return disk
+
+    def new_level(self, file: File, parent: Level | None) -> Level:
+        """Return a level that shows *file* over *parent*."""
+        return new_level(self, file, parent)
+
+    def put_word(self, table: str, row: int, column: int, index: int, word: int) -> None:
+        """Set one word of the map that a table's cell names (the catalogue's own writes)."""
+        number = self.arena.column(table, row, column)
+        words.put_word(self.arena.addresses, number, index, word)
+
+    # Images. -------------------------------------------------------------------------------
+
+    def freeze(self, luns: list[Lun], kind: int) -> list[Image]:
+        """Freeze *luns* in one instant; see stuntdouble.site.lun."""
+        self.settle()
+        self.arena.check()
+        return lun.freeze(self, luns, kind)
+
+    def thaw(self, image: Image) -> int:
+        """Give an image up; return the bytes of reserve that come free."""
+        return lun.thaw(self, image)
+
+    def fork_luns(self, luns: list[Lun], image: Image | None) -> list[Lun]:
+        """Return twins of *luns* with every map that belongs to them, as they are now."""
+        self.settle()
+        twins: dict[int, Lun] = {}
+        arena = self.arena
+        for base in luns:
+            row = arena.tables.volumes[base.number].copy()
+            chunk = 1 << int(row[V_CHUNK_SHIFT])
+            twin = self._new_lun(base.blocks, chunk, int(row[V_POOL]), int(row[V_PHYSICAL]))
+            fresh = arena.tables.volumes[twin.number]
+            fresh[V_MEDIUM], fresh[V_BORN] = arena.fork(int(row[V_MEDIUM])), row[V_BORN]
+            if image is not None:
+                self.set_origin(twin, image.number)
+            twins[base.number] = twin
+        for base in luns:
+            for store in base.stores:
+                missing = Lun(self, 0, 0)  # a LUN of the store that was not frozen with it
+                store.fork(tuple(twins.get(x.number, missing) for x in store.luns))
+        return list(twins.values())
+
+    def drop_lun(self, twin: Lun) -> None:
+        """Forget a LUN that was opened from an image; what it had of its own comes free."""
+        self.release_reserve(twin, lun.own_bytes(twin))
+        del self._luns[twin.number]
+
+    def set_origin(self, twin: Lun, image: int) -> None:
+        """Say that a LUN's unwritten chunks lie where *image* keeps them."""
+        row = self.arena.tables.volumes[twin.number]
+        row[V_ORIGIN], row[V_NEWEST] = image, 0
+        row[V_OWN] = self.arena.new_bitmap(twin.blocks >> int(row[V_CHUNK_SHIFT]))
+
+    # Admission. ----------------------------------------------------------------------------
+
+    def write(self, disk: Disk, offset: int, length: int) -> list[Step]:
+        """Admit a guest write; return its steps.
+
+        Raises:
+            NoSpace: the datastore or the snapshot reserve is full; nothing has changed.
+        """
+        block, count, head, tail = self._rounded(offset, length)
+        return self._admit(
+            lambda t: rules.write(t, disk.number, block, count, 0, head, tail)
+        )
+
+    def write_bytes(self, disk: Disk, offset: int, data: memoryview) -> list[Step]:
+        """Admit a guest write of real bytes (a restore): whole blocks only."""
+        count = len(data) // self.block_bytes
+        assert count * self.block_bytes == len(data), "a restore writes whole blocks"
+        assert offset % self.block_bytes == 0, "a restore writes whole blocks"
+        token = self.literals.append(data)
+        block = offset // self.block_bytes
+        return self._admit(lambda t: rules.write(t, disk.number, block, count, token, 0, 0))
+
+    def read(self, level: Level, offset: int, length: int) -> list[Step]:
+        """Admit a read through *level*; no steps where all of it is zeros by definition."""
+        block, count, head, tail = self._rounded(offset, length)
+        return self._admit(lambda t: rules.read(t, level.number, block, count, head, tail))
+
+    def move(self, level: Level, block: int, count: int) -> list[Step]:
+        """Admit the move of a delta disk's grains in a range of guest blocks to its parent."""
+        return self._admit(lambda t: rules.move(t, level.number, block, count))
+
+    def volume_read(self, target: Lun, offset: int, length: int) -> list[Step]:
+        """Admit a read that addresses a volume."""
+        block, count, _, _ = self._rounded(offset, length)
+        return self._admit(lambda t: rules.volume_read(t, target.number, block, count))
+
+    def volume_write(
+        self, target: Lun, offset: int, length: int, data: memoryview | None = None
+    ) -> list[Step]:
+        """Admit a write that addresses a volume; fresh tokens unless *data* is given."""
+        block, count, _, _ = self._rounded(offset, length)
+        token = 0 if data is None else self.literals.append(data)
+        return self._admit(lambda t: rules.volume_write(t, target.number, block, count, token))
+
+    def fast_forward(self, disk: Disk, writes: NDArray[np.int64]) -> None:
+        """Admit guest writes (block, count) without their time: what happened between backups."""
+        done = 0
+        while done < len(writes):
+            self._make_room_in_log()
+            done = int(rules.bulk_write(self.arena.addresses, disk.number, writes, done))
+            if need := int(self.arena.tables.counters[C_NEED, 0]):
+                self._provide(need)
+
+    def _rounded(self, offset: int, length: int) -> tuple[int, int, int, int]:
+        """Round a byte range outward to content blocks, once, here at the door."""
+        size = self.block_bytes
+        block, stop = offset // size, -(-(offset + length) // size)
+        return block, stop - block, offset - block * size, stop * size - offset - length
+
+    def _admit(self, admit: Callable[[Any], int]) -> list[Step]:
+        self._make_room_in_log()
+        extra: list[Step] = []
+        while (steps := admit(self.arena.addresses)) < 0:
+            extra += self._provide(steps)
+        return extra + [tuple(row) for row in self.arena.tables.steps[:steps].tolist()]
+
+    def _provide(self, need: int) -> list[Step]:
+        """Ask the keeper of what is lacking to make room; return what that costs."""
+        at = int(self.arena.tables.counters[C_NEED_AT, 0])
+        if need == rules.NEED_RESERVE:
+            short = self._luns[at]
+            if short.keeper is None:
+                raise NoSpace("the snapshot reserve", short.chunk_bytes, 0)
+            short.keeper.make_room(short)
+            return []
+        file = self.files[int(self.arena.tables.counters[C_NEED_FILE, 0])]
+        if file.store.keeper is None:
+            raise Bug(f"{file.name} needs to grow and nobody keeps its store")
+        index = len(file.places) if need == rules.NEED_ROOM else at
+        ios = file.store.keeper.provide(file, index)
+        row = self.arena.tables.volumes[file.store.luns[0].number]
+        # file-system metadata lies at the start of the store's first LUN
+        step = (-1, int(Role.METADATA), 1, int(row[V_POOL]), int(row[V_PHYSICAL]), 512)
+        return [step] * ios
+
+    # Content. ------------------------------------------------------------------------------
+
+    def _make_room_in_log(self) -> None:
+        if self.arena.tables.counters[C_LOG, 0] > _LOG_ROOM:
+            self.settle()
+        self.arena.check()
+
+    def settle(self) -> None:
+        """Apply the content log; whoever forks or reads content does this first."""
+        pending = int(self.arena.tables.counters[C_LOG, 0])
+        if pending and self._keep_log:
+            self.history += map(tuple, self.arena.tables.log[:pending].tolist())
+        if pending:
+            log.settle(self.arena.addresses)
+
+    def medium_tokens(self, volume: int, start: int, count: int) -> NDArray[np.uint64]:
+        """Return what blocks of a volume hold."""
+        self.settle()
+        out = np.empty(count, np.uint64)
+        log.read_medium(self.arena.addresses, volume, start, out)
+        return out
+
+    def chain_tokens(self, level: Level, start: int, count: int) -> NDArray[np.uint64]:
+        """Return what guest blocks hold as seen from *level*, zeros where nothing was written."""
+        self.settle()
+        out = np.empty(count, np.uint64)
+        rules.read_chain(self.arena.addresses, level.number, start, out)
+        return out
+
+    def truth(self, moment: Moment, start: int, count: int) -> NDArray[np.uint64]:
+        """Return what the guest had written at *moment*: for the oracle, never for emulators."""
+        return self.arena.words(moment.ledger, start, count)
+
+    def render(self, tokens: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        """Return the bytes of *tokens*, a row per block."""
+        return render(tokens, self.block_bytes, self.literals.rows)
+
+    @property
+    def writes(self) -> int:
+        """How many blocks have been written so far, by anyone."""
+        return int(self.arena.tables.counters[C_WRITTEN, 0])
+
+    # Views. --------------------------------------------------------------------------------
+
+    def offset_table(self, level: Level, blocks: int, names: dict[int, str]) -> OffsetTable:
+        """Return where a disk lies; see stuntdouble.site.layout."""
+        return layout.offset_table(level, blocks, names)
+
+    def grains(self, level: Level, blocks: int, piece_blocks: int) -> NDArray[np.int64]:
+        """Return the pieces of a delta disk that a consolidation must move."""
+        return layout.grains(level, blocks, piece_blocks)
+
+    def changed(self, disk: Disk, bitmaps: Iterable[Bitmap]) -> Runs:
+        """Return the byte ranges that the union of sealed bitmaps covers."""
+        shift = self.arena.column("disks", disk.number, D_TRACK_SHIFT)
+        grains = -(-disk.blocks >> shift)
+        union = self.arena.union([b.number for b in bitmaps], grains)
+        return Runs.from_bits(union, self.block_bytes << shift, disk.size_bytes)
+

@@ -1,0 +1,135 @@
+"""The tables of a site, and how compiled code sees them.
+
+State enters a compiled function as *one* table of addresses (an int64 array of address and rows
+per table); ``view`` turns it into arrays inside.  Passing the arrays themselves would cost 3 µs a
+call and, for the optimiser, the knowledge that they do not move.
+
+    disk ─head─▶ level ─parent─▶ level ─parent─▶ … base
+                   │ file                          │ file
+                   ▼                               ▼
+                 file: place (file-system block → volume, block), slots, zeroed
+                   │ store
+                   ▼
+                 store: up to 32 volumes and the size of a file-system block
+                   │
+                   ▼
+                 volume: medium (block → token), copied, origin … image ─▶ pool
+
+Column names start with the letter of their table.  Maps are referred to by number; map 0 is
+"none".  Numbers of volumes, files, levels, disks and images start at 1, so 0 is "none" there too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numba import carray, config, njit, types
+from numba.extending import intrinsic
+
+STORE_VOLUMES: Final = 32  # VMFS: 32 extents to a datastore (vSphere configuration maximums)
+LOCATION_BITS: Final = 40  # a place is ordinal << 40 | block, plus one: 4 PiB of 4 KiB blocks
+
+# Columns. ------------------------------------------------------------------------------------
+M_ROOT, M_ROOTS = range(2)
+D_HEAD, D_LEDGER, D_TRACKED, D_TRACK_SHIFT, D_BLOCKS = range(5)
+L_FILE, L_PARENT, L_MIRROR = range(3)
+F_STORE, F_PLACE, F_SLOTS, F_USED, F_ROOM, F_ZEROED = range(6)
+S_FS_SHIFT, S_ZERO_SHIFT, S_VOLUMES = range(3)  # S_VOLUMES is the first of 32 columns
+(V_MEDIUM, V_BLOCKS, V_CHUNK_SHIFT, V_POOL, V_PHYSICAL, V_NEWEST, V_MOVED, V_ORIGIN, V_OWN,
+ V_BORN) = range(10)  # fmt: skip
+I_VOLUME, I_COPIED, I_NEWER, I_CHUNKS, I_KIND = range(5)
+P_FREE, P_RESERVE, P_RESERVE_BLOCKS = range(3)
+
+# Counters. -----------------------------------------------------------------------------------
+(C_LEAVES, C_NODES, C_WRITTEN, C_LOG, C_STEPS, C_COUNT_ONLY, C_NEED, C_NEED_AT,
+ C_NEED_FILE, C_BLOCK_BYTES) = range(10)  # fmt: skip
+
+# Rows of a step: what one stage of an I/O touches, at an address of a pool. -------------------
+T_GROUP, T_ROLE, T_WRITE, T_POOL, T_BLOCK, T_BYTES = range(6)
+
+# Rows of the content log. --------------------------------------------------------------------
+(G_OP, G_DISK, G_GUEST, G_VOLUME, G_BLOCK, G_COUNT, G_TOKEN, G_FROM) = range(8)
+
+# Rows of the scratch table: pieces of an I/O that are still addresses of volumes. --------------
+X_VOLUME, X_BLOCK, X_COUNT, X_GUEST, X_STATE = range(5)
+
+
+class Tables(NamedTuple):
+    """The site's tables, as numpy arrays; in compiled code, as views of the same memory."""
+
+    roots: Any  # uint32 [:, 1]
+    nodes: Any  # uint32 [:, 256]
+    leaves: Any  # uint64 [:, 64]
+    maps: Any  # int64 from here on
+    disks: Any
+    levels: Any
+    files: Any
+    stores: Any
+    volumes: Any
+    images: Any
+    pools: Any
+    plan: Any
+    steps: Any
+    scratch: Any
+    log: Any
+    counters: Any
+
+
+SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
+    "roots": (1 << 25, 1, np.uint32),
+    "nodes": (1 << 19, 256, np.uint32),
+    "leaves": (1 << 26, 64, np.uint64),
+    "maps": (1 << 20, 2, np.int64),
+    "disks": (1 << 14, 5, np.int64),
+    "levels": (1 << 18, 3, np.int64),
+    "files": (1 << 18, 6, np.int64),
+    "stores": (1 << 12, 2 + STORE_VOLUMES, np.int64),
+    "volumes": (1 << 14, 10, np.int64),
+    "images": (1 << 14, 5, np.int64),
+    "pools": (1 << 8, 3, np.int64),
+    "plan": (64, 4, np.int64),
+    "steps": (1 << 15, 6, np.int64),
+    "scratch": (1 << 13, 5, np.int64),
+    "log": (1 << 18, 8, np.int64),
+    "counters": (16, 1, np.int64),
+}
+"""Rows, columns and type of each table.  Rows are reserved address space, not memory; the log is
+settled long before it is full."""
+
+if config.DISABLE_JIT:
+    as_pointer: Any = ctypes.c_void_p
+else:
+
+    @intrinsic  # type: ignore[misc,untyped-decorator]  # numba's decorators are untyped
+    def as_pointer(_typing: Any, _address: Any) -> Any:
+        """Turn an address into a pointer that ``carray`` takes."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.voidptr(types.intp), generate
+
+
+@njit(forceinline=True)
+def view(t: Any) -> Any:
+    """Return the tables behind the address table *t*."""
+    return Tables(
+        carray(as_pointer(t[0, 0]), (t[0, 1], 1), np.uint32),
+        carray(as_pointer(t[1, 0]), (t[1, 1], 256), np.uint32),
+        carray(as_pointer(t[2, 0]), (t[2, 1], 64), np.uint64),
+        carray(as_pointer(t[3, 0]), (t[3, 1], 2), np.int64),
+        carray(as_pointer(t[4, 0]), (t[4, 1], 5), np.int64),
+        carray(as_pointer(t[5, 0]), (t[5, 1], 3), np.int64),
+        carray(as_pointer(t[6, 0]), (t[6, 1], 6), np.int64),
+        carray(as_pointer(t[7, 0]), (t[7, 1], 2 + STORE_VOLUMES), np.int64),
+        carray(as_pointer(t[8, 0]), (t[8, 1], 10), np.int64),
+        carray(as_pointer(t[9, 0]), (t[9, 1], 5), np.int64),
+        carray(as_pointer(t[10, 0]), (t[10, 1], 3), np.int64),
+        carray(as_pointer(t[11, 0]), (t[11, 1], 4), np.int64),
+        carray(as_pointer(t[12, 0]), (t[12, 1], 6), np.int64),
+        carray(as_pointer(t[13, 0]), (t[13, 1], 5), np.int64),
+        carray(as_pointer(t[14, 0]), (t[14, 1], 8), np.int64),
+        carray(as_pointer(t[15, 0]), (t[15, 1], 1), np.int64),
+    )

@@ -1,0 +1,16 @@
+"""What is kept: a synchronous client of the Redis protocol, and leases in site time."""
+
+from stuntdouble.store.client import Store, Transaction, open_store
+from stuntdouble.store.leases import Lease, acquire, check, lease, release, renew
+
+__all__ = [
+    "Lease",
+    "Store",
+    "Transaction",
+    "acquire",
+    "check",
+    "lease",
+    "open_store",
+    "release",
+    "renew",
+]

@@ -1,0 +1,319 @@
+"""Whatever step fails or is cancelled, nothing is left behind and the report says what happened."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from backup.bench import spec_of, two_vms
+
+from stuntdouble.backup import Method
+from stuntdouble.backup.cleanup import Undo, uninterrupted
+from stuntdouble.backup.report import Diary
+from stuntdouble.errors import InvalidState, TaskInProgress, Unreachable
+from stuntdouble.ports import Kind
+
+JOBS = [
+    (Method.SOFTWARE, Kind.FULL),
+    (Method.SOFTWARE, Kind.INCREMENTAL),
+    (Method.STORAGE, Kind.FULL),
+    (Method.STORAGE, Kind.INCREMENTAL),
+    (Method.MOUNTED, Kind.FULL),
+]
+JOB_LEVEL = 2  # the inventory and the array's volumes are asked for once, for all VMs
+
+
+def _prepared(method: Method, kind: Kind):
+    bench = two_vms()
+    if kind is Kind.INCREMENTAL:
+        assert bench.run(spec_of(method)).ok
+    return bench
+
+
+def _number_of_calls(method: Method, kind: Kind) -> int:
+    bench = _prepared(method, kind)
+    assert bench.run(spec_of(method, kind)).ok
+    return len(bench.estate.calls)
+
+
+@pytest.mark.parametrize(("method", "kind"), JOBS)
+@pytest.mark.parametrize("fault", ["lost", "refused", "lost-after"])
+def test_a_fault_at_any_call_leaves_nothing_behind(method, kind, fault):
+    for number in range(_number_of_calls(method, kind)):
+        bench = _prepared(method, kind)
+        report = bench.run(spec_of(method, kind), {number: fault})
+        where = (number, bench.estate.calls[number], [vm.lines for vm in report.vms])
+        bench.check_nothing_left()
+        bench.check_restorable()
+        assert report.left_behind == (), where
+        assert any("injected" in line for vm in report.vms for line in vm.lines), where
+        assert all(bool(vm.error) == (vm.point is None) for vm in report.vms), where
+        if method is not Method.STORAGE and number >= JOB_LEVEL:
+            assert sum(vm.point is None for vm in report.vms) <= 1, where
+        assert bench.run(spec_of(method, kind)).ok, where
+        bench.check_restorable()
+
+
+@pytest.mark.parametrize(("method", "kind"), JOBS)
+@pytest.mark.parametrize("fault", ["cancel-before", "cancel-after", "cut-after"])
+def test_a_cancellation_at_any_call_leaves_nothing_behind(method, kind, fault):
+    for number in range(_number_of_calls(method, kind)):
+        bench = _prepared(method, kind)
+        before = len(bench.repository.points())
+        report = bench.run(spec_of(method, kind), {number: fault})
+        where = (number, bench.estate.calls[number], [vm.lines for vm in report.vms])
+        bench.check_nothing_left()
+        bench.check_restorable()
+        assert report.left_behind == (), where
+        assert report.cancelled or fault == "cut-after", where
+        for vm in report.vms:
+            assert vm.point is not None or "cancelled" in vm.error, where
+        made = sum(vm.point is not None for vm in report.vms)
+        assert len(bench.repository.points()) == before + made, where
+
+
+@pytest.mark.parametrize(("method", "kind"), JOBS)
+def test_two_faults_and_a_cancellation_leave_nothing_behind(method, kind):
+    calls = _number_of_calls(method, kind)
+    for number in range(0, calls, 3):
+        bench = _prepared(method, kind)
+        faults = {number: "lost-after", number + 2: "cancel-before", number + 3: "cut-after"}
+        report = bench.run(spec_of(method, kind), faults)
+        bench.check_nothing_left()
+        bench.check_restorable()
+        assert report.left_behind == ()
+
+
+def test_a_cancelled_clean_up_goes_on_and_the_cancellation_arrives():
+    for number in range(_number_of_calls(Method.STORAGE, Kind.FULL)):
+        bench = two_vms()
+        faults = dict.fromkeys(range(number, number + 40, 2), "cancel-after")
+        report = bench.run(spec_of(Method.STORAGE), faults)
+        bench.check_nothing_left()
+        assert report.cancelled
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_a_full_repository_fails_the_vm_and_discards_the_draft(method):
+    bench = two_vms()
+    bench.repository.full = True
+    report = bench.run(spec_of(method))
+    assert all("No space left" in vm.error for vm in report.vms)
+    assert bench.repository.points() == ()
+    bench.check_nothing_left()
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_what_does_not_arrive_is_not_committed(method):
+    bench = two_vms()
+    bench.estate.short_reads = True
+    report = bench.run(spec_of(method))
+    assert all("bytes arrived" in vm.error for vm in report.vms if vm.point is None)
+    assert any(vm.point is None for vm in report.vms)
+    bench.check_restorable()
+    bench.check_nothing_left()
+
+
+@pytest.mark.parametrize("method", [Method.STORAGE, Method.MOUNTED])
+def test_an_array_snapshot_that_the_array_gave_up_is_not_trusted(method):
+    bench = two_vms()
+    bench.estate.invalidate_images = True
+    report = bench.run(spec_of(method))
+    assert all("no longer valid" in vm.error for vm in report.vms)
+    assert bench.repository.points() == ()
+    bench.check_nothing_left()
+
+
+def test_a_lun_of_another_identity_is_not_read():
+    bench = two_vms()
+    bench.initiator.wrong_identity = True
+    report = bench.run(spec_of(Method.STORAGE))
+    assert all("naa.other" in vm.error for vm in report.vms)
+    assert bench.estate.count("read") == 0
+    bench.check_nothing_left()
+
+
+def test_one_vm_that_fails_in_a_group_does_not_fail_the_others():
+    bench = two_vms()
+    numbers = [
+        number
+        for number in range(_number_of_calls(Method.STORAGE, Kind.FULL))
+        if number >= JOB_LEVEL
+    ]
+    survivors = 0
+    for number in numbers:
+        bench = two_vms()
+        report = bench.run(spec_of(Method.STORAGE), {number: "refused"})
+        name, facts = bench.estate.calls[number]
+        if name in {"create_snapshot", "offset_table"}:
+            assert {vm.vm: vm.point is not None for vm in report.vms} == {
+                vm: vm != facts[0] for vm in ("vm-1", "vm-2")
+            }
+            survivors += 1
+    assert survivors == 5
+
+
+def test_a_bug_is_raised_as_it_is_after_the_clean_up():
+    for method, kind in JOBS:
+        for number in range(0, _number_of_calls(method, kind), 4):
+            bench = _prepared(method, kind)
+            with pytest.raises(ZeroDivisionError):
+                bench.run(spec_of(method, kind), {number: "bug"})
+            if bench.estate.calls[number][0] not in {"remove_snapshot", "delete_snapshot"}:
+                bench.check_nothing_left()
+
+
+# the consolidation ladder
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_a_delta_left_over_is_consolidated(method):
+    bench = two_vms()
+    bench.estate.leave_delta = 1
+    report = bench.run(spec_of(method))
+    assert report.ok
+    assert bench.estate.count("consolidate") == 1
+    assert "consolidated" in bench.kinds()
+    bench.check_nothing_left()
+
+
+def test_where_consolidation_is_refused_another_snapshot_takes_the_delta_along():
+    bench = two_vms()
+    bench.estate.leave_delta = 1
+    bench.estate.consolidate_works = False
+    report = bench.run(spec_of(Method.SOFTWARE, Kind.FULL, "vm-1"))
+    assert report.ok
+    assert bench.estate.count("create_snapshot") == 2
+    assert any("consolidation was refused" in line for line in report.vms[0].lines)
+    bench.check_nothing_left()
+
+
+def test_the_ladder_survives_a_fault_at_any_call():
+    bench = two_vms()
+    bench.estate.leave_delta = 1
+    bench.estate.consolidate_works = False
+    spec = spec_of(Method.SOFTWARE, Kind.FULL, "vm-1")
+    bench.run(spec)
+    for number in range(len(bench.estate.calls)):
+        for fault in ("lost", "refused", "lost-after", "cancel-before", "cancel-after"):
+            again = two_vms()
+            again.estate.leave_delta = 1
+            again.estate.consolidate_works = False
+            report = again.run(spec, {number: fault})
+            again.check_nothing_left()
+            assert report.left_behind == (), (number, fault)
+
+
+def test_what_cannot_be_removed_is_named():
+    bench = two_vms()
+    bench.estate.leave_delta = 99
+    bench.estate.consolidate_works = False
+    report = bench.run(spec_of(Method.STORAGE, Kind.FULL, "vm-2"))
+    (vm,) = report.vms
+    assert vm.point is not None
+    assert not vm.ok
+    assert not report.ok
+    (left,) = report.left_behind
+    assert "still in need of consolidation" in left
+    assert bench.estate.leftovers() == ["vm-2: delta"]
+
+
+# the stack itself
+
+
+def _undo(steps, retry_seconds=(0.0, 0.0)):
+    """Run steps on a stack; return the diary and the order in which they ran."""
+    order: list[str] = []
+    diary = Diary("vm", lambda kind, subject, /, **facts: None)
+
+    async def main():
+        async with Undo((diary,), retry_seconds) as undo:
+            for name, failures in steps.items():
+                rest = list(failures)
+
+                async def action(name=name, rest=rest):
+                    order.append(name)
+                    if rest:
+                        raise rest.pop(0)
+
+                undo.add(name, action)
+
+    asyncio.run(main())
+    return diary, order
+
+
+def test_steps_run_newest_first_and_a_failing_one_stops_no_other():
+    busy = TaskInProgress("vm", "a task")
+    diary, order = _undo({"a": [], "b": [busy] * 99, "c": [Unreachable("x")], "d": []})
+    assert order == ["d", "c", "c", "b", "b", "b", "a", "b", "b", "b"]
+    assert diary.left_behind == ["b: vm is busy with a task"]
+    assert diary.taken_back == []
+
+
+def test_a_refused_step_is_tried_again_after_all_others():
+    diary, order = _undo({"a": [], "b": [InvalidState("b", "mapped", "delete it")], "c": []})
+    assert order == ["c", "b", "a", "b"]
+    assert diary.left_behind == []
+    assert diary.taken_back == ["b"]
+
+
+def test_a_step_run_before_its_time_does_not_run_again():
+    ran: list[str] = []
+    diary = Diary("vm", lambda kind, subject, /, **facts: None)
+
+    async def main():
+        async def action():
+            ran.append("a")
+
+        async with Undo((diary,), ()) as undo:
+            step = undo.add("a", action)
+            await undo.now(step)
+            assert ran == ["a"]
+
+    asyncio.run(main())
+    assert ran == ["a"]
+
+
+def test_pauses_between_attempts_are_those_asked_for():
+    loop_times: list[float] = []
+    diary = Diary("vm", lambda kind, subject, /, **facts: None)
+
+    async def main(env):
+        async def action():
+            loop_times.append(asyncio.get_running_loop().time())
+            raise Unreachable("array")
+
+        async with Undo((diary,), (1.0, 5.0)) as undo:
+            undo.add("a", action)
+
+    from stuntdouble.clock import run
+
+    run(main)
+    assert loop_times == [0.0, 1.0, 6.0, 6.0, 7.0, 12.0]
+    assert diary.left_behind == ["a: array does not answer"]
+
+
+def test_uninterrupted_work_ends_before_the_cancellation_arrives():
+    done: list[str] = []
+
+    async def main():
+        async def work():
+            for _ in range(5):
+                await asyncio.sleep(0)
+            done.append("work")
+            return 7
+
+        async def caller():
+            await uninterrupted(work())
+            done.append("never")
+
+        task = asyncio.create_task(caller())
+        for _ in range(3):
+            await asyncio.sleep(0)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await uninterrupted(work()) == 7
+
+    asyncio.run(main())
+    assert done == ["work", "work"]

@@ -1,0 +1,610 @@
+"""The repository against a dictionary of byte arrays, and what it must refuse."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from stuntdouble.backup import draft as draft_module
+from stuntdouble.backup import files as files_module
+from stuntdouble.backup.repository import Repository
+from stuntdouble.errors import DigestMismatch, InvalidState, Misuse, NoSpace, NotFound
+from stuntdouble.errors import TaskInProgress as Busy
+from stuntdouble.extents import Runs
+from stuntdouble.ports import Consistency, DiskPoint, Kind, RestorePoint
+
+CHUNK = 4096
+SIZES = st.sampled_from([0, 1, CHUNK - 1, CHUNK, 3 * CHUNK, 4 * CHUNK + 700])
+
+
+def point_of(disks, moment=0.0, vm="web", id_=""):
+    parts = tuple(DiskPoint(key, size, f"c/{key}") for key, size in disks.items())
+    return RestorePoint(id_, vm, "storage", Kind.FULL, moment, Consistency.CRASH, parts)
+
+
+def write_point(repository, disks, parent="", moment=0.0, **facts):
+    """Commit a point of {key: bytes}."""
+    draft = repository.begin({key: len(data) for key, data in disks.items()}, parent)
+    for key, data in disks.items():
+        draft.write(key, 0, memoryview(data))
+    sizes = {key: len(data) for key, data in disks.items()}
+    return draft.commit(point_of(sizes, moment, **facts))
+
+
+def content(repository, point, disk):
+    size = {d.key: d.capacity_bytes for d in repository.point(point).disks}[disk]
+    return b"".join(bytes(view) for view in repository.read(point, disk, 0, size))
+
+
+def pattern(seed, length):
+    return (b"%d|" % seed * (length // 2 + 1))[:length]
+
+
+class Histories(RuleBasedStateMachine):
+    """Any order of begin, write, zero, commit, discard, delete, collect, reopen and crash."""
+
+    drafts = Bundle("drafts")
+
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="repository-"))
+        self.path = self.folder / "here"
+        self.repository = Repository.open(self.path, chunk_bytes=CHUNK, pack_bytes=3 * CHUNK)
+        self.committed = {}
+        self.given = set()
+        self.open = []
+
+    @initialize()
+    def small_buffer(self):
+        # Two partial chunks in memory, so that spilling is the rule.
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(draft_module, "PARTIAL_BYTES_MAX", 2 * CHUNK)
+
+    @rule(target=drafts, sizes=st.lists(SIZES, min_size=1, max_size=2), data=st.data())
+    def begin(self, sizes, data):
+        disks = dict(enumerate(sizes))
+        parent = data.draw(st.sampled_from(["", *sorted(self.committed)]))
+        draft = self.repository.begin(disks, parent)
+        model = {}
+        for key, size in disks.items():
+            below = self.committed[parent].get(key, b"") if parent else b""
+            model[key] = bytearray(below[:size].ljust(size, b"\0"))
+        handle = (draft, disks, model)
+        self.open.append(handle)
+        return handle
+
+    @rule(handle=drafts, data=st.data(), seed=st.integers(0, 3))
+    def write(self, handle, data, seed):
+        draft, disks, model = handle
+        if draft not in [d for d, _, _ in self.open]:
+            return
+        key = data.draw(st.sampled_from(sorted(disks)))
+        start = data.draw(st.integers(0, disks[key]))
+        stop = data.draw(st.integers(start, disks[key]))
+        payload = pattern(seed, stop - start) if seed else bytes(stop - start)
+        draft.write(key, start, memoryview(payload))
+        model[key][start:stop] = payload
+
+    @rule(handle=drafts, data=st.data())
+    def zero(self, handle, data):
+        draft, disks, model = handle
+        if draft not in [d for d, _, _ in self.open]:
+            return
+        key = data.draw(st.sampled_from(sorted(disks)))
+        spots = st.integers(0, disks[key])
+        pairs = data.draw(st.lists(st.tuples(spots, spots), max_size=3))
+        runs = Runs.of([(min(pair), abs(pair[0] - pair[1])) for pair in pairs])
+        draft.zero(key, runs)
+        for start, length in runs:
+            model[key][start : start + length] = bytes(length)
+
+    @rule(handle=consumes(drafts), moment=st.integers(0, 5))
+    def commit(self, handle, moment):
+        draft, disks, model = handle
+        if handle not in self.open:
+            return
+        self.open.remove(handle)
+        point = draft.commit(point_of(disks, float(moment)))
+        assert point.id not in self.given
+        self.given.add(point.id)
+        self.committed[point.id] = {key: bytes(data) for key, data in model.items()}
+        with pytest.raises(InvalidState):
+            draft.commit(point_of(disks))
+
+    @rule(handle=consumes(drafts))
+    def discard(self, handle):
+        handle[0].discard()
+        handle[0].discard()
+        if handle in self.open:
+            self.open.remove(handle)
+
+    @rule(data=st.data())
+    def delete(self, data):
+        name = data.draw(st.sampled_from([*sorted(self.committed), "nobody"]))
+        if name == "nobody":
+            with pytest.raises(NotFound):
+                self.repository.delete(name)
+        else:
+            self.repository.delete(name)
+            del self.committed[name]
+
+    @rule()
+    def collect(self):
+        if self.open:
+            with pytest.raises(Busy):
+                self.repository.collect()
+            return
+        self.repository.collect()
+        assert self.repository.collect() == 0
+        named = {
+            data[start : start + CHUNK].ljust(CHUNK, b"\0")
+            for disks in self.committed.values()
+            for data in disks.values()
+            for start in range(0, len(data), CHUNK)
+        } - {bytes(CHUNK)}
+        store = self.repository._store
+        kept = [digest for pack in store.packs() for digest in store.chunks(pack)]
+        assert len(kept) == len(named)
+
+    @rule(target=drafts)
+    def reopen(self):
+        self.repository.close()
+        self.open.clear()
+        assert list((self.path / "drafts").glob("*")) == []
+        self.repository = Repository.open(self.path, chunk_bytes=CHUNK, pack_bytes=3 * CHUNK)
+        return multiple()
+
+    @invariant()
+    def committed_points_read_as_they_were(self):
+        assert {p.id for p in self.repository.points()} == set(self.committed)
+        for name, disks in self.committed.items():
+            for key, data in disks.items():
+                assert content(self.repository, name, key) == data
+
+    @rule()
+    def crash(self):
+        """What lies on disk at this instant is a whole repository without the drafts."""
+        copy = self.folder / "copy"
+        shutil.copytree(self.path, copy)
+        with Repository.open(copy) as survivor:
+            assert list((copy / "drafts").iterdir()) == []
+            assert {p.id for p in survivor.points()} == set(self.committed)
+            assert survivor.verify() == []
+            for name, disks in self.committed.items():
+                for key, data in disks.items():
+                    assert content(survivor, name, key) == data
+        shutil.rmtree(copy)
+
+    def teardown(self):
+        self.patch.undo()
+        self.repository.close()
+        shutil.rmtree(self.folder)
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+@given(
+    kill_at=st.integers(0, 14),
+    step=st.sampled_from(["replace", "fsync", "pwrite", "close"]),
+    after=st.booleans(),
+    act=st.sampled_from(["commit", "collect"]),
+)
+@settings(max_examples=120)
+def test_a_kill_at_any_system_call_leaves_all_or_nothing(kill_at, step, after, act):
+    class Killed(BaseException):
+        pass
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "r"
+        repository = Repository.open(path, chunk_bytes=CHUNK, pack_bytes=2 * CHUNK)
+        old = write_point(repository, {1: pattern(1, 5 * CHUNK)})
+        junk = write_point(repository, {1: pattern(2, 2 * CHUNK) + pattern(1, 3 * CHUNK)})
+        repository.delete(junk.id)
+        real, calls = getattr(os, step), 0
+
+        def deadly(*arguments):
+            nonlocal calls
+            calls += 1
+            if calls == kill_at + 1:
+                if after:
+                    real(*arguments)
+                patch.undo()
+                shutil.copytree(path, copy)  # as it is now: no clean-up has run
+                raise Killed
+            return real(*arguments)
+
+        copy = Path(folder) / "copy"
+        new = pattern(7, 5 * CHUNK - 3)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, step, deadly)
+            try:
+                if act == "collect":
+                    repository.collect()
+                else:
+                    write_point(repository, {1: new}, old.id, moment=1.0)
+            except Killed:
+                pass
+        if not copy.exists():  # it took fewer calls than that
+            shutil.copytree(path, copy)
+        with Repository.open(copy) as survivor:
+            assert survivor.verify() == []
+            assert content(survivor, old.id, 1) == pattern(1, 5 * CHUNK)
+            for point in survivor.points():
+                assert point.id == old.id or content(survivor, point.id, 1) == new
+            survivor.collect()
+            assert survivor.verify() == []
+            assert content(survivor, old.id, 1) == pattern(1, 5 * CHUNK)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "r"
+    with Repository.open(path, chunk_bytes=512) as repository:
+        first = write_point(repository, {1: pattern(1, 2048), 2: bytes(512) + pattern(2, 700)})
+        write_point(repository, {1: pattern(3, 2048)}, first.id, moment=1.0)
+    return path
+
+
+@given(data=st.data())
+@settings(max_examples=150)
+def test_a_changed_byte_is_always_detected(whole, data):
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "r"
+        shutil.copytree(whole, copy)
+        files = sorted(path for path in copy.rglob("*") if path.is_file() and path.stat().st_size)
+        victim = data.draw(st.sampled_from(files))
+        raw = bytearray(victim.read_bytes())
+        spot = data.draw(st.integers(0, len(raw) - 1))
+        raw[spot] ^= data.draw(st.integers(1, 255))
+        victim.write_bytes(raw)
+        if victim.name == "repository.json":
+            with pytest.raises(DigestMismatch, match=r"repository\.json"):
+                Repository.open(copy)
+            return
+        with Repository.open(copy) as repository, Repository.open(whole) as good:
+            problems = repository.verify()
+            assert any(victim.name in problem for problem in problems)
+            for point in good.points():
+                for disk in point.disks:
+                    try:
+                        read = content(repository, point.id, disk.key)
+                    except DigestMismatch:
+                        continue
+                    assert read == content(good, point.id, disk.key)
+
+
+def test_a_damaged_chunk_names_its_pack_and_its_restore_point(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        point = write_point(repository, {3: os.urandom(512)})
+        pack = next((tmp_path / "r" / "packs").iterdir())
+        raw = bytearray(pack.read_bytes())
+        raw[40] ^= 1
+        pack.write_bytes(raw)
+        with pytest.raises(DigestMismatch, match=f"{pack.name}.*disk 3 of .*{point.id}"):
+            content(repository, point.id, 3)
+        assert any("damaged" in problem for problem in repository.verify())
+
+
+def test_a_missing_pack_is_an_error_and_never_zeros(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        point = write_point(repository, {1: pattern(1, 512)})
+        next((tmp_path / "r" / "packs").iterdir()).unlink()
+        with pytest.raises(DigestMismatch, match="absent"):
+            content(repository, point.id, 1)
+        assert any("missing" in problem for problem in repository.verify())
+
+
+@pytest.mark.parametrize("keep", [0, 7, 60])
+def test_a_truncated_pack_is_reported_and_not_collected(tmp_path, keep):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        point = write_point(repository, {1: pattern(1, 512)})
+        repository.delete(point.id)
+        pack = next((tmp_path / "r" / "packs").iterdir())
+        pack.write_bytes(pack.read_bytes()[:keep])
+    with Repository.open(tmp_path / "r") as repository:
+        with pytest.raises(DigestMismatch, match=pack.name):
+            repository.collect()
+        assert pack.exists()
+        assert any(pack.name in problem for problem in repository.verify())
+
+
+def test_a_damaged_manifest_is_not_left_out_in_silence(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        bad = write_point(repository, {1: pattern(1, 512)})
+        good = write_point(repository, {1: pattern(2, 512)})
+        path = tmp_path / "r" / "points" / f"{bad.id}.point"
+        path.write_bytes(b"x" + path.read_bytes()[1:])
+        with pytest.raises(DigestMismatch, match=path.name):
+            repository.points()
+        assert content(repository, good.id, 1) == pattern(2, 512)
+        repository.delete(bad.id)
+        assert [point.id for point in repository.points()] == [good.id]
+
+
+def test_a_manifest_under_another_name_is_reported(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        point = write_point(repository, {1: pattern(1, 512)})
+        path = tmp_path / "r" / "points" / f"{point.id}.point"
+        path.rename(path.with_name("other-1.point"))
+        assert repository.verify() == [
+            f"{path.with_name('other-1.point')}: is the restore point {point.id}"
+        ]
+
+
+def test_equal_chunks_are_stored_once_and_zeros_never(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=CHUNK) as repository:
+        zeros = write_point(repository, {1: bytes(100 * CHUNK)})
+        assert zeros.bytes_stored == 0
+        assert list((tmp_path / "r" / "packs").iterdir()) == []
+        data = os.urandom(CHUNK)
+        once = write_point(repository, {1: data * 50}, moment=1.0)
+        again = write_point(repository, {1: data * 20}, moment=2.0)
+        assert CHUNK <= once.bytes_stored < 2 * CHUNK
+        assert (again.bytes_stored, again.bytes_read) == (0, 20 * CHUNK)
+
+
+def test_memory_is_bounded_however_the_writes_lie(tmp_path, monkeypatch):
+    monkeypatch.setattr(draft_module, "PARTIAL_BYTES_MAX", 4 * CHUNK)
+    with Repository.open(tmp_path / "r", chunk_bytes=CHUNK) as repository:
+        draft = repository.begin({1: 64 * CHUNK})
+        for turn in range(3):
+            for index in range(63, -1, -1):
+                draft.write(1, index * CHUNK + turn * 100, memoryview(b"%03d" % index))
+                assert len(draft._partials) <= 4
+        point = draft.commit(point_of({1: 64 * CHUNK}))
+        data = content(repository, point.id, 1)
+        for index in range(64):
+            chunk = data[index * CHUNK : (index + 1) * CHUNK]
+            assert [chunk[t * 100 : t * 100 + 3] for t in range(3)] == [b"%03d" % index] * 3
+
+
+def test_ids_count_per_vm_and_method_and_are_never_given_twice(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        names = ["web", "web-storage", "a/../b c", ".", "仮想" * 40]
+        for vm in names:
+            for number in (1, 2, 3):
+                point = write_point(repository, {1: b"x"}, vm=vm)
+                assert point.id == f"{vm}-storage-{number}"
+                if number < 3:
+                    repository.delete(point.id)
+                    repository.collect()
+        assert {p.vm for p in repository.points()} == set(names)
+        with pytest.raises(InvalidState, match="committed"):
+            write_point(repository, {1: b"y"}, id_="web-storage-3")
+
+
+def test_one_process_writes_at_a_time_and_others_read(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as one:
+        point = write_point(one, {1: b"a" * 512})
+        draft = one.begin({1: 512})
+        draft.write(1, 0, memoryview(b"b" * 512))
+        with Repository.open(tmp_path / "r") as other:
+            for attempt in (
+                lambda: other.begin({1: 1}),
+                lambda: other.delete(point.id),
+                other.collect,
+            ):
+                with pytest.raises(Busy, match="another writer"):
+                    attempt()
+            assert content(other, point.id, 1) == b"a" * 512
+            second = draft.commit(point_of({1: 512}, 1.0))  # the leftover cleaning spared it
+            assert content(other, second.id, 1) == b"b" * 512
+            other.delete(point.id)
+            other.collect()
+        assert content(one, second.id, 1) == b"b" * 512
+        with pytest.raises(NotFound):
+            one.begin({1: 512}, point.id)
+        # The lock is not kept by the failure, and the collected chunk is stored anew.
+        assert write_point(one, {1: b"a" * 512}, moment=2.0).bytes_stored > 0
+        assert one.verify() == []
+
+
+def test_the_lock_ends_with_its_process(tmp_path):
+    code = (
+        "import os, sys\n"
+        "from stuntdouble.backup.repository import Repository\n"
+        "draft = Repository.open(sys.argv[1], chunk_bytes=512).begin({1: 1024})\n"
+        "draft.write(1, 0, memoryview(b'x' * 700))\n"
+        "os._exit(9)\n"
+    )
+    path = tmp_path / "r"
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 9
+    assert list((path / "drafts").iterdir()) != []
+    with Repository.open(path) as repository:
+        assert list((path / "drafts").iterdir()) == []
+        assert repository.points() == ()
+        assert write_point(repository, {1: b"y" * 1024}).id == "web-storage-1"
+
+
+def test_drafts_side_by_side_do_not_disturb_each_other(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        drafts = [repository.begin({1: 2048}) for _ in range(3)]
+        for start in range(0, 2048, 256):
+            for number, draft in enumerate(drafts):
+                draft.write(1, start, memoryview(pattern(number, 256)))
+        points = [draft.commit(point_of({1: 2048}, float(n))) for n, draft in enumerate(drafts[1:])]
+        drafts[0].discard()
+        assert [content(repository, p.id, 1)[:256] for p in points] == [
+            pattern(1, 256),
+            pattern(2, 256),
+        ]
+        assert repository.verify() == []
+
+
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        draft = repository.begin({1: 4096})
+        draft.write(1, 0, memoryview(os.urandom(512)))
+
+        def full(descriptor, data, offset):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(NoSpace, match="is full"):
+            draft.write(1, 512, memoryview(os.urandom(512)))
+        draft.discard()
+        with pytest.raises(NoSpace):
+            repository.begin({1: 512}).write(1, 0, memoryview(os.urandom(512)))
+        monkeypatch.undo()
+    assert list((tmp_path / "r" / "drafts").iterdir()) == []
+
+
+def test_a_commit_that_failed_may_be_tried_again(tmp_path, monkeypatch):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        draft = repository.begin({1: 700})
+        draft.write(1, 0, memoryview(b"z" * 600))
+
+        def broken(source, target):
+            if Path(target).suffix == ".point":
+                raise OSError(5, "Input/output error")
+            return rename(source, target)
+
+        rename = os.replace
+        monkeypatch.setattr(files_module.os, "replace", broken)
+        with pytest.raises(Misuse, match="Input/output error"):
+            draft.commit(point_of({1: 700}))
+        assert repository.points() == ()
+        monkeypatch.undo()
+        point = draft.commit(point_of({1: 700}))
+        assert content(repository, point.id, 1) == b"z" * 600 + bytes(100)
+
+
+def test_what_is_no_repository_is_refused_in_one_line(tmp_path):
+    foreign = tmp_path / "photos"
+    foreign.mkdir()
+    (foreign / "cat.jpg").write_bytes(b"meow")
+    (tmp_path / "file").write_bytes(b"")
+    newer = tmp_path / "newer"
+    Repository.open(newer, chunk_bytes=512).close()
+    from stuntdouble.backup.layout import FORMAT
+    from stuntdouble.backup.manifest import sealed
+
+    (newer / "repository.json").write_bytes(sealed({"format": FORMAT, "version": 2}))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "repository.json").write_bytes(sealed({"format": "something", "version": 1}))
+    longer = tmp_path / "longer"
+    Repository.open(longer, chunk_bytes=512).close()
+    for path, error, words in (
+        (foreign, Misuse, "in use"),
+        (tmp_path / "file", Misuse, "not a directory"),
+        (tmp_path / "file" / "below", Misuse, "cannot be used"),
+        (newer, Misuse, "newer program"),
+        (other, Misuse, "not a stuntdouble repository"),
+    ):
+        with pytest.raises(error, match=words) as caught:
+            Repository.open(path)
+        assert "\n" not in str(caught.value)
+        assert path.name in str(caught.value)
+    assert [path.name for path in foreign.iterdir()] == ["cat.jpg"]
+    with pytest.raises(Misuse, match="has chunks of 512 B"):
+        Repository.open(longer, chunk_bytes=1024)
+    with (longer / "repository.json").open("ab") as file:
+        file.write(b"tail")
+    with pytest.raises(DigestMismatch, match=r"repository\.json"):
+        Repository.open(longer)
+    for chunk_bytes in (-512, 100, 1 << 30):
+        with pytest.raises(Misuse, match="512 B"):
+            Repository.open(tmp_path / "new", chunk_bytes=chunk_bytes)
+
+
+def test_a_directory_that_cannot_be_written_is_misuse(tmp_path, monkeypatch):
+    path = tmp_path / "r"
+    with Repository.open(path, chunk_bytes=512) as repository:
+        point = write_point(repository, {1: b"a" * 512})
+    real = os.open
+
+    def read_only(name, flags, *rest, **more):  # (a test may run as root, whom no mode stops)
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(30, "Read-only file system")
+        return real(name, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(Misuse, match="Read-only"):
+        Repository.open(tmp_path / "new")
+    with Repository.open(path) as repository:  # reading still works
+        assert content(repository, point.id, 1) == b"a" * 512
+        with pytest.raises(Misuse, match="Read-only"):
+            repository.begin({1: 512})
+        monkeypatch.undo()
+        assert write_point(repository, {1: b"b" * 512}).id == "web-storage-2"
+
+
+def test_a_creation_that_was_cut_off_is_taken_up_again(tmp_path):
+    path = tmp_path / "r"
+    path.mkdir()
+    (path / "repository.json.tmp").write_bytes(b'{"chu')
+    with Repository.open(path) as repository:
+        assert repository.chunk_bytes == 256 * 1024
+
+
+def test_requests_that_make_no_sense_are_refused(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        with pytest.raises(Misuse, match="capacities"):
+            repository.begin({1: -1})
+        with pytest.raises(NotFound):
+            repository.begin({1: 1}, "nobody")
+        draft = repository.begin({1: 100})
+        with pytest.raises(Misuse, match="not within"):
+            draft.write(1, 90, memoryview(bytes(11)))
+        with pytest.raises(NotFound):
+            draft.zero(2, Runs.single(0, 1))
+        with pytest.raises(Misuse, match="not those of its draft"):
+            draft.commit(point_of({1: 101}))
+        point = draft.commit(point_of({1: 100}))
+        with pytest.raises(InvalidState, match="committed"):
+            draft.write(1, 0, memoryview(b"x"))
+        for start, length in ((-1, 1), (0, 101), (101, 0), (5, -1)):
+            with pytest.raises(Misuse, match="not within"):
+                repository.read(point.id, 1, start, length)
+        with pytest.raises(NotFound):
+            repository.read(point.id, 2, 0, 1)
+        with pytest.raises(NotFound):
+            repository.read("nobody", 1, 0, 1)
+        assert list(repository.read(point.id, 1, 100, 0)) == []
+
+
+def test_a_reader_follows_a_collection_by_another_process(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as writer:
+        keep = write_point(writer, {1: pattern(1, 512)})
+        gone = writer.begin({1: 1024})
+        gone.write(1, 0, memoryview(pattern(4, 512)))
+        gone.write(1, 512, memoryview(pattern(5, 512)))
+        both = gone.commit(point_of({1: 1024}, 1.0))
+        half = write_point(writer, {1: pattern(5, 512)}, moment=2.0)
+        with Repository.open(tmp_path / "r") as reader:
+            assert content(reader, half.id, 1) == pattern(5, 512)
+            writer.delete(both.id)
+            assert writer.collect() > 0
+            reader._store.close()
+            assert content(reader, half.id, 1) == pattern(5, 512)
+            assert content(reader, keep.id, 1) == pattern(1, 512)
+
+
+def test_flock_is_what_guards(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        with (tmp_path / "r" / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with pytest.raises(Busy):
+                repository.begin({})
+        repository.begin({}).discard()
