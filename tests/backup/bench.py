@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from backup.fakes import HOST_IQN, Array, Estate, History, Hypervisor, Initiator, Repository
-
+from backup.fake_array import Array, Initiator
+from backup.fake_repository import History, Repository
+from backup.fakes import HOST_IQN, Estate, Hypervisor
 from stuntdouble.backup import JobReport, JobSpec, Method, Selection, run_job
 from stuntdouble.ports import Kind, Throttle
 
@@ -54,7 +55,7 @@ class Bench:
 
     async def _main(self, spec: JobSpec) -> None:
         task = asyncio.create_task(self.job(spec))
-        self.estate.victim = task
+        self.estate.victim, self.estate.bystander = task, asyncio.current_task()
         try:
             report = await task
         except asyncio.CancelledError:

@@ -9,7 +9,6 @@ call is counted, guests write at each call, and a fault can be planned for any c
 from __future__ import annotations
 
 import asyncio
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,11 +22,9 @@ from stuntdouble.ports import (
     DiskInfo,
     Mapping,
     Provisioning,
-    RestorePoint,
     Span,
     VmInfo,
     VmSnapshot,
-    VolumeInfo,
 )
 
 BLOCK = 1024
@@ -96,12 +93,17 @@ class Estate:
         self.frozen: dict[tuple[str, float], dict[int, bytes]] = {}
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.faults: dict[int, str] = {}
+        self.bystander: asyncio.Task[Any] | None = None
         self.victim: asyncio.Task[Any] | None = None
         self.paging = "one"
         self.stuck_pages = False
-        self.busy_removals = 0
         self.leave_delta = 0
         self.consolidate_works = True
+        self.consolidate_error: Exception | None = None
+        self.intruder = False
+        self.in_use_known = True
+        self.wrong_mapping = False
+        self.lost_disk = 0
         self.quiesce_error: Exception | None = None
         self.latency = 0.0
         self.short_reads = False
@@ -202,6 +204,9 @@ class Estate:
             raise InvalidState(f"injected at {name}", "unwilling", "go on")
         if fault == "bug":
             raise ZeroDivisionError
+        if fault == "cancel-all":
+            for task in asyncio.all_tasks() - {self.bystander}:
+                task.cancel()
         if fault == "cancel-before":
             self.victim.cancel()
         await asyncio.sleep(0)
@@ -307,6 +312,8 @@ class Hypervisor:
             self.estate.frozen[vm, moment] = {
                 disk.key: self.estate.current(disk) for disk in it.disks.values()
             }
+            if self.estate.intruder:
+                it.snapshots["foreign"] = replace(it.snapshots[id_], id="foreign")
             return it.snapshots[id_]
 
         return await self.estate.call("create_snapshot", commit, vm, quiesce)
@@ -333,6 +340,9 @@ class Hypervisor:
 
     async def consolidate(self, vm):
         def commit() -> None:
+            if self.estate.consolidate_error is not None:
+                error, self.estate.consolidate_error = self.estate.consolidate_error, None
+                raise error
             if not self.estate.consolidate_works:
                 raise InvalidState(vm, "locked", "consolidate")
             self._merge(self._vm(vm))
@@ -372,6 +382,8 @@ class Hypervisor:
     async def changed_ranges(self, snapshot, disk, since, start):
         def commit() -> ChangedPage:
             it = self._open(snapshot).disks[disk]
+            if since == ALL_ALLOCATED and not self.estate.in_use_known:
+                raise ChangeHistoryLost(disk, since)
             if since == ALL_ALLOCATED:
                 blocks = {i for i, (state, _, _) in enumerate(it.blocks) if state is not State.HOLE}
             else:
@@ -445,7 +457,7 @@ class Hypervisor:
             disks = tuple(
                 replace(disk, datastore=datastore)
                 for disk in source.disks
-                if set(disk.volumes) == set(here)
+                if set(disk.volumes) == set(here) and disk.key != self.estate.lost_disk
             )
             self.estate.registered[name] = VmInfo(name, False, disks, (), False, False)
             return self.estate.registered[name]
@@ -484,207 +496,3 @@ class Hypervisor:
 
     async def open_target(self, vm, disk):
         raise AssertionError("a backup restores nothing")
-
-
-class Array:
-    def __init__(self, estate: Estate) -> None:
-        self.estate = estate
-
-    def _info(self, volume: Volume) -> VolumeInfo:
-        return VolumeInfo(
-            volume.name,
-            volume.naa,
-            len(volume.data),
-            bool(volume.promoted_from),
-            volume.promoted_from,
-        )
-
-    def _named(self, name: str) -> Volume | None:
-        return next((v for v in self.estate.volumes.values() if v.name == name), None)
-
-    async def volumes(self):
-        everything = self.estate.volumes
-        return await self.estate.call(
-            "volumes", lambda: tuple(self._info(v) for v in everything.values())
-        )
-
-    async def snapshots(self):
-        return await self.estate.call(
-            "snapshots",
-            lambda: tuple(
-                replace(image.info, valid=not self.estate.invalidate_images)
-                for image in self.estate.images.values()
-            ),
-        )
-
-    async def mappings(self):
-        return await self.estate.call("mappings", lambda: tuple(self.estate.mappings))
-
-    async def create_snapshots(self, naas, name):
-        estate = self.estate
-
-        def commit() -> tuple[ArraySnapshot, ...]:
-            made = []
-            files = {
-                vm.name: {disk.key: deepcopy(disk.blocks) for disk in vm.disks.values()}
-                for vm in estate.vms.values()
-            }
-            for number, naa in enumerate(naas):
-                volume = estate.volumes[naa]
-                own = name if len(naas) == 1 else f"{name}.{number}"
-                assert own not in estate.images
-                info = ArraySnapshot(own, volume.name, float(estate.serial), True, 0)
-                estate.images[own] = Image(info, naa, bytes(volume.data), files)
-                made.append(info)
-            return tuple(made)
-
-        open_now = [vm.name for vm in estate.vms.values() if vm.snapshots]
-        return await estate.call("create_snapshots", commit, naas, tuple(open_now))
-
-    async def promote(self, snapshot, name, *, read_only=True):
-        def commit() -> VolumeInfo:
-            image = self.estate.images[snapshot]
-            assert self._named(name) is None
-            naa = f"naa.copy{self.estate.next_serial()}"
-            volume = Volume(name, naa, bytearray(image.data), snapshot)
-            self.estate.volumes[naa] = volume
-            return self._info(volume)
-
-        open_now = [vm.name for vm in self.estate.vms.values() if vm.snapshots]
-        return await self.estate.call("promote", commit, tuple(open_now))
-
-    async def map_volume(self, volume, initiator_iqn):
-        def commit() -> Mapping:
-            lun = min(set(range(99)) - {m.lun for m in self.estate.mappings})
-            mapping = Mapping(volume, self._named(volume).naa, initiator_iqn, lun)
-            self.estate.mappings.append(mapping)
-            return mapping
-
-        return await self.estate.call("map_volume", commit, initiator_iqn)
-
-    async def unmap_volume(self, volume, initiator_iqn):
-        def commit() -> None:
-            it = self._named(volume)
-            if it is not None and any(it.naa in naas for naas in self.estate.mounts.values()):
-                raise InvalidState(volume, "mounted", "unmap it")
-            self.estate.mappings = [
-                m
-                for m in self.estate.mappings
-                if (m.volume, m.initiator_iqn) != (volume, initiator_iqn)
-            ]
-
-        await self.estate.call("unmap_volume", commit)
-
-    async def delete_volume(self, volume):
-        def commit() -> None:
-            it = self._named(volume)
-            if it is None:
-                return
-            if any(m.volume == volume for m in self.estate.mappings):
-                raise InvalidState(volume, "mapped", "delete it")
-            del self.estate.volumes[it.naa]
-
-        await self.estate.call("delete_volume", commit)
-
-    async def delete_snapshot(self, snapshot):
-        def commit() -> None:
-            if any(v.promoted_from == snapshot for v in self.estate.volumes.values()):
-                raise InvalidState(snapshot, "promoted", "delete it")
-            self.estate.images.pop(snapshot, None)
-
-        await self.estate.call("delete_snapshot", commit)
-
-
-class Initiator:
-    iqn = SERVER_IQN
-
-    def __init__(self, estate: Estate) -> None:
-        self.estate = estate
-        self.wrong_identity = False
-
-    async def attach(self, mapping):
-        def commit() -> Device:
-            assert mapping in self.estate.mappings
-            assert mapping.initiator_iqn == self.iqn
-            volume = self.estate.volumes[mapping.naa]
-            identity = "naa.other" if self.wrong_identity else mapping.naa
-
-            def check() -> None:
-                assert mapping in self.estate.mappings
-
-            return Device(self.estate, identity, lambda: volume.data, check)
-
-        return await self.estate.call("attach", commit)
-
-
-class Draft:
-    def __init__(self, repository: Repository, disks: dict[int, int], parent: str) -> None:
-        self.repository = repository
-        below = repository.images[parent] if parent else {}
-        self.image = {key: bytearray(below.get(key, bytes(size))) for key, size in disks.items()}
-        self.touched = {key: Runs.empty() for key in disks}
-        self.finished = False
-
-    def _touch(self, disk: int, runs: Runs) -> None:
-        assert not self.finished
-        assert not self.touched[disk] & runs, "each byte once"
-        self.touched[disk] |= runs
-
-    def write(self, disk, offset, data):
-        if self.repository.full:
-            raise OSError(28, "No space left on device")
-        self._touch(disk, Runs.single(offset, len(data)))
-        self.image[disk][offset : offset + len(data)] = data
-
-    def zero(self, disk, runs):
-        self._touch(disk, runs)
-        for start, length in runs:
-            self.image[disk][start : start + length] = bytes(length)
-
-    def commit(self, point):
-        assert not self.finished
-        self.finished = True
-        point = replace(
-            point,
-            id=f"{point.vm}-{point.method}-{len(self.repository.all) + 1}",
-            bytes_stored=sum(runs.total for runs in self.touched.values()),
-        )
-        self.repository.all.append(point)
-        self.repository.images[point.id] = {k: bytes(v) for k, v in self.image.items()}
-        return point
-
-    def discard(self):
-        self.finished = True
-
-
-class Repository:
-    def __init__(self) -> None:
-        self.all: list[RestorePoint] = []
-        self.images: dict[str, dict[int, bytes]] = {}
-        self.drafts: list[Draft] = []
-        self.full = False
-
-    def begin(self, disks, parent=""):
-        self.drafts.append(Draft(self, disks, parent))
-        return self.drafts[-1]
-
-    def points(self):
-        return tuple(self.all)
-
-    def read(self, point, disk, start, length):
-        yield memoryview(self.images[point][disk])[start : start + length]
-
-    def delete(self, point):
-        self.all = [p for p in self.all if p.id != point]
-        del self.images[point]
-
-
-class History:
-    def __init__(self) -> None:
-        self.newest: dict[tuple[str, str], RestorePoint] = {}
-
-    def last(self, vm, method):
-        return self.newest.get((vm, method))
-
-    def record(self, point):
-        self.newest[point.vm, point.method] = point

@@ -6,11 +6,11 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from backup.bench import Bench, spec_of, two_vms
-from backup.fakes import BLOCK
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backup.bench import Bench, spec_of, two_vms
+from backup.fakes import BLOCK
 from stuntdouble.backup import JobSpec, Method, Selection, run_job
 from stuntdouble.backup.copy import changed_ranges
 from stuntdouble.errors import InvalidState, Misuse

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from backup.bench import spec_of, two_vms
 
+from backup.bench import spec_of, two_vms
 from stuntdouble.backup import LatencyLimits, Method
 from stuntdouble.backup.latency import LatencyControl
 from stuntdouble.clock import run
@@ -130,6 +130,8 @@ def test_a_job_under_latency_control_reads_gently_and_leaves_its_spec_alone(meth
         job = asyncio.create_task(bench.job(spec))
         await asyncio.sleep(50)
         assert bench.estate.count("create_snapshot") == 0
+        assert "throttled" in bench.kinds()
+        assert spec.throttle.depth == 4, "the job throttles a copy of its own"
         bench.estate.latency = 0.0
         report = await job
         times.append(asyncio.get_running_loop().time())
@@ -139,7 +141,6 @@ def test_a_job_under_latency_control_reads_gently_and_leaves_its_spec_alone(meth
     assert report.ok
     assert (report.started, report.ended) == (0.0, 60.0)
     assert times == [60.0], "the watch ends with the job"
-    assert spec.throttle.depth == 4
     assert {facts[2] for name, facts in bench.estate.calls if name == "read"} == {4}
     bench.check_restorable()
     bench.check_nothing_left()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
-from backup.bench import Bench, spec_of, two_vms
-from backup.fakes import BLOCK, HOST_IQN, SERVER_IQN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backup.bench import Bench, spec_of, two_vms
+from backup.fakes import BLOCK, HOST_IQN, SERVER_IQN
 from stuntdouble.backup import Method, QuiesceFallback, Selection
+from stuntdouble.clock import run
 from stuntdouble.errors import QuiesceFailed
 from stuntdouble.extents import State
 from stuntdouble.ports import Consistency, Kind, Transport
@@ -228,6 +230,49 @@ def test_software_reads_the_whole_disk_where_nothing_is_tracked():
     bench.check_restorable()
 
 
+def test_software_reads_the_whole_disk_where_the_areas_in_use_are_unknown():
+    bench = two_vms()
+    bench.estate.in_use_known = False
+    report = bench.run(spec_of(Method.SOFTWARE, Kind.FULL, "vm-2"))
+    assert report.bytes_read == bench.estate.vms["vm-2"].disks[2000].capacity
+    assert report.vms[0].point.disks[0].change_id
+    bench.check_restorable()
+
+
+def test_tracking_that_cannot_be_switched_on_is_said_and_fails_nothing():
+    bench = two_vms()
+    vm = bench.estate.vms["vm-2"]
+    vm.tracking = vm.tracking_active = False
+    report = bench.run(spec_of(Method.STORAGE, Kind.FULL, "vm-2"), {2: "refused"})
+    assert bench.estate.calls[2][0] == "enable_tracking"
+    assert report.ok
+    assert any("tracking stays off" in line for line in report.vms[0].lines)
+
+
+def test_a_vm_with_snapshots_does_not_get_tracking_switched_on():
+    bench = two_vms()
+    vm = bench.estate.vms["vm-2"]
+    vm.tracking = vm.tracking_active = False
+    bench.estate.churning = False
+    asyncio.run(bench.hypervisor.create_snapshot("vm-2", "foreign", quiesce=False))
+    assert bench.run(spec_of(Method.SOFTWARE, Kind.FULL, "vm-2")).ok
+    assert not vm.tracking
+    bench.check_restorable()
+
+
+def test_mounted_registers_once_per_datastore_and_misses_no_disk():
+    bench = two_vms()
+    bench.estate.add_vm("vm-3", d2000=("ds-a", 3), d2001=("ds-bc", 3), d2002=("ds-a", 4))
+    report = bench.run(spec_of(Method.MOUNTED, Kind.FULL, "vm-3"))
+    assert report.ok
+    assert bench.estate.count("mount_copy") == bench.estate.count("register_vm") == 2
+    bench.check_restorable()
+    bench.estate.lost_disk = 2002
+    report = bench.run(spec_of(Method.MOUNTED, Kind.FULL, "vm-3"))
+    assert report.vms[0].error == "no disk of the registered copy of vm-3 named 2002"
+    bench.check_nothing_left()
+
+
 @pytest.mark.parametrize("method", TRACKED)
 def test_tracking_is_switched_on_so_that_the_next_backup_is_an_incremental(method):
     bench = two_vms()
@@ -346,3 +391,13 @@ def test_concurrency_bounds_how_many_vms_are_frozen_at_a_time():
         ("create_snapshot", "vm-2"),
         ("remove_snapshot", "vm-2"),
     ]
+
+
+def test_names_stay_short_enough_for_an_array_after_a_year_of_site_time():
+    bench = two_vms()
+
+    async def main(env):
+        await asyncio.sleep(365 * 86400.0)
+        return await bench.job(spec_of(Method.STORAGE))
+
+    assert run(main).ok

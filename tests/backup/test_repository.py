@@ -35,6 +35,11 @@ CHUNK = 4096
 SIZES = st.sampled_from([0, 1, CHUNK - 1, CHUNK, 3 * CHUNK, 4 * CHUNK + 700])
 
 
+def spots(size):
+    """Offsets up to *size*, often at the edge of a chunk, where the cases are."""
+    return st.one_of(st.sampled_from([*range(0, size, CHUNK), size]), st.integers(0, size))
+
+
 def point_of(disks, moment=0.0, vm="web", id_=""):
     parts = tuple(DiskPoint(key, size, f"c/{key}") for key, size in disks.items())
     return RestorePoint(id_, vm, "storage", Kind.FULL, moment, Consistency.CRASH, parts)
@@ -97,8 +102,7 @@ class Histories(RuleBasedStateMachine):
         if draft not in [d for d, _, _ in self.open]:
             return
         key = data.draw(st.sampled_from(sorted(disks)))
-        start = data.draw(st.integers(0, disks[key]))
-        stop = data.draw(st.integers(start, disks[key]))
+        start, stop = sorted((data.draw(spots(disks[key])), data.draw(spots(disks[key]))))
         payload = pattern(seed, stop - start) if seed else bytes(stop - start)
         draft.write(key, start, memoryview(payload))
         model[key][start:stop] = payload
@@ -109,8 +113,8 @@ class Histories(RuleBasedStateMachine):
         if draft not in [d for d, _, _ in self.open]:
             return
         key = data.draw(st.sampled_from(sorted(disks)))
-        spots = st.integers(0, disks[key])
-        pairs = data.draw(st.lists(st.tuples(spots, spots), max_size=3))
+        spot = spots(disks[key])
+        pairs = data.draw(st.lists(st.tuples(spot, spot), max_size=3))
         runs = Runs.of([(min(pair), abs(pair[0] - pair[1])) for pair in pairs])
         draft.zero(key, runs)
         for start, length in runs:
@@ -376,6 +380,27 @@ def test_memory_is_bounded_however_the_writes_lie(tmp_path, monkeypatch):
         for index in range(64):
             chunk = data[index * CHUNK : (index + 1) * CHUNK]
             assert [chunk[t * 100 : t * 100 + 3] for t in range(3)] == [b"%03d" % index] * 3
+
+
+def test_a_later_write_wins_over_a_part_that_still_waits(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        draft = repository.begin({1: 1536})
+        for start in (100, 700, 1200):
+            draft.write(1, start, memoryview(b"old"))
+        draft.write(1, 0, memoryview(b"n" * 512))
+        draft.zero(1, Runs.single(512, 512))
+        point = draft.commit(point_of({1: 1536}))
+        expected = b"n" * 512 + bytes(512) + bytes(176) + b"old" + bytes(333)
+        assert content(repository, point.id, 1) == expected
+
+
+def test_what_a_smaller_disk_cut_off_does_not_come_back_when_it_grows(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        large = write_point(repository, {1: b"a" * 1024})
+        small = repository.begin({1: 700}, large.id).commit(point_of({1: 700}, 1.0))
+        grown = repository.begin({1: 2000}, small.id).commit(point_of({1: 2000}, 2.0))
+        assert content(repository, small.id, 1) == b"a" * 700
+        assert content(repository, grown.id, 1) == b"a" * 700 + bytes(1300)
 
 
 def test_ids_count_per_vm_and_method_and_are_never_given_twice(tmp_path):

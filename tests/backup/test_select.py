@@ -88,7 +88,13 @@ def test_a_selection_that_makes_no_sense_is_refused(vms, disks):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"concurrency": 0}, {"snapshot_prefix": ""}, {"retry_seconds": (1.0, -1.0)}]
+    "fields",
+    [
+        {"concurrency": 0},
+        {"snapshot_prefix": ""},
+        {"snapshot_prefix": "a" * 12},
+        {"retry_seconds": (1.0, -1.0)},
+    ],
 )
 def test_a_spec_that_makes_no_sense_is_refused(fields):
     with pytest.raises(Misuse, match=next(iter(fields))):

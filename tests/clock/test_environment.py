@@ -247,8 +247,16 @@ def test_simpy_run_until_works_as_ever():
         yield env.timeout(3)
         return "done"
 
-    assert env.run(until=env.process(model())) == "done"
+    def waiter(awaited):
+        trace.append((yield awaited))
+
+    trace = []
+    process = env.process(model())
+    env.process(waiter(process))
+    assert env.run(until=process) == "done"
+    assert trace == []  # whoever else waits comes after the one that stops the run
     env.run(until=10)
+    assert trace == ["done"]
     assert env.now == 10
     assert isinstance(env, simpy.Environment)
     with pytest.raises(EmptySchedule):

@@ -6,6 +6,8 @@ import asyncio
 from math import inf
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stuntdouble.clock import Environment, PacedLoop, Pacer, Priority, completed, perform, run
 from stuntdouble.errors import Bug, NotFound
@@ -85,6 +87,7 @@ def test_it_wakes_for_the_next_event_and_sleeps_when_there_is_none():
     assert loop.next_wake() == inf
     with env.entered():
         env.at(5.0)
+    with env.entered():
         env.at(3.0)
     assert loop.next_wake() == 3.0
     with env.entered():
@@ -92,7 +95,8 @@ def test_it_wakes_for_the_next_event_and_sleeps_when_there_is_none():
     assert loop.next_wake() == 1.0  # an earlier event moves the timer
     with env.entered():
         env.at(2.0)
-    assert [timer.moment for timer in loop.timers if timer.live] == [1.0]
+    assert [timer.moment for timer in loop.timers] == [5.0, 3.0, 1.0]  # a later one leaves it alone
+    assert [timer.live for timer in loop.timers] == [False, False, True]
     for expected in (2.0, 3.0, 5.0, inf):
         loop.wake()
         assert loop.next_wake() == expected
@@ -125,6 +129,7 @@ def test_it_looks_every_ten_milliseconds_while_a_kernel_has_load():
     env, loop, pacer = driven()
     env.kernel = Kernel()
     pacer.start()
+    assert env.horizon == 0.0
     for _ in range(5):
         loop.wake()
     assert loop.next_wake() == pytest.approx(0.06)
@@ -150,14 +155,15 @@ def test_a_slice_ends_after_five_milliseconds_and_the_lag_is_told():
     lags = []
     pacer.on_lag = lags.append
     for number in range(1, 101):
-        env.at(number * 0.001).callbacks.append(spending(env, loop, 0.002))
+        env.at(1e6 + number * 0.001).callbacks.append(spending(env, loop, 0.002))
     pacer.start()
-    loop.wake()
-    loop.now = 1.0
+    loop.now = 1e6
+    pacer.catch_up()  # a long idle gap, after which the pieces start small again
+    loop.now += 1.0
     slices = 0
     while pacer.lag_seconds > 0 or slices == 0:
         began, before = loop.now, env.now
-        loop.wake()
+        pacer.catch_up()
         slices += 1
         # The first piece is sized by a guess; from then on a piece is two events.
         assert loop.now - began <= (0.0201 if slices == 1 else 0.0095)
@@ -168,7 +174,7 @@ def test_a_slice_ends_after_five_milliseconds_and_the_lag_is_told():
     assert lags[-1] == 0.0
     assert all(lag > 0 for lag in lags[:-1])
     assert len(lags) == slices
-    assert env.now >= 1.0
+    assert env.now >= 1e6 + 1.0
 
 
 def test_a_long_idle_gap_is_crossed_at_once():
@@ -190,18 +196,29 @@ def test_what_enters_while_time_lags_takes_effect_at_the_lagging_instant():
         entered_at = env.now
     assert 1.0 < entered_at < 3.0
     assert pacer.lag_seconds == 10.0 - entered_at
-    assert loop.next_wake() <= loop.now  # it goes on at once
+
+
+def test_it_makes_up_a_lag_at_once():
+    class Kernel:
+        def advance(self, limit):
+            loop.now += 0.006
+            return False
+
+    env, loop, pacer = driven()
+    env.kernel = Kernel()
+    pacer.start()
+    loop.now = 10.0
+    loop.wake()
+    assert pacer.lag_seconds > 9
+    assert loop.next_wake() <= 10.0
 
 
 def test_a_slow_step_cuts_the_pieces_no_finer_than_a_thousandth_of_a_poll():
     env, loop, pacer = driven()
-    for number in range(30):
-        env.at(number * 1e-4).callbacks.append(spending(env, loop, 0.1))
+    env.at(0.0).callbacks.append(spending(env, loop, 1e6))
     pacer.start()
-    for _ in range(40):
-        loop.wake() if loop.next_wake() < inf else None
-    assert pacer._piece >= 0.010 / 1024
-    assert env.peek() == inf
+    loop.wake()
+    assert pacer._piece == 0.010 / 1024
 
 
 def test_a_failure_in_a_step_is_told_as_the_original_and_the_rest_goes_on():
@@ -226,6 +243,38 @@ def test_a_failure_in_a_step_is_told_as_the_original_and_the_rest_goes_on():
 
 
 # On a real loop.
+
+
+@given(st.floats(0.001, 1000), st.floats(0, 1e6), st.floats(0, 1e4), st.floats(0, 1e4))
+def test_the_clock_of_the_loop_is_site_time_at_its_rate(rate, now, origin, elapsed):
+    loop = PacedLoop(rate, now)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio.BaseEventLoop, "time", lambda _: wall[0])
+        wall = [origin]
+        assert loop.time() == now
+        loop.start_clock()
+        wall = [origin + elapsed]
+        assert loop.time() == pytest.approx(now + elapsed * rate)
+    loop.close()
+
+
+def test_tasks_are_numbered_as_in_virtual_time():
+    async def main(env):
+        other = asyncio.create_task(asyncio.sleep(0), name="other")
+        await other
+        return [(hash(t), t.get_name()) for t in (asyncio.current_task(), other)]
+
+    assert run(main, rate=RATE) == run(main) == [(1, "task-1"), (2, "other")]
+
+
+def test_the_first_of_several_failures_counts():
+    async def main(env):
+        for number in range(3):
+            asyncio.get_running_loop().call_soon({}.__getitem__, number)
+        await asyncio.sleep(1e6)
+
+    with pytest.raises(KeyError, match="0"):
+        run(main, rate=RATE)
 
 
 def test_the_clock_stands_until_the_first_await():

@@ -254,12 +254,18 @@ def test_a_failing_model_that_nobody_awaits_ends_the_run_with_its_error():
 
 
 def test_an_error_in_a_callback_ends_the_run():
+    ended = []
+
     async def main(env):
         asyncio.get_running_loop().call_later(1, {}.__getitem__, "missing")
-        await asyncio.sleep(100)
+        try:
+            await asyncio.sleep(100)
+        finally:
+            ended.append(env.now)
 
     with pytest.raises(KeyError, match="missing"):
         run(main)
+    assert ended == [1]
 
 
 def test_an_error_that_no_task_took_ends_the_run():
@@ -346,81 +352,6 @@ def test_keyboard_interrupt_in_a_step_propagates():
     with pytest.raises(KeyboardInterrupt):
         run(main)
     assert cleaned == [1]
-
-
-# Asynchronous generators.
-
-
-async def ticks(env, log, name):
-    try:
-        while True:
-            await asyncio.sleep(1)
-            yield env.now
-    finally:
-        await asyncio.sleep(1)
-        log.append((name, env.now))
-
-
-def test_a_dropped_generator_is_finalised_at_once():
-    async def main(env):
-        log = []
-        async for now in ticks(env, log, "dropped"):
-            assert now == 1
-            break
-        gc.collect()
-        await asyncio.sleep(5)
-        return log
-
-    assert run(main) == [("dropped", 2)]
-
-
-def test_generators_left_open_are_closed_at_the_end_in_order():
-    log, kept = [], []
-
-    async def main(env):
-        for number in range(5):
-            kept.append(ticks(env, log, number))
-            await anext(kept[-1])
-
-    run(main)
-    assert log == [(number, 6) for number in range(5)]
-
-
-def test_an_error_in_closing_a_generator_is_raised():
-    kept = []
-
-    async def bad():
-        try:
-            yield 1
-        finally:
-            raise Error("cannot close")
-
-    async def main(env):
-        kept.append(bad())
-        await anext(kept[0])
-
-    with pytest.raises(Error, match="cannot close"):
-        run(main)
-
-
-def test_a_generator_dropped_after_the_end_stays_silent():
-    env = Environment()
-    loop = VirtualLoop(env)
-    kept = []
-
-    async def endless():
-        while True:
-            yield 1
-
-    async def main():
-        kept.append(endless())
-        await anext(kept[0])
-
-    loop.run_until_complete(main())
-    loop.close()
-    kept.clear()
-    gc.collect()
-    assert not env.live
 
 
 # Determinism.

@@ -15,6 +15,7 @@ from stuntdouble.results import (
     Event,
     Foreground,
     Latency,
+    Leftover,
     Load,
     MethodResult,
     Phase,
@@ -166,7 +167,12 @@ def events(method):
     return tuple(sorted(marks, key=lambda event: event.time))
 
 
-def method_result(method):
+def method_result(method, /, **changes):
+    """What a method would report; *changes* replace whole fields."""
+    return _method_result(method).model_copy(update=changes)
+
+
+def _method_result(method):
     stuns = STUNS[method]
     phases = {name: (start, end) for name, start, end in PHASES[method]}
     end = float(phases["cleaning"][1])
@@ -197,6 +203,8 @@ def method_result(method):
                 window_met=end < 2200, rpo_seconds_achieved=end - 302,
             ),
         ),
+        restore_points=tuple(point(method, vm) for vm in VMS),
+        leftovers=(),
         vms=tuple(vm_result(method, i, name) for i, name in enumerate(VMS)),
         datastores=(
             DatastoreResult(name="ds-gold", capacity_bytes=TIB, free_bytes_min=410 * GIB - peak),
@@ -211,7 +219,7 @@ def method_result(method):
 def point(method, vm, *, verified=True):
     read = 60 * GIB
     return PointResult(
-        id=f"{method}-{vm}-0001", vm=vm, method=method, kind="full", moment=302.41,
+        id=f"{method}-{vm}-0001", vm=vm, kind="full", moment=302.41,
         consistency="application", verified=verified, bytes_read=read, bytes_stored=read // 2,
         seconds=1190.0, skipped=("disk 2003: independent disk",) if vm == "files-03" else (),
     )  # fmt: skip
@@ -246,8 +254,6 @@ def plausible(chosen=METHOD_NAMES, /, **changes):
             Assumption(name="read throttle", value=f"depth 8, {1024 * KIB // KIB} KiB blocks", source="scenario"),
         ),
         "methods": {name: method_result(name) for name in chosen},
-        "restore_points": tuple(point(m, vm) for m in chosen for vm in VMS),
-        "leftovers": (),
         "notes": ("The backup window of 30 minutes was missed by one method.",),
     }  # fmt: skip
     return Result(**(facts | changes))
@@ -298,6 +304,13 @@ def arbitrary():
         Stalls, over_5_seconds=counts, over_30_seconds=counts, over_60_seconds=counts
     )
     kinds = st.sampled_from(["full", "incremental"])
+    points = st.builds(
+        PointResult,
+        id=names, vm=names, kind=kinds, moment=figures,
+        consistency=st.sampled_from(["crash", "file system", "application"]),
+        verified=st.none() | st.booleans(), bytes_read=counts, bytes_stored=counts, seconds=figures,
+        skipped=few(names),
+    )  # fmt: skip
     method = st.builds(
         MethodResult,
         snapshot_open_seconds=figures, delta_peak_bytes=counts, stuns=stuns, stalls=stalls,
@@ -306,6 +319,7 @@ def arbitrary():
         array_snapshot_peak_bytes=counts,
         backup=st.builds(Backup, seconds=figures, bytes_read=counts, bytes_stored=counts, kind=kinds),
         runs=few(st.builds(RunResult, kind=kinds, start=figures, end=figures, bytes_read=counts, bytes_stored=counts, window_met=st.none() | st.booleans(), rpo_seconds_achieved=maybe_figures, outcome=st.just("ok") | names)),
+        restore_points=few(points), leftovers=few(st.builds(Leftover, kind=names, name=names)),
         vms=few(st.builds(VmResult, name=names, stuns=stuns, snapshot_open_seconds=figures, delta_peak_bytes=counts, foreground=grounds, stalls=stalls)),
         datastores=few(st.builds(DatastoreResult, name=names, capacity_bytes=counts, free_bytes_min=counts)),
         phases=few(st.builds(Phase, name=st.sampled_from(["before", "reading", "after"]), start=figures, end=figures)),
@@ -318,16 +332,9 @@ def arbitrary():
 
 
 def _results(methods, few):
-    points = st.builds(
-        PointResult,
-        id=names, vm=names, method=st.sampled_from(sorted(methods)), kind=st.just("full"), moment=figures,
-        consistency=st.sampled_from(["crash", "file system", "application"]),
-        verified=st.none() | st.booleans(), bytes_read=counts, bytes_stored=counts, seconds=figures,
-        skipped=few(names),
-    )  # fmt: skip
     return st.builds(
         Result,
         scenario=names, title=names, seed=counts, command=names, site=st.just(site()),
         assumptions=few(st.builds(Assumption, name=names, value=names, source=names)),
-        methods=st.just(methods), restore_points=few(points), leftovers=st.just(()), notes=few(names),
+        methods=st.just(methods), notes=few(names),
     )  # fmt: skip

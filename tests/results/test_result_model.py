@@ -13,7 +13,15 @@ from pydantic import ValidationError
 
 from results.made_up import arbitrary, method_result, plausible, point, series
 from stuntdouble.errors import Misuse
-from stuntdouble.results import METHOD_NAMES, Result, dump, load, published_schema, schema_text
+from stuntdouble.results import (
+    METHOD_NAMES,
+    Leftover,
+    Result,
+    dump,
+    load,
+    published_schema,
+    schema_text,
+)
 from stuntdouble.results.figures import SIGNIFICANT_DIGITS, rounded
 
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(published_schema()))
@@ -39,9 +47,24 @@ def test_rounding_keeps_nine_digits_and_is_idempotent(value):
 
 def test_methods_are_written_in_the_order_of_reports():
     forward = plausible(METHOD_NAMES)
-    backward = plausible(tuple(reversed(METHOD_NAMES)), restore_points=forward.restore_points)
+    backward = plausible(tuple(reversed(METHOD_NAMES)))
     assert dump(forward) == dump(backward)
     assert list(json.loads(dump(backward))["methods"]) == list(METHOD_NAMES)
+
+
+def test_points_and_leftovers_of_all_methods_come_in_the_order_of_methods():
+    left = {name: Leftover(kind="mapping", name=f"lun of {name}") for name in METHOD_NAMES}
+    result = plausible(
+        methods={
+            name: method_result(name, leftovers=(left[name],)) for name in reversed(METHOD_NAMES)
+        }
+    )
+    assert result.leftovers == tuple(left[name] for name in METHOD_NAMES)
+    points = [result.methods[name].restore_points for name in METHOD_NAMES]
+    assert result.restore_points == (*points[0], *points[1], *points[2])
+    content = json.loads(dump(result))
+    assert not {"restore_points", "leftovers"} & content.keys()
+    assert content["methods"]["mounted"]["leftovers"][0]["name"] == "lun of mounted"
 
 
 def test_the_text_is_readable():
@@ -61,7 +84,9 @@ def test_the_text_is_readable():
         (lambda d: d["methods"]["storage"].update(delta_peak_bytes=1.5), "delta_peak_bytes"),
         (lambda d: d["methods"]["storage"]["stuns"].update(total_seconds=-1), "total_seconds"),
         (lambda d: d["methods"]["storage"]["series"].update(iops=[1]), "iops must have 540 bins"),
-        (lambda d: d["restore_points"][0].update(method="mounted"), "no method 'mounted'"),
+        (lambda d: d.update(restore_points=[]), "restore_points"),
+        (lambda d: d["methods"]["storage"].pop("leftovers"), "leftovers"),
+        (lambda d: d["methods"]["storage"]["restore_points"][0].pop("vm"), "restore_points.0.vm"),
     ],
 )
 def test_a_wrong_text_is_refused_in_one_line_that_says_where(change, where):
@@ -115,12 +140,13 @@ def test_every_field_of_the_schema_is_described_and_every_object_closed():
 
 def test_the_schema_refuses_what_the_model_refuses():
     content = json.loads(dump(plausible(("software",))))
-    content["restore_points"][0]["verified"] = "yes"
+    content["methods"]["software"]["restore_points"][0]["verified"] = "yes"
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate(content)
 
 
 def test_an_unverified_restore_point_says_null():
-    result = plausible(("software",), restore_points=(point("software", "db-01", verified=None),))
+    unchecked = (point("software", "db-01", verified=None),)
+    result = plausible(methods={"software": method_result("software", restore_points=unchecked)})
     assert '"verified": null' in dump(result)
     assert isinstance(result, Result)

@@ -87,7 +87,14 @@ def test_a_hostile_name_is_shown_and_never_run():
     software = method_result("software")
     vm = software.vms[0].model_copy(update={"name": HOSTILE})
     event = Event(time=300.0, kind="stun", subject=HOSTILE, text=HOSTILE)
-    method = software.model_copy(update={"vms": (vm,), "events": (event,)})
+    method = software.model_copy(
+        update={
+            "vms": (vm,),
+            "events": (event,),
+            "restore_points": (point("software", HOSTILE),),
+            "leftovers": (Leftover(kind=HOSTILE, name=HOSTILE),),
+        }
+    )
     result = plausible(
         ("software",),
         methods={"software": method},
@@ -95,8 +102,6 @@ def test_a_hostile_name_is_shown_and_never_run():
         title=HOSTILE,
         command=HOSTILE,
         notes=(HOSTILE,),
-        restore_points=(point("software", HOSTILE),),
-        leftovers=(Leftover(method="software", kind=HOSTILE, name=HOSTILE),),
     )
     page = page_without_library(result)
     assert "<script>alert" not in page

@@ -96,11 +96,17 @@ def test_no_result_prints_control_characters(result):
     assert plain_verdict(result)
 
 
+def with_points(*points):
+    """A comparison of one method that made *points*."""
+    return plausible(methods={"storage": method_result("storage", restore_points=points)})
+
+
 def test_what_is_wrong_comes_first_in_the_verdict():
-    wrong = plausible(("storage",), restore_points=(point("storage", "db-01", verified=False),))
+    wrong = with_points(point("storage", "db-01", verified=False))
     assert plain_verdict(wrong).startswith("Of 1 restore point: 1 WRONG.")
     assert not is_sound(wrong)
-    left = plausible(leftovers=(Leftover(method="storage", kind="mapping", name="lun 3"),))
+    mapping = (Leftover(kind="mapping", name="lun 3"),)
+    left = plausible(methods={"storage": method_result("storage", leftovers=mapping)})
     assert plain_verdict(left).startswith("Left behind: mapping lun 3 (storage).")
     assert "mapping lun 3" in printed(left)
     assert not is_sound(left)
@@ -132,9 +138,9 @@ def test_methods_that_cost_the_same_have_no_winner():
 
 
 def test_no_restore_point_is_said_and_not_taken_for_verified():
-    text = plain_verdict(plausible(restore_points=()))
+    text = plain_verdict(with_points())
     assert "No restore point was made." in text
-    mixed = plausible(restore_points=(point("storage", "a", verified=None), point("storage", "b")))
+    mixed = with_points(point("storage", "a", verified=None), point("storage", "b"))
     assert "Of 2 restore points: 1 verified byte for byte and 1 not checked." in printed(
         mixed
     ).replace("\n", "")

@@ -64,7 +64,14 @@ class Undo:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await uninterrupted(self._unwind(failed=error is not None))
+        cancelled: asyncio.CancelledError | None = None
+        while self._steps:  # a loop that shuts down may cancel even a task that has not begun
+            try:
+                await uninterrupted(self._unwind(failed=error is not None))
+            except asyncio.CancelledError as cancellation:
+                cancelled = cancellation
+        if cancelled is not None:
+            raise cancelled
 
     def add(self, name: str, action: Callable[[], Awaitable[None]], *diaries: Diary) -> Step:
         """Put a step on the stack; *diaries* default to the stack's own."""
@@ -112,11 +119,12 @@ class Undo:
         failures: dict[Step, str] = {}
         for step, attempt in zip(steps, attempts, strict=True):
             await _settled(attempt)
-            bug = attempt.exception()
-            cause = repr(bug) if bug is not None else attempt.result()
-            if bug is not None:
+            if attempt.cancelled():
+                failures[step] = "cancelled before it began"
+            elif (bug := attempt.exception()) is not None:
                 bugs.append(bug)
-            if cause is not None:
+                failures[step] = repr(bug)
+            elif (cause := attempt.result()) is not None:
                 failures[step] = cause
         return failures
 

@@ -142,7 +142,8 @@ class Draft:
         self._check_open("commit")
         if {disk.key: disk.capacity_bytes for disk in point.disks} != self.disks:
             raise Misuse(f"restore point of {point.vm}", "its disks are not those of its draft")
-        self._partials.clear()
+        while self._partials:
+            self._complete(next(iter(self._partials)))
         point = replace(
             point,
             parent=self.parent,

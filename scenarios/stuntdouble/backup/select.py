@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stuntdouble.errors import Error, InvalidState, Misuse, NotFound
 from stuntdouble.ports import Kind, Throttle, Transport
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from stuntdouble.backup.latency import LatencyLimits
     from stuntdouble.ports import DiskInfo, VmInfo
+
+
+PREFIX_LENGTH_MAX: Final = 11
+"""Longest name prefix: arrays allow 31 characters for a name (HPE WSAPI, error 57 beyond)."""
 
 
 class Method(StrEnum):
@@ -68,7 +72,7 @@ class JobSpec:
     a false picture).  ``retry_seconds`` are the pauses of a clean-up step that is tried again.
 
     Raises:
-        Misuse: a bound below 1, a negative pause, or an empty prefix.
+        Misuse: a bound below 1, a negative pause, or a prefix that is empty or too long.
     """
 
     method: Method
@@ -87,8 +91,11 @@ class JobSpec:
     def __post_init__(self) -> None:
         if self.concurrency < 1:
             raise Misuse("concurrency", f"{self.concurrency} VMs at a time: need at least 1")
-        if not self.snapshot_prefix:
-            raise Misuse("snapshot_prefix", "it is empty: what the job makes must have a name")
+        if not 1 <= len(self.snapshot_prefix) <= PREFIX_LENGTH_MAX:
+            raise Misuse(
+                "snapshot_prefix",
+                f"{self.snapshot_prefix!r}: need 1 to {PREFIX_LENGTH_MAX} characters",
+            )
         if any(pause < 0 for pause in self.retry_seconds):
             raise Misuse("retry_seconds", f"{self.retry_seconds}: need pauses of 0 s or more")
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from stuntdouble.errors import Misuse
 
 if TYPE_CHECKING:
@@ -56,16 +58,22 @@ class Work:
     latency: LatencyControl | None = None
     vm_slots: asyncio.Semaphore = field(init=False)
     read_slots: asyncio.Semaphore = field(init=False)
-    _stamp: int = field(init=False)
+    _stamp: str = field(init=False)
     _numbers: Iterator[int] = field(init=False, default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
         self.vm_slots = asyncio.Semaphore(self.spec.concurrency)
         self.read_slots = asyncio.Semaphore(self.spec.concurrency)
-        self._stamp = round(asyncio.get_running_loop().time() * 1000)
+        milliseconds = round(asyncio.get_running_loop().time() * 1000)
+        self._stamp = np.base_repr(milliseconds, 36).lower()
 
     def new_name(self) -> str:
-        """Return a name for something the job makes: prefix, start in ms, running number."""
+        """Return a name for something the job makes: prefix, start in ms, running number.
+
+        The start is written in base 36: with what the array adds for the members of a group
+        (``.10``) and ``-copy`` for a promoted volume, names stay within 31 characters for 999
+        names a job and two years of site time (7 digits).
+        """
         return f"{self.spec.snapshot_prefix}-{self._stamp}-{next(self._numbers)}"
 
     def the_array(self) -> Array:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from stuntdouble.results.figures import Kind, MethodName
-    from stuntdouble.results.model import MethodResult, PointResult, Result
-    from stuntdouble.results.parts import DatastoreResult, Load, RunResult, WholeJob
+    from stuntdouble.results.model import MethodResult, Result
+    from stuntdouble.results.parts import DatastoreResult, Load, PointResult, RunResult, WholeJob
 
     Methods = tuple[MethodResult, ...]
     Figures = Callable[[MethodResult], float | None]
@@ -84,14 +84,13 @@ def compare(result: Result) -> Comparison:
         Group("Guest I/O over the whole job", _whole_rows(methods)),
         Group("Array busy (due to backup)", _array_rows(methods)),
         Group("Backup", _backup_rows(methods)),
-        Group("Restore points", _point_rows(result, names)),
+        Group("Restore points", _point_rows(methods)),
     )
     return Comparison(names, groups)
 
 
 def headlines(result: Result) -> tuple[Row, ...]:
     """Return the few figures that a reader in a hurry wants, from the same rows."""
-    names = tuple(name for name, _ in result.ordered_methods())
     methods = tuple(method for _, method in result.ordered_methods())
     return (
         _row("VM snapshot open", methods, lambda m: m.snapshot_open_seconds, wording.seconds),
@@ -106,7 +105,7 @@ def headlines(result: Result) -> tuple[Row, ...]:
         _row("consolidation", methods, lambda m: m.consolidation.seconds, wording.seconds),
         _row("backup took", methods, lambda m: m.backup.seconds, wording.seconds),
         _row("read from disks", methods, lambda m: m.backup.bytes_read, wording.size),
-        _point_rows(result, names)[0],
+        _point_rows(methods)[0],
     )
 
 
@@ -294,10 +293,13 @@ def _failures(method: MethodResult) -> str:
     return f"{sum(run.outcome != 'ok' for run in method.runs)} of {len(method.runs)}"
 
 
-def _point_rows(result: Result, names: tuple[MethodName, ...]) -> tuple[Row, ...]:
+def _point_rows(methods: Methods) -> tuple[Row, ...]:
     def row(label: str, wanted: Callable[[PointResult], bool]) -> Row:
-        found = [[wanted(p) for p in result.restore_points if p.method == name] for name in names]
-        return Row(label, tuple(Cell(f"{sum(hits)} of {len(hits)}") for hits in found))
+        def text(method: MethodResult) -> str:
+            found = [wanted(point) for point in method.restore_points]
+            return f"{sum(found)} of {len(found)}"
+
+        return _plain(label, methods, text)
 
     return (
         row("restore points verified", lambda p: p.verified is True),

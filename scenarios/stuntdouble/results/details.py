@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stuntdouble.results.figures import MethodName
-    from stuntdouble.results.model import PointResult, Result
-    from stuntdouble.results.parts import Event, VmResult
+    from stuntdouble.results.model import Result
+    from stuntdouble.results.parts import Event, PointResult, VmResult
 
 EVENTS_SHOWN_MAX: Final = 300
 """Events in the page: beyond that the browser scrolls more than a reader does."""
@@ -48,14 +48,19 @@ def _points(result: Result) -> Markup:
         *("Verification", "Read", "Stored", "Took", "Skipped"),
     )
     caption = "Each restore point; the moment is site time, the stun of its VM snapshot"
-    return joined([*lines, table(caption, headings, map(_point_cells, result.restore_points))])
+    rows = [
+        _point_cells(name, point)
+        for name, method in result.ordered_methods()
+        for point in method.restore_points
+    ]
+    return joined([*lines, table(caption, headings, rows)])
 
 
-def _point_cells(point: PointResult) -> tuple[str, ...]:
+def _point_cells(method: MethodName, point: PointResult) -> tuple[str, ...]:
     found = element("span", _FOUND[point.verified], class_=f"found {_FOUND_CLASS[point.verified]}")
     return (
         point.id,
-        point.method,
+        method,
         point.vm,
         point.kind,
         wording.clock(point.moment),

@@ -3,14 +3,14 @@
     Result
     ├── scenario, seed, command        what reproduces it
     ├── site, assumptions, notes       what was emulated, on which footing, what is worth knowing
-    ├── methods {software|storage|mounted: MethodResult}
-    │   ├── backup, runs               duration and bytes; each run with its window and RPO
-    │   ├── stuns, stalls, consolidation, delta, snapshot space
-    │   ├── foreground, array_utilisation      by phase: before, reading, consolidating, after
-    │   ├── vms, datastores            the same by VM; free space by datastore
-    │   └── phases, events, series     the time line
-    ├── restore_points                 each verified against the oracle, or not (null)
-    └── leftovers                      what the job failed to clean up: must be empty
+    └── methods {software|storage|mounted: MethodResult}
+        ├── backup, runs               duration and bytes; each run with its window and RPO
+        ├── restore_points             each verified against the oracle, or not (null)
+        ├── leftovers                  what the job failed to clean up: must be empty
+        ├── stuns, stalls, consolidation, delta, snapshot space
+        ├── foreground, array_utilisation      by phase: before, reading, consolidating, after
+        ├── vms, datastores            the same by VM; free space by datastore
+        └── phases, events, series     the time line
 
 Times are seconds of site time, sizes are bytes, latencies are milliseconds, shares are 0 to 1.
 ``null`` means that there is no such figure (no I/O in a phase, no window asked for), never zero.
@@ -18,17 +18,16 @@ Times are seconds of site time, sizes are bytes, latencies are milliseconds, sha
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self
+from itertools import chain
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from stuntdouble.errors import Misuse
 from stuntdouble.results.figures import (
     METHOD_NAMES,
-    Consistency,
     Count,
     Figure,
-    Kind,
     MethodName,
     Name,
     Record,
@@ -40,7 +39,9 @@ from stuntdouble.results.parts import (
     DatastoreResult,
     Event,
     Foreground,
+    Leftover,
     Phase,
+    PointResult,
     RunResult,
     Series,
     Stalls,
@@ -82,6 +83,10 @@ class MethodResult(Record):
     """All runs together."""
     runs: tuple[RunResult, ...]
     """Each run, in order."""
+    restore_points: tuple[PointResult, ...]
+    """Restore points that it made, in order of their moments."""
+    leftovers: tuple[Leftover, ...]
+    """What its jobs failed to clean up: empty after a sound run."""
     vms: tuple[VmResult, ...]
     """Each VM, by name."""
     datastores: tuple[DatastoreResult, ...]
@@ -92,34 +97,6 @@ class MethodResult(Record):
     """Events, by time."""
     series: Series
     """The time line of the site."""
-
-
-class PointResult(Record):
-    """A restore point and what became of its verification."""
-
-    id: Name
-    """Its id in the repository."""
-    vm: Name
-    """The VM that it restores."""
-    method: MethodName
-    """The method that made it."""
-    kind: Kind
-    """Full or incremental."""
-    moment: Figure
-    """The instant it stands for, in seconds of site time: the stun of the VM snapshot."""
-    consistency: Consistency
-    """What the guest finds: after a crash, with clean file systems, or clean applications."""
-    verified: bool | None
-    """Whether every byte equals what the guest had written at the moment; null when the run did
-    not keep contents."""
-    bytes_read: Count
-    """Bytes read from disks for it."""
-    bytes_stored: Count
-    """Bytes it added to the repository."""
-    seconds: Figure
-    """Time from its VM snapshot to its commit, in seconds."""
-    skipped: tuple[str, ...] = ()
-    """Disks that could not be part of it, each with the reason."""
 
 
 class Assumption(Record):
@@ -183,17 +160,6 @@ class Site(Record):
     """Pools of the array, by name."""
 
 
-class Leftover(Record):
-    """Something that a job created and did not remove."""
-
-    method: MethodName
-    """The method whose job it was."""
-    kind: Name
-    """`VM snapshot`, `array snapshot`, `mapping`, `promoted volume`, `mount` ..."""
-    name: Name
-    """Its name."""
-
-
 class Result(Record):
     """The outcome of a scenario: every method on the same site, seed and guest I/O."""
 
@@ -213,19 +179,18 @@ class Result(Record):
     """Parameters that the outcome hangs on."""
     methods: Annotated[dict[MethodName, MethodResult], Field(min_length=1)]
     """One part per method that was run."""
-    restore_points: tuple[PointResult, ...]
-    """Restore points of all methods, in order of their moments."""
-    leftovers: tuple[Leftover, ...]
-    """What was not cleaned up: empty after a sound run."""
     notes: tuple[str, ...] = ()
     """What a reader should know, in plain sentences."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for point in self.restore_points:
-            if point.method not in self.methods:
-                raise ValueError(f"restore point {point.id!r}: no method {point.method!r} was run")
-        return self
+    @property
+    def restore_points(self) -> tuple[PointResult, ...]:
+        """The restore points of all methods, in the order in which a report shows them."""
+        return tuple(chain(*(method.restore_points for _, method in self.ordered_methods())))
+
+    @property
+    def leftovers(self) -> tuple[Leftover, ...]:
+        """What no method cleaned up, in the order in which a report shows it."""
+        return tuple(chain(*(method.leftovers for _, method in self.ordered_methods())))
 
     def ordered_methods(self) -> tuple[tuple[MethodName, MethodResult], ...]:
         """Return the methods that were run, in the order in which a report shows them."""

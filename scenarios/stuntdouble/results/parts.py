@@ -1,4 +1,4 @@
-"""The parts of a method's result: load, stuns, stalls, consolidation, runs, VMs, time line.
+"""The parts of a method's result: load, stuns, runs, restore points, VMs, time line ...
 
 Each is one question that a planner asks; ``stuntdouble.results.model`` puts them together.
 Fields name their units, and their descriptions become those of the published schema.
@@ -10,7 +10,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stuntdouble.results.figures import Count, Figure, Kind, Name, PhaseName, Record, Share, Signed
+from stuntdouble.results.figures import (
+    Consistency,
+    Count,
+    Figure,
+    Kind,
+    Name,
+    PhaseName,
+    Record,
+    Share,
+    Signed,
+)
 
 
 class Latency(Record):
@@ -143,6 +153,41 @@ class RunResult(Record):
     """Most data, in seconds, that could have been lost until this run's restore points existed."""
     outcome: Name = "ok"
     """`ok`, or the error in one line."""
+
+
+class PointResult(Record):
+    """A restore point and what became of its verification."""
+
+    id: Name
+    """Its id in the repository."""
+    vm: Name
+    """The VM that it restores."""
+    kind: Kind
+    """Full or incremental."""
+    moment: Figure
+    """The instant it stands for, in seconds of site time: the stun of the VM snapshot."""
+    consistency: Consistency
+    """What the guest finds: after a crash, with clean file systems, or clean applications."""
+    verified: bool | None
+    """Whether every byte equals what the guest had written at the moment; null when the run did
+    not keep contents."""
+    bytes_read: Count
+    """Bytes read from disks for it."""
+    bytes_stored: Count
+    """Bytes it added to the repository."""
+    seconds: Figure
+    """Time from its VM snapshot to its commit, in seconds."""
+    skipped: tuple[str, ...] = ()
+    """Disks that could not be part of it, each with the reason."""
+
+
+class Leftover(Record):
+    """Something that a job created and did not remove."""
+
+    kind: Name
+    """`VM snapshot`, `array snapshot`, `mapping`, `promoted volume`, `mount` ..."""
+    name: Name
+    """Its name."""
 
 
 class VmResult(Record):

@@ -52,7 +52,11 @@ def leftovers_line(result: Result) -> str:
     """Return what the jobs left behind, or that they left nothing."""
     if not result.leftovers:
         return "Nothing was left behind: no snapshot, mapping, volume or mount."
-    names = wording.listed(f"{left.kind} {left.name} ({left.method})" for left in result.leftovers)
+    names = wording.listed(
+        f"{left.kind} {left.name} ({name})"
+        for name, method in result.ordered_methods()
+        for left in method.leftovers
+    )
     return f"Left behind: {names}."
 
 

@@ -1,10 +1,12 @@
 """Site time: SimPy's environment, with the order and the doors that make it exact.
 
-within one instant, in this order             SimPy priority     in a compiled kernel
-control, to exhaustion                        URGENT, NORMAL     stops short of it
-what control posted (I/O never starts itself) POST               first
-ends of service, in order of their starts     END                then
-arrivals, by stream                           ARRIVAL + stream   last
+    within one instant, in this order               SimPy priority     in a compiled kernel
+    control, to exhaustion                          URGENT, NORMAL     stops short of it
+    what control posted (it never starts I/O)       POST               first
+    ends of service, in order of their starts       END                then
+    arrivals, by stream                             ARRIVAL + stream   last
+
+A watch (a stream has ended, a limit is passed) is control at the instant of its cause.
 """
 
 from __future__ import annotations

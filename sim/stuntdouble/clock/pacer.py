@@ -46,7 +46,7 @@ class PacedLoop(asyncio.SelectorEventLoop):
         selector = _Selector()
         selector.rate = rate
         super().__init__(selector)
-        self.set_task_factory(serial_tasks())
+        self._create_task = serial_tasks()
         self.set_exception_handler(lambda _loop, context: self._failed(context))
 
     def time(self) -> float:
@@ -57,6 +57,10 @@ class PacedLoop(asyncio.SelectorEventLoop):
     def start_clock(self) -> None:
         """Let time pass from here on."""
         self._origin = super().time()
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        """Start a task; its place in any set is its serial number."""
+        return self._create_task(self, coro, **options)
 
     def run_until_complete(self, future: Any) -> Any:
         """Run until *future* is done or something fails."""

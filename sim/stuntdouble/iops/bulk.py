@@ -6,6 +6,7 @@ Time comes from the engine's stream, bytes from the site's maps once the stream 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -26,11 +27,22 @@ SPAN_BYTES: Final = 8 * MIB
 
 
 class Pace(Protocol):
-    """How hard to read; looked at again before each span."""
+    """How hard to read; depth and rate are looked at again before each span."""
 
-    depth: int
-    block_bytes: int
-    bytes_per_second: float
+    @property
+    def depth(self) -> int:
+        """I/Os under way at a time, at least 1: a paused read would never look again."""
+        ...
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of each I/O."""
+        ...
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Pace of the starts; 0 is as fast as it goes."""
+        ...
 
 
 async def read_bulk(
@@ -75,7 +87,7 @@ def _spans(items: NDArray[np.int64]) -> list[tuple[int, int]]:
     ends = np.cumsum(items[:, 1])
     cuts = np.searchsorted(ends, np.arange(SPAN_BYTES, ends[-1], SPAN_BYTES)) + 1
     edges = np.unique(np.concatenate(([0], cuts, [len(items)]))).tolist()
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _joined(items: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -93,4 +105,4 @@ def _bytes(
 ) -> memoryview:
     first, stop = start // size, -(-(start + length) // size)
     data = render(first, stop - first).reshape(-1)
-    return memoryview(data)[start - first * size :][:length]
+    return data.data[start - first * size :][:length]

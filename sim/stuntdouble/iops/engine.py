@@ -56,18 +56,30 @@ class Load(Protocol):
     are think times.
     """
 
-    outstanding: int  # 0 for an open load
+    @property
+    def outstanding(self) -> int:
+        """Requests under way at a time; 0 for an open load."""
+        ...
 
     def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
         """Yield (seconds, index of the disk, write, offset, length): bytes, and guest time."""
         ...
 
 
+@dataclass(eq=False, slots=True)
+class Turn:
+    """An I/O that has arrived and waits to be admitted; it takes nothing until it is."""
+
+    attempt: Callable[[], list[Step]]
+    steps: list[Step] | None = None
+    admitted: Event | None = None
+
+
 @dataclass(eq=False)
 class Guest:
     """A running VM, to the engine: disks, load, and what holds it up.
 
-    Conservation, always: arrived = completed + waiting + in flight.
+    Conservation, always: arrived = completed + waiting + in flight + dropped.
     """
 
     name: str
@@ -83,7 +95,8 @@ class Guest:
     arrived: int = 0
     completed: int = 0
     in_flight: int = 0
-    waiting: deque[Event] = field(default_factory=deque)
+    dropped: int = 0  # what waited when the guest was retired
+    waiting: deque[Turn] = field(default_factory=deque)
     drains: list[Event] = field(default_factory=list)
     resumed: list[Event] = field(default_factory=list)
     on_no_space: Callable[[NoSpace], object] | None = None
@@ -91,19 +104,26 @@ class Guest:
     @property
     def open(self) -> bool:
         """Whether an I/O may be admitted now."""
-        return not (
-            self.stuns or self.fences or (self.limit and self.in_flight >= self.limit)
-        )
+        return not (self.stuns or self.fences or (self.limit and self.in_flight >= self.limit))
 
 
 class Stream(Protocol):
     """Bulk I/O in a closed loop: a backup's reads, a consolidation's moves.
 
-    ``depth`` and ``bytes_per_second`` may be changed while it runs.
+    Items start in order.  ``depth`` and ``bytes_per_second`` may be changed while it runs, from
+    control; a depth of 0 pauses the stream, which still counts as I/O that somebody waits for.
+
+    NoSpace stops a stream.  ``failure`` keeps the error, and whoever waits for the end gets it,
+    also who begins to wait later; if nobody does, the run goes on.
     """
 
     depth: int
     bytes_per_second: float
+
+    @property
+    def failure(self) -> NoSpace | None:
+        """What stopped the stream short, if anything did."""
+        ...
 
     @property
     def finished(self) -> Event:
@@ -116,7 +136,10 @@ class Stream(Protocol):
         ...
 
     def reached(self, count: int) -> Event:
-        """Return an event that happens once the first *count* items have all ended."""
+        """Return an event that happens once the first *count* items have all ended.
+
+        It happens, too, when the stream is over without; its value is how many have ended.
+        """
         ...
 
     def stop(self) -> None:
@@ -156,18 +179,19 @@ class Engine(Protocol):
     site: Site
     meter: Meter
 
-    def add_guest(
-        self, name: str, disks: list[Disk], luns: list[Lun], load: Load | None
-    ) -> Guest:
+    def add_guest(self, name: str, disks: list[Disk], luns: list[Lun], load: Load | None) -> Guest:
         """Return a guest that issues *load* from ``start`` on."""
         ...
 
     def start(self, guest: Guest) -> None:
-        """Let the guest's load begin."""
+        """Let the guest's load begin; its clock starts at 0 now."""
         ...
 
     def retire(self, guest: Guest) -> None:
-        """Let the guest issue no further I/O, for good."""
+        """Let the guest issue no further I/O, for good.
+
+        What is in flight ends; what waits is dropped, since nobody is left who issued it.
+        """
         ...
 
     def stun(self, guest: Guest) -> None:
@@ -203,9 +227,16 @@ class Engine(Protocol):
         ...
 
     def set_rate(self, station: int, factor: float) -> None:
-        """Let a station work *factor* times as fast as built (a fault when below 1)."""
+        """Let a station work *factor* times as fast as built (a fault when below 1).
+
+        It holds for services that start from now on.  Misuse: *factor* is not above 0.
+        """
         ...
 
     def watch(self, quantity: Callable[[], float], threshold: float) -> Event:
-        """Return an event that happens as soon as I/O has driven *quantity* to *threshold*."""
+        """Return an event that happens as soon as I/O has driven *quantity* to *threshold*.
+
+        It is looked at whenever an I/O arrives, is admitted or ends.  Whoever no longer waits
+        triggers the event, as ``Environment.expect`` asks.
+        """
         ...

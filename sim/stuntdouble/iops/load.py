@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.iops.traces import Recorded
 
-_BATCH: Final = 4096
+_BATCH: Final = 4096  # draws at a time: enough that NumPy's call costs nothing
 
 # splitmix64, as stuntdouble.trace.unit draws it, for a batch at a time.
 _GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -57,6 +57,10 @@ class Pattern:
     skew: float = 1.0
     sequential_fraction: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.io_bytes <= self.working_set_bytes:
+            raise ValueError(f"I/Os of {self.io_bytes} do not fit {self.working_set_bytes} bytes")
+
 
 @dataclass(frozen=True, slots=True)
 class PoissonLoad:
@@ -91,6 +95,10 @@ class ClosedLoad:
     think_seconds: float  # mean; exponential
     patterns: tuple[Pattern, ...]
 
+    def __post_init__(self) -> None:
+        if self.outstanding < 1:
+            raise ValueError(f"a closed load of {self.outstanding} I/Os never begins")
+
     def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
         """Yield (seconds to think, index of the disk, write, offset, length)."""
         key = stream_key(self.seed, "thinks", self.vm)
@@ -105,7 +113,7 @@ class TraceLoad:
     """Recorded I/O, at its recorded times and addresses, on the guest's first disk.
 
     Addresses beyond the disk wrap around, because a trace may come from a larger one.  ``speed``
-    2 plays it twice as fast; ``repeat`` starts over at the end.
+    2 plays it twice as fast; ``repeat`` starts over a second after the end.
     """
 
     recorded: Recorded
@@ -117,11 +125,13 @@ class TraceLoad:
     def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
         """Yield (seconds, index of the disk, write, offset, length)."""
         r = self.recorded
+        if not len(r):
+            return
         length = np.minimum(r.length_bytes, self.disk_bytes)
         offset = r.offset_bytes % np.maximum(self.disk_bytes - length + 1, 1)
         offset -= offset % 512
         seconds = r.seconds / self.speed
-        lap = float(seconds[-1]) + 1.0 / self.speed
+        lap = float(seconds[-1]) + 1.0 / self.speed  # a second's pause, of the recording's time
         start = 0.0
         while True:
             rows = zip(
@@ -139,9 +149,7 @@ def _batches(
     seed: int, vm: str, patterns: tuple[Pattern, ...]
 ) -> Iterator[list[tuple[int, bool, int, int]]]:
     """Yield batches of (disk, write, offset, length), endlessly."""
-    keys = {
-        name: stream_key(seed, name, vm) for name in ("disk", "write", "offset", "sequential")
-    }
+    keys = {name: stream_key(seed, name, vm) for name in ("disk", "write", "offset", "sequential")}
     last = [0] * len(patterns)
     start = 0
     while True:
@@ -150,7 +158,7 @@ def _batches(
         for i in range(_BATCH):
             disk = int(draws["disk"][i] * len(patterns))
             p = patterns[disk]
-            slots = max(p.working_set_bytes // p.io_bytes, 1)
+            slots = p.working_set_bytes // p.io_bytes
             if draws["sequential"][i] < p.sequential_fraction:
                 slot = (last[disk] + 1) % slots
             else:

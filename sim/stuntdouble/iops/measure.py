@@ -88,7 +88,7 @@ class Meter:
         return total
 
     def recent_latency(self, guests: list[str], since: float) -> float:
-        """Return the mean latency of I/O completed after *since*, 0 where there was none."""
+        """Return the mean latency of I/O completed from *since* on, 0 where there was none."""
         total, count = 0.0, 0
         for name in guests:
             entry = self._guests[name]

@@ -22,7 +22,7 @@ from numba import njit
 
 from stuntdouble.site import Role, Step
 
-VISITS_MAX: Final = 1 << 14
+_VISITS: Final = 1 << 10  # room to begin with; it grows with the largest I/O
 
 Visit = tuple[int, int, int, int, int, int]
 """Group, station, write (0 or 1), position in bytes, bytes, role."""
@@ -72,17 +72,28 @@ class Geometry:
         return self.members - self.raid.parity_disks
 
 
+# Plain numbers, as compiled code sees them.
 _RAID10 = int(Raid.RAID10)
 _RAID5 = int(Raid.RAID5)
 _RAID6 = int(Raid.RAID6)
 _ROLE_DATA = int(Role.DATA)
 _ROLE_MOVE = int(Role.MOVE_READ)
 _ROLE_META = int(Role.METADATA)
+_SPARE_MAX = 2
+_PIECE_VISITS = 2 + 2 * _SPARE_MAX
 
 
 @njit(forceinline=True)
-def _visit(
-    out: Any, n: Any, first: Any, group: Any, station: Any, write: Any, at: Any, size: Any, role: Any
+def _visit(  # noqa: PLR0913, PLR0917  (inlined: a tuple would be built and taken apart)
+    out: Any,
+    n: Any,
+    first: Any,
+    group: Any,
+    station: Any,
+    write: Any,
+    at: Any,
+    size: Any,
+    role: Any,
 ) -> Any:
     """Add a visit, or lengthen one of this step on the same disk that it continues or repeats."""
     for k in range(first, n):
@@ -121,12 +132,10 @@ def _plain(out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any) 
 
 
 @njit(forceinline=True)
-def _parity(
-    out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any, whole: Any
-) -> Any:
+def _parity(out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any, whole: Any) -> Any:
     """RAID 5 and RAID 6: one stripe's part of a step; *whole* rows need no old data."""
     raid, base, members, stripe = g[0], g[1], g[2], g[3]
-    spare = 1 if raid == _RAID5 else 2
+    spare = 1 if raid == _RAID5 else _SPARE_MAX
     columns = members - spare
     k = at // stripe
     row = k // columns
@@ -157,9 +166,9 @@ def _route(step: Any, n: Any, g: Any, block_bytes: Any, out: Any) -> Any:
     raid, members, stripe, port = g[0], g[2], g[3], g[4]
     first = n
     role = step[1]
-    parity = raid == _RAID5 or raid == _RAID6
-    row_bytes = stripe * (members - (1 if raid == _RAID5 else 2)) if parity else stripe
-    host = role == _ROLE_DATA or role == _ROLE_MOVE or role == _ROLE_META
+    parity = raid in (_RAID5, _RAID6)
+    row_bytes = stripe * (members - (1 if raid == _RAID5 else _SPARE_MAX)) if parity else stripe
+    host = role in (_ROLE_DATA, _ROLE_MOVE, _ROLE_META)
     if port >= 0 and host and step[2] != 0:
         n = _visit(out, n, first, 4 * step[0], port, 1, 0, step[4], role)
     at = step[3] * block_bytes
@@ -184,7 +193,7 @@ class Router:
     def __init__(self, block_bytes: int) -> None:
         self._block_bytes = block_bytes
         self._pools: dict[int, tuple[int, int, int, int, int]] = {}
-        self._out = np.zeros((VISITS_MAX, 6), np.int64)
+        self._out = np.zeros((_VISITS, 6), np.int64)
         self._step = np.zeros(5, np.int64)
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
@@ -196,10 +205,20 @@ class Router:
         n = 0
         for group, role, write, pool, block, size in steps:
             self._step[:] = group, role, write, block, size
-            n = int(_route(self._step, n, self._pools[pool], self._block_bytes, self._out))
+            geometry = self._pools[pool]
+            self._make_room(n, size // geometry[3] + 2)
+            n = int(_route(self._step, n, geometry, self._block_bytes, self._out))
         rows = [tuple(row) for row in self._out[:n].tolist()]
         rows.sort(key=_group)
         return rows
+
+    def _make_room(self, n: int, pieces: int) -> None:
+        """Compiled code does not look where it writes: see that *pieces* more stripes fit."""
+        most = n + pieces * _PIECE_VISITS + 1
+        if most > len(self._out):
+            grown = np.zeros((2 * most, 6), np.int64)
+            grown[:n] = self._out[:n]
+            self._out = grown
 
 
 def _group(visit: Visit) -> int:

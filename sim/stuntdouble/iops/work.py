@@ -2,7 +2,8 @@
 
 The time of a visit is fixed when it starts, from its bytes, its direction and its place:
 
-    disk    overhead + seek + rotation + bytes / rate     no seek and no rotation when sequential
+    disk    overhead + seek + rotation + bytes / rate     no seek and no rotation when sequential,
+                                                          a gap within a track passes at the rate
     flash   overhead of a read or a write + bytes / rate
     link    bytes / rate
 
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 from numba import njit
 
+# What kind of station a row of parameters describes.
 DISK: Final = 0
 FLASH: Final = 1
 LINK: Final = 2
@@ -89,9 +91,7 @@ read is 10,000 IOPS.  Writes are taken by the drive's own protected cache."""
 
 
 @njit("float64(int64, UniTuple(float64, 6), int64, int64, float64, float64)", cache=True)
-def visit_seconds(
-    kind: Any, row: Any, write: Any, size: Any, distance: Any, drawn: Any
-) -> Any:
+def visit_seconds(kind: Any, row: Any, write: Any, size: Any, distance: Any, drawn: Any) -> Any:
     """Return the seconds of one visit.
 
     Args:
@@ -109,3 +109,22 @@ def visit_seconds(
     if kind == DISK and distance > 0.0:
         seconds += row[3] + (row[4] - row[3]) * distance**0.5 + row[5] * drawn
     return seconds
+
+
+@njit("Tuple((float64, int64))(int64, int64, float64, float64)", cache=True)
+def travel(arm: Any, position: Any, stroke: Any, track: Any) -> Any:
+    """Return how far the arm moves, as a fraction of the stroke, and the bytes that pass it.
+
+    What lies ahead on the same track comes by itself: the head stays and the gap passes under it,
+    as a stripe of parity does in a sequential read.
+
+    Args:
+        arm: where the head is, in bytes from the start.
+        position: where it has to be.
+        stroke: the disk's size in bytes; further than that no seek goes.
+        track: bytes of a track: one turn at the transfer rate.
+    """
+    gap = position - arm
+    if 0 <= gap <= track:
+        return 0.0, gap
+    return min(abs(gap) / stroke, 1.0), 0

@@ -8,8 +8,15 @@ no bitmap themselves.
 
 from stuntdouble.site.disk import Bitmap, Disk, Level, Moment
 from stuntdouble.site.lun import Image, Lun, LunKeeper
-from stuntdouble.site.plan import PLAN, Place, Role, Stage
-from stuntdouble.site.rules import COPY_ON_WRITE, IO_BLOCKS_MAX, REDIRECT_ON_WRITE
+from stuntdouble.site.plan import (
+    COPY_ON_WRITE,
+    PLAN,
+    REDIRECT_ON_WRITE,
+    Place,
+    Role,
+    Stage,
+)
+from stuntdouble.site.rules import IO_BLOCKS_MAX
 from stuntdouble.site.site import Site, Step
 from stuntdouble.site.store import File, FileKeeper, Store
 

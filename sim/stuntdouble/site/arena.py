@@ -15,7 +15,8 @@ from stuntdouble.site.tables import C_LEAVES, C_NODES, M_ROOTS, SHAPES, Tables
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MARGIN = 1 << 16  # leaves that must be free before a call; no call takes more
+_LEAVES_KEPT = 1 << 22  # free before a call: no call, nor the log that it leaves, takes more
+_NODES_KEPT = 1 << 16
 
 
 class Arena:
@@ -96,12 +97,11 @@ class Arena:
     def check(self) -> None:
         """Make sure that the next call finds room."""
         counters: Any = self.tables.counters
-        if counters[C_LEAVES, 0] > SHAPES["leaves"][0] - _MARGIN:
+        if counters[C_LEAVES, 0] > SHAPES["leaves"][0] - _LEAVES_KEPT:
             raise LimitReached("leaves of all maps of the site", SHAPES["leaves"][0])
-        if counters[C_NODES, 0] > SHAPES["nodes"][0] - _MARGIN:
+        if counters[C_NODES, 0] > SHAPES["nodes"][0] - _NODES_KEPT:
             raise LimitReached("nodes of all maps of the site", SHAPES["nodes"][0])
 
     def column(self, table: str, row: int, column: int) -> int:
         """Return a cell as a Python int."""
         return int(getattr(self.tables, table)[row, column])
-

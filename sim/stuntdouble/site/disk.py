@@ -1,7 +1,7 @@
 """Disks and levels: what a guest addresses, and the chain of files behind it.
 
-    guest ─▶ head level ─▶ parent ─▶ … ─▶ base        a level shows its own file where that file
-              delta n      delta n-1      flat file   has the block, its parent's view elsewhere
+guest ─▶ head level ─▶ parent ─▶ … ─▶ base        a level shows its own file where that file
+          delta n      delta n-1      flat file   has the block, its parent's view elsewhere
 """
 
 from __future__ import annotations
@@ -118,6 +118,12 @@ class Disk:
         self.site.settle()
         ledger = self.site.arena.column("disks", self.number, D_LEDGER)
         return Moment(self, seconds, self.site.arena.fork(ledger))
+
+    def rewind(self, moment: Moment) -> None:
+        """Let the guest have written what it had at *moment*, nothing later: a revert."""
+        self.site.settle()
+        ledger = self.site.arena.fork(moment.ledger)
+        self.site.arena.tables.disks[self.number, D_LEDGER] = ledger
 
 
 def new_level(site: Site, file: File, parent: Level | None) -> Level:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stuntdouble.extents import OffsetTable, State
-from stuntdouble.site import rules
+from stuntdouble.site import places
 from stuntdouble.site.tables import F_SLOTS, LOCATION_BITS
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def offset_table(level: Level, blocks: int, names: dict[int, str]) -> OffsetTabl
     site = level.site
     site.settle()
     where = np.empty(blocks, np.int64)
-    rules.locate(site.arena.addresses, level.number, 0, where)
+    places.locate(site.arena.addresses, level.number, 0, where)
     volumes = sorted(names)
     ordinal = {number: i for i, number in enumerate(volumes)}
     rows = []
@@ -51,8 +52,7 @@ def _stretches(where: NDArray[np.int64]) -> list[tuple[int, int]]:
     hole = where == 0
     follows = np.where(hole[1:], hole[:-1], (where[1:] == where[:-1] + 1) & ~hole[:-1])
     cuts = np.flatnonzero(~follows) + 1
-    edges = [0, *cuts.tolist(), len(where)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise([0, *cuts.tolist(), len(where)]))
 
 
 def grains(level: Level, blocks: int, piece_blocks: int) -> NDArray[np.int64]:

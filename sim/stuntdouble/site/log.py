@@ -39,6 +39,9 @@ WRITE: Final = 1
 MOVE: Final = 2
 ZEROED: Final = 3
 
+_WRITE = WRITE
+_MOVE = MOVE
+_ZEROED = ZEROED
 _ZERO = np.uint64(ZERO)
 _SAME = np.uint64(0)
 _NEXT = np.uint64(1)
@@ -46,30 +49,43 @@ _BORN_BITS = np.uint64(BORN_BLOCK_BITS)
 
 
 @njit(forceinline=True)
-def note(
-    s: Any,
-    op: Any,
-    disk: Any,
-    guest: Any,
-    volume: Any,
-    block: Any,
-    count: Any,
-    token: Any,
-    origin: Any,
-) -> None:
-    """Append an event; *token* is the first token, or for a move the volume it comes from."""
+def _note(s: Any, op: Any, volume: Any, block: Any, count: Any, token: Any, origin: Any) -> Any:
+    """Append an event; return its row, or the last of all rows where nothing is logged."""
     if s.counters[C_COUNT_ONLY, 0] != 0:
-        return
+        return s.log.shape[0] - 1
     row = s.counters[C_LOG, 0]
     s.counters[C_LOG, 0] = row + 1
     s.log[row, G_OP] = op
-    s.log[row, G_DISK] = disk
-    s.log[row, G_GUEST] = guest
+    s.log[row, G_DISK] = 0
+    s.log[row, G_GUEST] = 0
     s.log[row, G_VOLUME] = volume
     s.log[row, G_BLOCK] = block
     s.log[row, G_COUNT] = count
     s.log[row, G_TOKEN] = np.int64(token)
     s.log[row, G_FROM] = origin
+    return row
+
+
+@njit(forceinline=True)
+def note_write(
+    s: Any, volume: Any, block: Any, count: Any, token: Any, disk: Any, guest: Any
+) -> None:
+    """Log a write of tokens from *token* on; *disk* is 0 where no ledger is to know of it."""
+    row = _note(s, _WRITE, volume, block, count, token, 0)
+    s.log[row, G_DISK] = disk
+    s.log[row, G_GUEST] = guest
+
+
+@njit(forceinline=True)
+def note_zeroed(s: Any, volume: Any, block: Any, count: Any) -> None:
+    """Log that blocks of a volume are zeroed."""
+    _note(s, _ZEROED, volume, block, count, 0, 0)
+
+
+@njit(forceinline=True)
+def note_move(s: Any, volume: Any, block: Any, count: Any, source: Any, start: Any) -> None:
+    """Log that blocks get what *start* and the following of the volume *source* hold."""
+    _note(s, _MOVE, volume, block, count, source, start)
 
 
 @njit(forceinline=True)
@@ -90,13 +106,13 @@ def settle(t: Any) -> None:
         medium = s.volumes[s.log[row, G_VOLUME], V_MEDIUM]
         block = s.log[row, G_BLOCK]
         count = s.log[row, G_COUNT]
-        if op == WRITE:
+        if op == _WRITE:
             token = np.uint64(s.log[row, G_TOKEN])
             put_run(s, medium, block, count, token, _NEXT)
             disk = s.log[row, G_DISK]
             if disk != 0:
                 put_run(s, s.disks[disk, D_LEDGER], s.log[row, G_GUEST], count, token, _NEXT)
-        elif op == ZEROED:
+        elif op == _ZEROED:
             put_run(s, medium, block, count, _ZERO, _SAME)
         else:
             for i in range(count):

@@ -17,6 +17,10 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 
+COPY_ON_WRITE: Final = 1
+REDIRECT_ON_WRITE: Final = 2
+
+
 class Place(IntEnum):
     """A kind of place that an I/O touches."""
 
@@ -51,14 +55,14 @@ class Stage(NamedTuple):
 
 
 PLAN: Final[tuple[Stage, ...]] = (
-    Stage(Place.READ, Role.DATA, False, 0),
-    Stage(Place.SOURCE, Role.MOVE_READ, False, 0),
-    Stage(Place.COPIED_CHUNK, Role.COPY_READ, False, 1),
-    Stage(Place.PARTIAL_CHUNK, Role.MERGE_READ, False, 1),
-    Stage(Place.COPIED_CHUNK, Role.COPY_WRITE, True, 2),
-    Stage(Place.TABLE, Role.METADATA, True, 3),
-    Stage(Place.UNIT, Role.ZERO_FILL, True, 4),
-    Stage(Place.DATA, Role.DATA, True, 5),
+    Stage(Place.READ, Role.DATA, write=False, group=0),
+    Stage(Place.SOURCE, Role.MOVE_READ, write=False, group=0),
+    Stage(Place.COPIED_CHUNK, Role.COPY_READ, write=False, group=1),
+    Stage(Place.PARTIAL_CHUNK, Role.MERGE_READ, write=False, group=1),
+    Stage(Place.COPIED_CHUNK, Role.COPY_WRITE, write=True, group=2),
+    Stage(Place.TABLE, Role.METADATA, write=True, group=3),
+    Stage(Place.UNIT, Role.ZERO_FILL, write=True, group=4),
+    Stage(Place.DATA, Role.DATA, write=True, group=5),
 )
 """Copy-on-write costs 1 read and 2 writes on the first overwrite of a chunk; redirect-on-write the
 read that a partial chunk pays; both as the QEMU block layer was measured to (k = 2 and k = 1)."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from stuntdouble.content import LiteralPool, render
 from stuntdouble.errors import Bug, NoSpace
 from stuntdouble.extents import Runs
-from stuntdouble.site import layout, log, lun, rules, words
+from stuntdouble.site import layout, log, lun, places, rules, words
 from stuntdouble.site.arena import Arena
 from stuntdouble.site.disk import Disk, Level, new_level
 from stuntdouble.site.lun import Image, Lun
@@ -41,9 +43,10 @@ from stuntdouble.site.tables import (
     V_PHYSICAL,
     V_POOL,
 )
+from stuntdouble.units import SECTOR_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -54,6 +57,7 @@ Step = tuple[int, int, int, int, int, int]
 """Group, role, write (0 or 1), pool, pool block, bytes: see stuntdouble.site.plan."""
 
 _LOG_ROOM: Final = SHAPES["log"][0] - 8 * rules.IO_BLOCKS_MAX
+_BULK_WRITES_MAX: Final = 1 << 15  # per call, so that no call takes more leaves than are kept free
 
 
 class Site:
@@ -78,7 +82,7 @@ class Site:
         self.arena = Arena()
         self.literals = LiteralPool(block_bytes)
         self.images: dict[int, list[Image]] = {}
-        self.files: dict[int, File] = {}
+        self.files: WeakValueDictionary[int, File] = WeakValueDictionary()
         self.history: list[tuple[int, ...]] = []
         self._keep_log = keep_log
         self._luns: dict[int, Lun] = {}
@@ -195,57 +199,93 @@ class Site:
         """Admit a guest write; return its steps.
 
         Raises:
-            NoSpace: the datastore or the snapshot reserve is full; nothing has changed.
+            NoSpace: the datastore or the snapshot reserve is full.  Nothing was written, marked or
+                allocated, except that a file keeps the file-system blocks it was given before
+                the datastore was full: they read as zeros.
         """
-        block, count, head, tail = self._rounded(offset, length)
-        return self._admit(
-            lambda t: rules.write(t, disk.number, block, count, 0, head, tail)
-        )
+        block, count, head, tail = self._rounded(offset, length, disk.blocks)
+        return self._admit(lambda t: rules.write(t, disk.number, block, count, 0, head, tail))
 
     def write_bytes(self, disk: Disk, offset: int, data: memoryview) -> list[Step]:
         """Admit a guest write of real bytes (a restore): whole blocks only."""
-        count = len(data) // self.block_bytes
-        assert count * self.block_bytes == len(data), "a restore writes whole blocks"
-        assert offset % self.block_bytes == 0, "a restore writes whole blocks"
+        block, count, head, tail = self._rounded(offset, len(data), disk.blocks)
+        assert head == tail == 0, "real bytes are written in whole blocks"
         token = self.literals.append(data)
-        block = offset // self.block_bytes
         return self._admit(lambda t: rules.write(t, disk.number, block, count, token, 0, 0))
 
     def read(self, level: Level, offset: int, length: int) -> list[Step]:
         """Admit a read through *level*; no steps where all of it is zeros by definition."""
-        block, count, head, tail = self._rounded(offset, length)
+        block, count, head, tail = self._rounded(offset, length, level.file.blocks)
         return self._admit(lambda t: rules.read(t, level.number, block, count, head, tail))
 
     def move(self, level: Level, block: int, count: int) -> list[Step]:
         """Admit the move of a delta disk's grains in a range of guest blocks to its parent."""
+        assert level.file.sparse, f"{level.file.name} has no grains that could be moved"
+        self._rounded(block * self.block_bytes, count * self.block_bytes, level.file.blocks)
         return self._admit(lambda t: rules.move(t, level.number, block, count))
 
     def volume_read(self, target: Lun, offset: int, length: int) -> list[Step]:
         """Admit a read that addresses a volume."""
-        block, count, _, _ = self._rounded(offset, length)
+        block, count, _, _ = self._rounded(offset, length, target.blocks)
         return self._admit(lambda t: rules.volume_read(t, target.number, block, count))
 
     def volume_write(
         self, target: Lun, offset: int, length: int, data: memoryview | None = None
     ) -> list[Step]:
         """Admit a write that addresses a volume; fresh tokens unless *data* is given."""
-        block, count, _, _ = self._rounded(offset, length)
+        block, count, head, tail = self._rounded(offset, length, target.blocks)
+        if data is not None:
+            assert len(data) == length, "as many bytes as the write is long"
+            assert head == tail == 0, "real bytes are written in whole blocks"
         token = 0 if data is None else self.literals.append(data)
         return self._admit(lambda t: rules.volume_write(t, target.number, block, count, token))
 
+    def zero_file(self, file: File) -> Iterator[list[Step]]:
+        """Zero every placed block of *file*, a file-system block at a time: eager zeroing.
+
+        Yields the steps of each; whoever wants no time to pass drops them.
+        """
+        store = file.store
+        for ordinal, fs_block in list(file.places.values()):
+            volume, block = store.luns[ordinal].number, fs_block * store.fs_blocks
+            for start in range(block, block + store.fs_blocks, rules.IO_BLOCKS_MAX):
+                count = min(block + store.fs_blocks - start, rules.IO_BLOCKS_MAX)
+                yield self._admit(partial(self._zero, volume, start, count))
+
+    @staticmethod
+    def _zero(volume: int, block: int, count: int, addresses: Any) -> int:
+        return int(rules.volume_zero(addresses, volume, block, count))
+
+    def metadata_step(self, lun: Lun) -> Step:
+        """Return the step that writes a sector of file-system metadata: it lies where *lun* starts."""
+        row = self.arena.tables.volumes[lun.number]
+        return (-1, int(Role.METADATA), 1, int(row[V_POOL]), int(row[V_PHYSICAL]), SECTOR_BYTES)
+
     def fast_forward(self, disk: Disk, writes: NDArray[np.int64]) -> None:
-        """Admit guest writes (block, count) without their time: what happened between backups."""
-        done = 0
-        while done < len(writes):
+        """Admit guest writes (block, count) without their time: what happened between backups.
+
+        Raises:
+            NoSpace: as ``write``; the writes before the one that found no room stay.
+        """
+        rows = np.ascontiguousarray(writes, np.int64)
+        counts, done = rows[:, 1], 0
+        inside = (rows[:, 0] >= 0) & (counts > 0) & (rows[:, 0] + counts <= disk.blocks)
+        assert inside.all(), f"a write outside {disk.name}"
+        assert not (counts > rules.IO_BLOCKS_MAX).any(), "an I/O is too long"
+        while done < len(rows):
             self._make_room_in_log()
-            done = int(rules.bulk_write(self.arena.addresses, disk.number, writes, done))
+            some = rows[: done + _BULK_WRITES_MAX]
+            done = int(rules.bulk_write(self.arena.addresses, disk.number, some, done))
             if need := int(self.arena.tables.counters[C_NEED, 0]):
                 self._provide(need)
 
-    def _rounded(self, offset: int, length: int) -> tuple[int, int, int, int]:
+    def _rounded(self, offset: int, length: int, blocks: int) -> tuple[int, int, int, int]:
         """Round a byte range outward to content blocks, once, here at the door."""
         size = self.block_bytes
         block, stop = offset // size, -(-(offset + length) // size)
+        assert length > 0 <= offset, f"no range: {length} bytes at {offset}"
+        assert stop <= blocks, f"{length} bytes at {offset} end outside {blocks * size} bytes"
+        assert stop - block <= rules.IO_BLOCKS_MAX, f"an I/O of {length} bytes is too long"
         return block, stop - block, offset - block * size, stop * size - offset - length
 
     def _admit(self, admit: Callable[[Any], int]) -> list[Step]:
@@ -262,17 +302,25 @@ class Site:
             short = self._luns[at]
             if short.keeper is None:
                 raise NoSpace("the snapshot reserve", short.chunk_bytes, 0)
+            before = self._room(short)
             short.keeper.make_room(short)
+            if self._room(short) == before:
+                raise Bug(f"the keeper of volume {at} neither made room nor refused")
             return []
         file = self.files[int(self.arena.tables.counters[C_NEED_FILE, 0])]
         if file.store.keeper is None:
             raise Bug(f"{file.name} needs to grow and nobody keeps its store")
-        index = len(file.places) if need == rules.NEED_ROOM else at
-        ios = file.store.keeper.provide(file, index)
-        row = self.arena.tables.volumes[file.store.luns[0].number]
-        # file-system metadata lies at the start of the store's first LUN
-        step = (-1, int(Role.METADATA), 1, int(row[V_POOL]), int(row[V_PHYSICAL]), 512)
-        return [step] * ios
+        held = len(file.places)
+        ios = file.store.keeper.provide(file, held if need == rules.NEED_ROOM else at)
+        if len(file.places) == held:
+            raise Bug(f"the keeper of {file.name} neither placed a block nor refused")
+        return [self.metadata_step(file.store.luns[0])] * ios
+
+    def _room(self, short: Lun) -> tuple[int, int]:
+        """Return what changes when a keeper makes room: free blocks, and images kept."""
+        pool = self.arena.column("volumes", short.number, V_POOL)
+        free = self.arena.column("pools", pool, P_FREE)
+        return free, sum(map(len, self.images.values()))
 
     # Content. ------------------------------------------------------------------------------
 
@@ -300,7 +348,7 @@ class Site:
         """Return what guest blocks hold as seen from *level*, zeros where nothing was written."""
         self.settle()
         out = np.empty(count, np.uint64)
-        rules.read_chain(self.arena.addresses, level.number, start, out)
+        places.read_chain(self.arena.addresses, level.number, start, out)
         return out
 
     def truth(self, moment: Moment, start: int, count: int) -> NDArray[np.uint64]:
@@ -332,4 +380,3 @@ class Site:
         grains = -(-disk.blocks >> shift)
         union = self.arena.union([b.number for b in bitmaps], grains)
         return Runs.from_bits(union, self.block_bytes << shift, disk.size_bytes)
-

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from stuntdouble.errors import LimitReached
 from stuntdouble.site.tables import (
     F_PLACE,
     F_ROOM,
@@ -21,6 +22,7 @@ from stuntdouble.site.tables import (
     S_FS_SHIFT,
     S_VOLUMES,
     S_ZERO_SHIFT,
+    STORE_VOLUMES,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class File:
     name: str
     number: int
     sparse: bool
+    blocks: int
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     @property
@@ -68,6 +71,7 @@ class File:
         """Say that the file's block *index* is block *fs_block* of the store's LUN *ordinal*."""
         store = self.store
         assert index not in self.places, f"{self.name}: block {index} already has a place"
+        assert index <= self.blocks // store.fs_blocks, f"{self.name} may not have a block {index}"
         word = (ordinal << LOCATION_BITS | fs_block * store.fs_blocks) + 1
         store.site.put_word("files", self.number, F_PLACE, index, word)
         self.places[index] = ordinal, fs_block
@@ -108,13 +112,19 @@ class Store:
         row[F_PLACE] = arena.new_map(fs_count + 1)
         row[F_SLOTS] = arena.new_map(blocks) if sparse else 0
         row[F_ZEROED] = 0 if zeroed else arena.new_bitmap(-(-blocks // self.zero_blocks) + 1)
-        file = File(self, name, number, sparse)
+        file = File(self, name, number, sparse, blocks)
         self.files[name] = self.site.files[number] = file
         return file
 
     def delete_file(self, name: str) -> list[tuple[int, int]]:
         """Take a file out of the catalogue; return the (LUN ordinal, block) places it had."""
         return list(self.files.pop(name).places.values())
+
+    def lie_on(self, luns: tuple[Lun, ...]) -> None:
+        """Put the catalogue over *luns*: images of a spanned store are opened LUN by LUN."""
+        self.luns = luns
+        row = self.site.arena.tables.stores[self.number]
+        row[S_VOLUMES : S_VOLUMES + len(luns)] = [lun.number for lun in luns]
 
     def fork(self, luns: tuple[Lun, ...]) -> Store:
         """Return this catalogue as of now over *luns*, with maps of its own."""
@@ -128,12 +138,16 @@ class Store:
             row[F_STORE] = twin.number
             for column in (F_PLACE, F_SLOTS, F_ZEROED):
                 row[column] = arena.fork(int(old[column]))
-            twin.files[name] = File(twin, name, number, file.sparse, dict(file.places))
+            copy = File(twin, name, number, file.sparse, file.blocks, dict(file.places))
+            twin.files[name] = self.site.files[number] = copy
         return twin
 
 
 def new_store(site: Site, luns: tuple[Lun, ...], fs_blocks: int, zero_blocks: int) -> Store:
     """Return an empty store over *luns*; sizes are content blocks, powers of two."""
+    if len(luns) > STORE_VOLUMES:
+        raise LimitReached("LUNs of one datastore", STORE_VOLUMES)
+    assert fs_blocks % zero_blocks == 0, "a file-system block is whole units of zeroing"
     number = site.arena.new_row("stores")
     row = site.arena.tables.stores[number]
     row[S_FS_SHIFT] = fs_blocks.bit_length() - 1

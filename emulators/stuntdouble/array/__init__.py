@@ -1,0 +1,29 @@
+"""The emulated storage array: policy over the site's mechanisms, with no byte of its own.
+
+Pools of devices, volumes, copy-on-write and redirect-on-write snapshots, consistency groups,
+promotion, masking, reserve exhaustion and space reclaim; and the faults a scenario may ask for.
+"""
+
+from stuntdouble.array.damage import DamageMode
+from stuntdouble.array.device import LocalInitiator, LocalLun
+from stuntdouble.array.local import LocalArray
+from stuntdouble.array.parameters import Exhaustion, Parameters, PoolSpec, SnapshotKind
+from stuntdouble.array.pool import Pool, StationEngine
+from stuntdouble.array.system import Array
+from stuntdouble.array.volume import Snapshot, Volume
+
+__all__ = [
+    "Array",
+    "DamageMode",
+    "Exhaustion",
+    "LocalArray",
+    "LocalInitiator",
+    "LocalLun",
+    "Parameters",
+    "Pool",
+    "PoolSpec",
+    "Snapshot",
+    "SnapshotKind",
+    "StationEngine",
+    "Volume",
+]

@@ -1,0 +1,73 @@
+"""What the parts of an array share: engine, inventory, journal, and whether it still answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stuntdouble.errors import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from simpy.events import Event
+
+    from stuntdouble.array.parameters import Parameters
+    from stuntdouble.array.pool import Pool, StationEngine
+    from stuntdouble.array.volume import Inventory
+    from stuntdouble.clock import Environment
+    from stuntdouble.site import Site
+    from stuntdouble.trace import Journal, Streams
+
+
+@dataclass(eq=False)
+class Core:
+    """An array's parts hold this; ``pools`` are by name.
+
+    ``on_space_freed`` are called with the pool's name, as control, whenever reserve comes free: a
+    hypervisor resumes the VMs whose writes were refused.
+    """
+
+    name: str
+    engine: StationEngine
+    streams: Streams
+    journal: Journal
+    parameters: Parameters
+    inventory: Inventory
+    pools: dict[str, Pool] = field(default_factory=dict)
+    on_space_freed: list[Callable[[str], object]] = field(default_factory=list)
+    lost: bool = False
+
+    @property
+    def env(self) -> Environment:
+        """The clock."""
+        return self.engine.env
+
+    @property
+    def site(self) -> Site:
+        """Where the content is."""
+        return self.engine.site
+
+    def check_reachable(self) -> None:
+        """Raise Unreachable once the array is lost."""
+        if self.lost:
+            raise Unreachable(self.name)
+
+    def take(self, seconds: float) -> Generator[Event, Any, None]:
+        """Let a request take *seconds*; Unreachable if the array is lost, before or meanwhile."""
+        self.check_reachable()
+        if seconds > 0:
+            yield self.env.timeout(seconds)
+            self.check_reachable()
+
+    def note(self, kind: str, subject: str, **facts: Any) -> None:
+        """Append an event to the journal."""
+        self.journal.note(self.env.now, kind, subject, array=self.name, **facts)
+
+    def gauge(self) -> None:
+        """Note how much of the snapshot reserves is in use."""
+        meter, now = self.engine.meter, self.env.now
+        used = sum(pool.reserve_used_bytes for pool in self.pools.values())
+        meter.gauge("snapshot_bytes", self.name, now, used)
+        for pool in self.pools.values():
+            meter.gauge("reserve_free_bytes", pool.name, now, pool.reserve_free_bytes)

@@ -1,0 +1,136 @@
+"""What an emulated array is made of and how it behaves: numbers, each with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from stuntdouble.errors import Misuse, Unsupported
+from stuntdouble.iops import Raid
+from stuntdouble.units import KIB, MIB
+
+if TYPE_CHECKING:
+    from stuntdouble.iops import Service
+
+SnapshotKind = Literal["copy-on-write", "redirect-on-write"]
+Exhaustion = Literal["invalidate", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Policies, times and limits of an array.
+
+    Where a number has no source it says so; it is then an assumption that a report should state.
+
+    Args:
+        snapshot_kind: copy-on-write (HPE 3PAR, LVM) pays a read and a write before the first
+            overwrite of a chunk; redirect-on-write (NetApp ONTAP, Pure) a read when a chunk is
+            overwritten in part.  A split mirror is not emulated.
+        chunk_bytes: the unit of copying or redirecting, a power of two.  64 KiB is the smallest
+            chunk of Linux dm-thin; real arrays lie between 4 KiB and 1 MiB.
+        reserve_fraction: share of a pool set aside for snapshots where its ``PoolSpec`` does not
+            say; 5 % is ONTAP's default snapshot reserve.
+        exhaustion: what happens when the reserve is full and a host write needs a copy (both are
+            policies of HPE 3PAR): "invalidate" (stale snapshot) gives up snapshots of the written
+            volume, oldest first; "refuse" (no stale) lets the write fail.
+        fence_seconds: how long no I/O is admitted to the volumes while their snapshot is taken.
+            No published figure; VSS wants a commit within 1 s, ONTAP gives its fence 7 s at most.
+        fence_seconds_per_volume: longer by this for every further volume of a consistency group;
+            no source.
+        snapshot_create_seconds, map_seconds, unmap_seconds, delete_seconds: 1 s each in a
+            published break-down of a backup from storage snapshots.  The time of a request as its
+            client sees it; the fence comes on top.
+        promote_seconds: no source; taken to be another such request.
+        snapshots_per_volume_max: 500 virtual copies of a base volume (HPE 3PAR).  ONTAP: 255 up
+            to 9.3, 1023 from 9.4 on.
+        snapshots_max: of the whole array; no source.
+        copies_per_snapshot_max: 256 writable copies of a read-only one (HPE 3PAR).
+        lun_max: 255 is the last LUN number of peripheral device addressing (SAM-5).
+        name_length_max: 31 characters (HPE WSAPI error 57 beyond that).
+        reclaim_bytes_per_second: the pace at which space of deleted snapshots comes free, 0 for as
+            fast as the devices go; no source.
+        reclaim_extent_bytes: the space that one read and one write of metadata give back; no
+            source.
+    """
+
+    snapshot_kind: SnapshotKind = "copy-on-write"
+    chunk_bytes: int = 64 * KIB
+    reserve_fraction: float = 0.05
+    exhaustion: Exhaustion = "invalidate"
+    fence_seconds: float = 0.1
+    fence_seconds_per_volume: float = 0.0
+    snapshot_create_seconds: float = 1.0
+    promote_seconds: float = 1.0
+    map_seconds: float = 1.0
+    unmap_seconds: float = 1.0
+    delete_seconds: float = 1.0
+    snapshots_per_volume_max: int = 500
+    snapshots_max: int = 8000
+    copies_per_snapshot_max: int = 256
+    lun_max: int = 255
+    name_length_max: int = 31
+    reclaim_bytes_per_second: float = 256.0 * MIB
+    reclaim_extent_bytes: int = MIB
+
+    def __post_init__(self) -> None:
+        if self.snapshot_kind not in ("copy-on-write", "redirect-on-write"):
+            supported = "copy-on-write and redirect-on-write are"
+            raise Unsupported(f"snapshot kind {self.snapshot_kind!r}", supported)
+        if self.exhaustion not in ("invalidate", "refuse"):
+            raise Misuse("exhaustion", f"{self.exhaustion!r} is neither 'invalidate' nor 'refuse'")
+        if self.chunk_bytes < 512 or self.chunk_bytes & (self.chunk_bytes - 1):
+            raise Misuse("chunk_bytes", f"{self.chunk_bytes} is not a power of two of 512 or more")
+        if not 0.0 <= self.reserve_fraction < 1.0:
+            raise Misuse("reserve_fraction", f"{self.reserve_fraction} is not in [0, 1)")
+        if not 0 <= self.lun_max <= 255:
+            raise Unsupported(f"LUN {self.lun_max}", "LUN numbers are 0 to 255")
+        if self.reclaim_extent_bytes < 1:
+            raise Misuse("reclaim_extent_bytes", f"{self.reclaim_extent_bytes} is not above 0")
+        for name in (
+            "fence_seconds", "fence_seconds_per_volume", "snapshot_create_seconds",
+            "promote_seconds", "map_seconds", "unmap_seconds", "delete_seconds",
+            "reclaim_bytes_per_second",
+        ):  # fmt: skip
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise Misuse(name, f"{getattr(self, name)} is not 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """What a pool is built from.
+
+    Args:
+        name: unique in the array.
+        device: one disk, or one flash channel.
+        raid: how blocks are spread; the redundancy takes its share of the capacity.
+        disks: how many disks.
+        disk_bytes: capacity of each.
+        stripe_bytes: how much lies on one disk before the next one's turn.
+        pooled: all disks behind one queue, with ``servers`` of them served at a time (flash
+            channels), instead of a queue for each disk.  Only without redundancy.
+        servers: I/Os that a station serves at a time: 1 for a disk.
+        port: the front-end port that hosts' bytes cross, or None for one that is never in the way.
+        reserve_bytes: snapshot reserve, out of the pool's capacity; None takes the array's
+            ``reserve_fraction`` of it.
+    """
+
+    name: str
+    device: Service
+    raid: Raid
+    disks: int
+    disk_bytes: int
+    stripe_bytes: int = 64 * KIB
+    pooled: bool = False
+    servers: int = 1
+    port: Service | None = None
+    reserve_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.disks, self.disk_bytes, self.stripe_bytes, self.servers) < 1:
+            raise Misuse(
+                f"pool {self.name}", "disks, disk_bytes, stripe_bytes and servers start at 1"
+            )
+        if self.pooled and self.raid is not Raid.RAID0:
+            raise Unsupported(
+                f"{self.raid.name} behind one queue", "pooled devices are RAID0; or let each queue"
+            )

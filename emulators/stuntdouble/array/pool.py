@@ -1,0 +1,114 @@
+"""Pools: devices, and where volumes and the snapshot reserve lie on them.
+
+    pool block 0                                            area                   capacity
+    ├── volume 1 ──┼── volume 2 ──┼── … free ───────────────┼── snapshot reserve ──┤
+
+Every volume, thin or thick, is laid out at its full size.  A pool is never overcommitted: a thin
+volume that is fully backed cannot run dry, so provisioning shows in reports only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from stuntdouble.errors import Misuse, NoSpace
+from stuntdouble.iops import Engine, Geometry, Raid
+
+if TYPE_CHECKING:
+    from stuntdouble.array.parameters import Parameters, PoolSpec
+    from stuntdouble.iops import Service
+    from stuntdouble.site import Site
+
+
+class StationEngine(Engine, Protocol):
+    """An engine while its stations are being built."""
+
+    def add_station(self, service: Service, servers: int = 1, stroke: int = 1) -> int:
+        """Return the number of a new station."""
+        ...
+
+    def add_pool(self, pool: int, geometry: Geometry) -> None:
+        """Say which stations the blocks of a pool lie on."""
+        ...
+
+
+@dataclass(eq=False)
+class Pool:
+    """A pool as built.
+
+    ``stations`` are the data disks, whose utilisation is the array's; ``port_station`` is the
+    front-end port, or -1.
+    """
+
+    site: Site
+    spec: PoolSpec
+    number: int
+    stations: list[int]
+    port_station: int
+    area_bytes: int
+    reserve_bytes: int
+    used_bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+        return self.spec.name
+
+    @property
+    def free_bytes(self) -> int:
+        """What is left for further volumes."""
+        return self.area_bytes - self.used_bytes
+
+    @property
+    def reserve_free_bytes(self) -> int:
+        """What is left of the snapshot reserve."""
+        return self.site.reserve_free_bytes(self.number)
+
+    @property
+    def reserve_used_bytes(self) -> int:
+        """What snapshots, promoted volumes and space not yet reclaimed take of the reserve."""
+        return self.reserve_bytes - self.reserve_free_bytes
+
+    def allot(self, size_bytes: int) -> int:
+        """Return the pool block at which a new volume begins.
+
+        Raises:
+            NoSpace: the volume does not fit.
+        """
+        if size_bytes > self.free_bytes:
+            raise NoSpace(f"pool {self.name}", size_bytes, self.free_bytes)
+        start = self.used_bytes
+        self.used_bytes += size_bytes
+        return start // self.site.block_bytes
+
+
+def build_pool(engine: StationEngine, spec: PoolSpec, parameters: Parameters) -> Pool:
+    """Add a pool's stations to the engine, and its space to the site."""
+    site, chunk = engine.site, parameters.chunk_bytes
+    stroke = spec.disk_bytes * spec.disks if spec.pooled else spec.disk_bytes
+    if chunk % site.block_bytes or spec.stripe_bytes % site.block_bytes:
+        text = f"chunk and stripe must be multiples of the content block, {site.block_bytes} bytes"
+        raise Misuse(f"pool {spec.name}", text)
+    count = 1 if spec.pooled else spec.disks
+    columns = _columns(spec, count)
+    stations = [engine.add_station(spec.device, spec.servers, stroke) for _ in range(count)]
+    port = -1 if spec.port is None else engine.add_station(spec.port)
+    capacity = columns * stroke
+    wanted = spec.reserve_bytes
+    reserve = int(capacity * parameters.reserve_fraction) if wanted is None else wanted
+    reserve -= reserve % chunk
+    area = (capacity - reserve) // chunk * chunk
+    if not 0 <= reserve < capacity:
+        raise Misuse(f"pool {spec.name}", f"a reserve of {wanted} bytes does not leave any room")
+    number = site.create_pool(area // site.block_bytes, reserve // site.block_bytes)
+    engine.add_pool(number, Geometry(spec.raid, stations[0], count, spec.stripe_bytes, port))
+    return Pool(site, spec, number, stations, port, area, reserve)
+
+
+def _columns(spec: PoolSpec, count: int) -> int:
+    """Return how many disks' worth of data fit, before anything is built."""
+    try:
+        return Geometry(Raid(spec.raid), 0, count, spec.stripe_bytes).data_disks()
+    except ValueError as error:
+        raise Misuse(f"pool {spec.name}", str(error)) from None

@@ -1,0 +1,280 @@
+"""The array: pools, volumes, snapshots, masking, and the requests that change them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stuntdouble.array.core import Core
+from stuntdouble.array.damage import Damage
+from stuntdouble.array.masking import Masking
+from stuntdouble.array.parameters import Parameters
+from stuntdouble.array.pool import build_pool
+from stuntdouble.array.promote import Promotion, new_naa
+from stuntdouble.array.reclaim import Reclaim
+from stuntdouble.array.snapshot import Snapshots
+from stuntdouble.array.volume import Inventory, Volume
+from stuntdouble.errors import AccessDenied, InvalidState, MediumError, Misuse, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from simpy.events import Event
+
+    from stuntdouble.array.damage import DamageMode
+    from stuntdouble.array.parameters import PoolSpec
+    from stuntdouble.array.pool import Pool, StationEngine
+    from stuntdouble.array.volume import Snapshot
+    from stuntdouble.extents import Runs
+    from stuntdouble.ports import Mapping
+    from stuntdouble.site import Lun
+    from stuntdouble.trace import Journal, Streams
+
+
+class Array:
+    """An emulated storage array.
+
+    Building (``add_pool``, ``create_volume``) takes no time.  Requests are SimPy generators: they
+    take the time that ``Parameters`` gives them, then commit in one instant; one that is
+    interrupted, or finds that something has changed meanwhile, has done nothing.  Once the array
+    is lost everything raises Unreachable.
+
+    Args:
+        engine: whose stations the pools become.
+        streams: identifiers are drawn from ("naa", the array's name, the volume's name).
+        journal: gets "array-…" events.
+        parameters: policies, times and limits.
+        name: what errors and events call it.
+    """
+
+    def __init__(
+        self,
+        engine: StationEngine,
+        streams: Streams,
+        journal: Journal,
+        parameters: Parameters | None = None,
+        name: str = "array-1",
+    ) -> None:
+        self.parameters = Parameters() if parameters is None else parameters
+        self.inventory = Inventory(self.parameters.name_length_max)
+        self.core = Core(name, engine, streams, journal, self.parameters, self.inventory)
+        self.masking = Masking(self.parameters.lun_max)
+        self._damage = Damage()
+        self._reclaim = Reclaim(self.core)
+        self._snapshots = Snapshots(self.core, self._reclaim)
+        self._promotion = Promotion(self.core, self.masking, self._snapshots, self._reclaim)
+
+    @property
+    def name(self) -> str:
+        """What errors and events call the array."""
+        return self.core.name
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """The pools by name."""
+        return self.core.pools
+
+    @property
+    def on_space_freed(self) -> list[Callable[[str], object]]:
+        """Called with a pool's name, as control, whenever some of its reserve comes free."""
+        return self.core.on_space_freed
+
+    # Building. -----------------------------------------------------------------------------
+
+    def add_pool(self, spec: PoolSpec) -> Pool:
+        """Return a new pool, with stations in the engine and space in the site."""
+        if spec.name in self.pools:
+            raise InvalidState(f"pool {spec.name}", "there already", "add another of that name")
+        pool = build_pool(self.core.engine, spec, self.parameters)
+        self.pools[spec.name] = pool
+        self.core.gauge()
+        return pool
+
+    def create_volume(self, name: str, size_bytes: int, pool: Pool, *, thin: bool = True) -> Volume:
+        """Return a new volume, which holds whatever lay there before.
+
+        Args:
+            name: unique among volumes and array snapshots.
+            size_bytes: whole chunks.
+            pool: where it lies.  It takes its whole size there, thin or not: see ``Pool``.
+            thin: what clients are told of its provisioning.
+
+        Raises:
+            NoSpace: it does not fit into the pool.
+        """
+        self.core.check_reachable()
+        self.inventory.check_free(name)
+        site, chunk = self.core.site, self.parameters.chunk_bytes
+        if size_bytes <= 0 or size_bytes % chunk:
+            text = f"{size_bytes} bytes are not whole chunks of {chunk} bytes"
+            raise Misuse(f"volume {name}", text)
+        start = pool.allot(size_bytes)
+        lun = site.create_lun(
+            size_bytes // site.block_bytes, chunk // site.block_bytes, pool.number, start
+        )
+        lun.keeper = self._snapshots
+        volume = Volume(name, new_naa(self.core, name), lun, pool, thin=thin)
+        self.inventory.volumes[name] = volume
+        return volume
+
+    # Looking. ------------------------------------------------------------------------------
+
+    def volume(self, name: str) -> Volume:
+        """Return the volume of this name, or raise NotFound."""
+        self.core.check_reachable()
+        return self.inventory.volume(name)
+
+    def by_naa(self, naa: str) -> Volume:
+        """Return the volume of this NAA identifier, or raise NotFound."""
+        self.core.check_reachable()
+        return self.inventory.by_naa(naa)
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Return the array snapshot of this name, or raise NotFound."""
+        self.core.check_reachable()
+        return self.inventory.snapshot(name)
+
+    def mappings(self, initiator_iqn: str | None = None) -> tuple[Mapping, ...]:
+        """Return the mappings; of one initiator, it is all that this one can see."""
+        self.core.check_reachable()
+        return self.masking.mappings(initiator_iqn)
+
+    def reclaiming_bytes(self, pool: Pool) -> int:
+        """Return the space of deleted snapshots that has not come free yet."""
+        return self._reclaim.pending_bytes(pool)
+
+    def volume_for(self, initiator_iqn: str, naa: str) -> Volume:
+        """Return a volume that is mapped to an initiator.
+
+        Raises:
+            AccessDenied: it is not, or there is no such volume: masking does not tell which.
+        """
+        self.core.check_reachable()
+        try:
+            volume = self.inventory.by_naa(naa)
+        except NotFound:
+            raise AccessDenied(initiator_iqn, naa) from None
+        if not self.masking.sees(initiator_iqn, volume):
+            raise AccessDenied(initiator_iqn, naa)
+        return volume
+
+    def lun_for(self, initiator_iqn: str, naa: str) -> Lun:
+        """Return the content of a volume that is mapped to an initiator; see ``volume_for``.
+
+        Raises:
+            MediumError: the snapshot that it shows has been given up.
+        """
+        volume = self.volume_for(initiator_iqn, naa)
+        if not volume.readable:
+            raise MediumError(naa, 0)
+        return volume.lun
+
+    # Requests. -----------------------------------------------------------------------------
+
+    def create_snapshots(
+        self, naas: tuple[str, ...], name: str
+    ) -> Generator[Event, Any, tuple[Snapshot, ...]]:
+        """Snapshot volumes in one instant, and return the snapshots in their order.
+
+        A single one is called *name*, those of a consistency group name.1, name.2, …
+
+        Raises:
+            LimitReached: too many snapshots of a volume, or of the array.
+            Unsupported: a snapshot of a promoted volume.
+        """
+        return self._snapshots.create(naas, name)
+
+    def delete_snapshot(self, snapshot: str) -> Generator[Event, Any, None]:
+        """Delete an array snapshot; its space comes free in the background.
+
+        One that is not there is no error.
+
+        Raises:
+            InvalidState: a volume that was promoted from it still exists.
+        """
+        return self._snapshots.delete(snapshot)
+
+    def promote(
+        self, snapshot: str, name: str, *, read_only: bool = True
+    ) -> Generator[Event, Any, Volume]:
+        """Make an array snapshot a volume with an identity of its own.
+
+        Raises:
+            InvalidState: the array has given the snapshot up.
+            LimitReached: it has been promoted too often.
+        """
+        return self._promotion.promote(snapshot, name, read_only)
+
+    def delete_volume(self, volume: str) -> Generator[Event, Any, None]:
+        """Delete a volume; one that is not there is no error.
+
+        Raises:
+            InvalidState: it is mapped, or has snapshots.
+        """
+        return self._promotion.delete(volume)
+
+    def map_volume(
+        self, volume: str, initiator_iqn: str, lun: int | None = None
+    ) -> Generator[Event, Any, Mapping]:
+        """Let an initiator see a volume at a LUN number: *lun*, or the lowest free one.
+
+        Raises:
+            LunInUse: *lun* is taken.
+            LimitReached: no number is free.
+            InvalidState: the initiator sees the volume already.
+        """
+        core = self.core
+        yield from core.take(0.0)
+        self.masking.check_free(self.inventory.volume(volume), initiator_iqn, lun)
+        yield from core.take(self.parameters.map_seconds)
+        mapping = self.masking.add(self.inventory.volume(volume), initiator_iqn, lun)
+        core.note("array-mapped", volume, initiator=initiator_iqn, lun=mapping.lun)
+        return mapping
+
+    def unmap_volume(self, volume: str, initiator_iqn: str) -> Generator[Event, Any, None]:
+        """Take a mapping away; one that is not there is no error."""
+        core = self.core
+        self.masking.check_iqn(initiator_iqn)
+        yield from core.take(self.parameters.unmap_seconds)
+        found = self.inventory.volumes.get(volume)
+        if found is not None and self.masking.remove(found, initiator_iqn):
+            core.note("array-unmapped", volume, initiator=initiator_iqn)
+
+    # What devices ask. ---------------------------------------------------------------------
+
+    def show(self, volume: Volume, first: int, count: int) -> Any:
+        """Return the bytes of blocks of a volume, a row per block, as a host would get them.
+
+        Raises:
+            MediumError: damaged, or the snapshot that the volume shows has been given up.
+        """
+        self.core.check_reachable()
+        if not volume.readable:
+            raise MediumError(volume.naa, first * volume.lun.site.block_bytes)
+        rows = volume.lun.render(first, count)
+        self._damage.lay_over(volume, first, rows)
+        return rows
+
+    def unfenced(self, lun: Lun) -> Generator[Event, Any, None]:
+        """Wait while a snapshot of *lun* is being taken: for writes that no guest issues."""
+        return self._snapshots.unfenced(lun)
+
+    # Faults. -------------------------------------------------------------------------------
+
+    def damage(self, volume: Volume, runs: Runs, mode: DamageMode = "error") -> None:
+        """Let the storage behind byte ranges of a volume go bad, from now on.
+
+        Every volume and snapshot that shares the blocks shows it, until it is written over.
+
+        Args:
+            volume: through which to find the storage.
+            runs: byte ranges of the volume, rounded outward to content blocks.
+            mode: "error" for MediumError on reading, "silent" for wrong bytes.
+        """
+        self._damage.add(volume, runs, mode)
+        self.core.note("array-damage", volume.name, damaged_bytes=runs.total, mode=mode)
+
+    def lose(self) -> None:
+        """Lose the array, for good."""
+        if not self.core.lost:
+            self.core.lost = True
+            self.core.note("array-lost", self.name)

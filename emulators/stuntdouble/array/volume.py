@@ -1,0 +1,130 @@
+"""Volumes and array snapshots: what they are, and one space of names for both."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from stuntdouble.errors import InvalidState, Misuse, NotFound
+from stuntdouble.ports import ArraySnapshot, VolumeInfo
+
+if TYPE_CHECKING:
+    from stuntdouble.array.pool import Pool
+    from stuntdouble.site import Image, Lun
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(eq=False)
+class Volume:
+    """A byte store with an identity; ``lun`` is the site's handle on its content.
+
+    ``origin`` is the array snapshot that a promoted volume shows, or None.
+    """
+
+    name: str
+    naa: str
+    lun: Lun
+    pool: Pool
+    read_only: bool = False
+    thin: bool = True
+    origin: Snapshot | None = None
+    snapshots: list[Snapshot] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        """Capacity in bytes."""
+        return self.lun.size_bytes
+
+    @property
+    def serial(self) -> str:
+        """The unit serial number (VPD page 80): the vendor's part of the identifier."""
+        return self.naa[-16:].upper()
+
+    @property
+    def family(self) -> int:
+        """The site's number of the volume that this one began as."""
+        return self.lun.number if self.origin is None else self.origin.volume.lun.number
+
+    @property
+    def readable(self) -> bool:
+        """Whether its content is still there: the snapshot it shows may have been given up."""
+        return self.origin is None or self.origin.valid
+
+    def info(self) -> VolumeInfo:
+        """Return what clients see of it."""
+        origin = "" if self.origin is None else self.origin.name
+        return VolumeInfo(self.name, self.naa, self.size_bytes, self.read_only, origin)
+
+
+@dataclass(eq=False)
+class Snapshot:
+    """A point-in-time image of a volume; ``image`` is None once the array has given it up."""
+
+    name: str
+    volume: Volume
+    created: float
+    image: Image | None
+    copies: list[Volume] = field(default_factory=list)
+
+    @property
+    def valid(self) -> bool:
+        """Whether the image is still whole."""
+        return self.image is not None
+
+    @property
+    def space_bytes(self) -> int:
+        """What it has cost so far: chunks kept, or redirected, for its sake."""
+        return 0 if self.image is None else self.image.space_bytes
+
+    def info(self) -> ArraySnapshot:
+        """Return what clients see of it."""
+        return ArraySnapshot(
+            self.name, self.volume.name, self.created, self.valid, self.space_bytes
+        )
+
+
+class Inventory:
+    """Every volume and array snapshot of an array, by name."""
+
+    def __init__(self, name_length_max: int) -> None:
+        self.volumes: dict[str, Volume] = {}
+        self.snapshots: dict[str, Snapshot] = {}
+        self._name_length_max = name_length_max
+
+    def volume(self, name: str) -> Volume:
+        """Return the volume of this name, or raise NotFound."""
+        if name not in self.volumes:
+            raise NotFound("volume", name)
+        return self.volumes[name]
+
+    def by_naa(self, naa: str) -> Volume:
+        """Return the volume of this NAA identifier, or raise NotFound."""
+        for volume in self.volumes.values():
+            if volume.naa == naa:
+                return volume
+        raise NotFound("volume with identifier", naa)
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Return the array snapshot of this name, or raise NotFound."""
+        if name not in self.snapshots:
+            raise NotFound("array snapshot", name)
+        return self.snapshots[name]
+
+    def check_free(self, name: str) -> None:
+        """Make sure that a new volume or array snapshot may have this name.
+
+        Raises:
+            Misuse: not a name, or too long.
+            InvalidState: something has it.
+        """
+        if not _NAME.fullmatch(name):
+            text = "begin with a letter or digit, go on with letters, digits, '.', '_' and '-'"
+            raise Misuse(f"name {name!r}", text)
+        if len(name) > self._name_length_max:
+            raise Misuse(f"name {name!r}", f"longer than {self._name_length_max} characters")
+        kinds = (("volume", self.volumes), ("array snapshot", self.snapshots))
+        for kind, taken in kinds:
+            if name in taken:
+                raise InvalidState(f"{kind} {name}", "there already", "make another of that name")

@@ -1,0 +1,186 @@
+"""``stuntdouble compare``: run a scenario by each backup method, side by side."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from stuntdouble.cli.examples import examples
+from stuntdouble.cli.names import ScenarioName
+from stuntdouble.cli.output import check_file, staged, write_whole
+from stuntdouble.errors import Corrupt
+
+if TYPE_CHECKING:
+    from stuntdouble.results import Result
+    from stuntdouble.scenarios import Scenario
+
+METHODS: Final = ("software", "storage", "mounted")  # results.METHOD_NAMES, without its imports
+GOAL_MET: Final = 0
+GOAL_MISSED: Final = 1
+WRONG_DATA: Final = Corrupt.exit_code
+
+_STDOUT: Final = Path("-")
+
+
+@click.command(
+    epilog=examples(
+        "stuntdouble compare quickstart",
+        "stuntdouble compare quickstart --seed 7 --method storage --method mounted",
+        "stuntdouble compare mine.toml --out reports/mine",
+        "stuntdouble compare quickstart --quiet --json - | jq .methods.storage.stuns",
+        after="Exit code 0 means that every run succeeded, every restore point holds what the guest"
+        " had written, and nothing was left behind; 1 that a run failed or something was left; 3"
+        " that a restore point is wrong.",
+    )
+)
+@click.argument("scenario", metavar="NAME|FILE.toml", type=ScenarioName(files=True))
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Seed of all randomness: the same seed gives the same result, byte for byte.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Block trace to replay as guest I/O, where the scenario asks for one.",
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    type=click.Choice(METHODS),
+    help="Backup method to run; may be repeated.  [default: those of the scenario]",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Directory for result.json, index.html and the repositories; an earlier comparison in it"
+    " is replaced.  [default: out/NAME]",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write result.json to FILE as well; - is stdout, which then carries nothing else.",
+)
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Show neither progress nor the table: the verdict alone."
+)
+def compare(
+    *,
+    scenario: str,
+    seed: int,
+    trace: Path | None,
+    methods: tuple[str, ...],
+    out: Path | None,
+    json_file: Path | None,
+    quiet: bool,
+) -> int:
+    """Run a scenario by each backup method, and set the outcomes side by side.
+
+    The scenario is a name of the library (see `stuntdouble scenarios`) or a TOML file.  Every
+    method meets the same site, seed and guest I/O.
+    """
+    from stuntdouble.results import Progress, dump, publish  # noqa: PLC0415
+    from stuntdouble.scenarios import compare as run  # noqa: PLC0415
+    from stuntdouble.scenarios import load  # noqa: PLC0415
+
+    loaded = load(scenario)
+    chosen = tuple(name for name in METHODS if name in methods)
+    directory = out or default_directory(loaded)
+    if json_file not in {None, _STDOUT}:
+        check_file(json_file, directory)
+    say = partial(click.echo, err=json_file == _STDOUT)
+    with ExitStack() as stack:
+        folder = stack.enter_context(staged(directory))
+        say(f"seed {seed}")
+        progress = stack.enter_context(Progress(quiet=quiet))
+        result = run(
+            loaded,
+            seed=seed,
+            trace=trace,
+            methods=chosen,
+            command=reproducing(scenario, seed=seed, trace=trace, methods=chosen),
+            directory=folder,
+            progress=progress,
+        )
+        files = [directory / path.name for path in publish(result, folder)]
+    if json_file == _STDOUT:
+        click.echo(dump(result), nl=False)
+    elif json_file is not None:
+        write_whole(json_file, dump(result))
+        files.append(json_file)
+    if not quiet:
+        _show_table(result, err=json_file == _STDOUT)
+    code, verdict = judged(result)
+    say(f"Verdict: {verdict}")
+    say("Written: " + ", ".join(map(str, files)))
+    return code
+
+
+def default_directory(scenario: Scenario) -> Path:
+    """Return the directory for a comparison when the user names none: ``out/<its name>``."""
+    return Path("out") / (re.sub(r"[^\w.-]+", "-", scenario.name).strip(".-") or "scenario")
+
+
+def reproducing(
+    scenario: str, *, seed: int, trace: Path | None, methods: tuple[str, ...]
+) -> str:
+    """Return the command line that gives the same result: without where it is written to."""
+    words = ["stuntdouble", "compare", scenario, "--seed", str(seed)]
+    if trace is not None:
+        words += ["--trace", str(trace)]
+    for method in methods:
+        words += ["--method", method]
+    return shlex.join(words)
+
+
+def judged(result: Result) -> tuple[int, str]:
+    """Return the exit code of *result* and why, in one line: the worst that happened counts."""
+    wrong = sum(point.verified is False for point in result.restore_points)
+    unchecked = sum(point.verified is None for point in result.restore_points)
+    if wrong:
+        return WRONG_DATA, f"wrong data: {wrong} of {_points(result)} differ from the guest's disks"
+    missed = list(_missed(result))
+    if missed:
+        return GOAL_MISSED, f"goal missed: {'; '.join(missed)}"
+    if unchecked:
+        return GOAL_MET, f"goal met, but {unchecked} of {_points(result)} could not be checked"
+    return GOAL_MET, f"goal met: {_points(result)}, each equal to the guest's disks"
+
+
+def _points(result: Result) -> str:
+    count = len(result.restore_points)
+    return f"{count} restore point{'' if count == 1 else 's'}"
+
+
+def _missed(result: Result) -> list[str]:
+    missed = []
+    for name, method in result.ordered_methods():
+        failed = sum(run.outcome != "ok" for run in method.runs)
+        if failed:
+            missed.append(f"{name}: {failed} of {len(method.runs)} runs failed")
+        if not method.restore_points:
+            missed.append(f"{name}: no restore point was made")
+        if method.leftovers:
+            missed.append(f"{name}: {len(method.leftovers)} things were left behind")
+    return missed
+
+
+def _show_table(result: Result, *, err: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    from stuntdouble.results import comparison_table  # noqa: PLC0415
+
+    Console(stderr=err).print(comparison_table(result))

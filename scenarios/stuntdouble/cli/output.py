@@ -1,0 +1,176 @@
+"""Where a comparison goes: a directory that is there whole, as it was, or not at all.
+
+    out/                     made when missing
+    ├── .name.4711.partial/  built here, beside its final place, so that a rename can move it
+    └── name/                result.json, index.html, repository/<method>/
+
+An earlier comparison is replaced; anything else is refused before the run, not after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from stuntdouble.errors import Misuse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RESULT: Final = "result.json"
+REPOSITORIES: Final = "repository"
+REPOSITORY_HEADER: Final = "repository.json"
+
+_OURS: Final = frozenset({RESULT, "index.html", REPOSITORIES})
+
+
+@contextmanager
+def staged(final: Path) -> Iterator[Path]:
+    """Yield an empty directory that becomes *final* when the block ends without an error.
+
+    Otherwise it is removed, and *final* and the directories above it are as they were.
+
+    Raises:
+        Misuse: *final* cannot be written, or holds what no comparison wrote.
+    """
+    target = final.resolve()
+    _check(final, target)
+    made: list[Path] = []
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        try:
+            _make_parents(target.parent, made)
+            # A process of our number is dead: so is what it left.
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+        except OSError as error:
+            raise unwritable(final, error) from error
+        yield partial
+        _check(final, target)  # somebody may have put something there meanwhile
+        try:
+            _put(partial, target)
+        except OSError as error:
+            raise unwritable(final, error) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        for folder in reversed(made):
+            with suppress(OSError):  # somebody else uses it by now
+                folder.rmdir()
+        raise
+
+
+def check_file(path: Path, directory: Path) -> None:
+    """Make sure, before a long run, that *path* can be written and survives its end.
+
+    Raises:
+        Misuse: it is a directory, lies in *directory*, which will be replaced, or is not writable.
+    """
+    if path.resolve().is_relative_to(directory.resolve()):
+        raise Misuse(str(path), f"lies in {directory}, which gets a {RESULT} of its own")
+    if path.is_dir():
+        raise Misuse(str(path), "is a directory: name a file")
+    if not path.parent.is_dir():
+        raise Misuse(str(path.parent), "there is no such directory: make it first")
+    if not os.access(path if _is_special(path) else path.parent, os.W_OK):
+        raise Misuse(str(path), "cannot be written: choose another place")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write *text* to *path* so that a reader sees all of it or none; a device is written to.
+
+    Raises:
+        Misuse: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if _is_special(path):
+            path.write_text(text, encoding="utf-8")
+            return
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
+
+
+def unwritable(path: Path, error: OSError) -> Misuse:
+    """Return the error that says in one line why *path* cannot be written."""
+    reason = error.strerror or type(error).__name__
+    return Misuse(str(path), f"cannot be written ({reason}): choose another place")
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether *path* is a device or pipe, which a rename would replace by a file."""
+    return path.exists() and not path.is_file()
+
+
+def _check(final: Path, target: Path) -> None:
+    try:
+        if not target.exists():
+            return
+        if not target.is_dir():
+            raise Misuse(str(final), "is not a directory: choose another --out")
+        if target.is_mount() or Path.cwd().is_relative_to(target):
+            what = "is a mount point, the current directory or above it, and cannot be replaced"
+            raise Misuse(str(final), f"{what}: name a directory inside it")
+        foreign = _foreign(target)
+    except OSError as error:
+        raise unwritable(final, error) from error
+    if foreign:
+        names = ", ".join(foreign[:3]) + (" ..." if len(foreign) > 3 else "")
+        raise Misuse(
+            str(final), f"holds what no comparison wrote ({names}): choose another --out"
+        )
+
+
+def _foreign(directory: Path) -> list[str]:
+    """Return the names in *directory* that no comparison wrote; empty when it may be replaced."""
+    names = sorted(entry.name for entry in directory.iterdir())
+    foreign = [name for name in names if name not in _OURS]
+    repositories = directory / REPOSITORIES
+    if repositories.is_dir():
+        foreign += [
+            f"{REPOSITORIES}/{entry.name}"
+            for entry in sorted(repositories.iterdir())
+            if not (entry / REPOSITORY_HEADER).is_file()
+        ]
+    if names and not foreign and not _is_result(directory / RESULT):
+        return names
+    return foreign
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"schema_version", "scenario", "methods"} <= content.keys()
+
+
+def _make_parents(folder: Path, made: list[Path]) -> None:
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir(exist_ok=True)
+        made.append(parent)
+
+
+def _put(partial: Path, target: Path) -> None:
+    """Rename *partial* to *target*; what was there before is removed after it, or put back."""
+    if not target.exists() or not any(target.iterdir()):
+        partial.rename(target)  # over an empty directory as well
+        return
+    old = partial.with_suffix(".old")
+    target.rename(old)
+    try:
+        partial.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,236 @@
+"""From a scenario to a site: arrays, datastores, VMs, their content and their load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from stuntdouble import array as arrays
+from stuntdouble import hypervisor as hypervisors
+from stuntdouble.clock import perform
+from stuntdouble.errors import Unreachable
+from stuntdouble.extents import Runs
+from stuntdouble.iops import (
+    DISK_10K,
+    DISK_7200,
+    FLASH_CHANNEL,
+    ClosedLoad,
+    Pattern,
+    PoissonLoad,
+    Raid,
+    Reference,
+    TraceLoad,
+    link,
+)
+from stuntdouble.ports import Provisioning
+from stuntdouble.scenarios.values import parameters
+from stuntdouble.site import IO_BLOCKS_MAX, Site
+from stuntdouble.trace import Journal, Streams, stream_key
+from stuntdouble.units import KIB
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from stuntdouble.clock import Environment
+    from stuntdouble.iops import Load, Recorded
+    from stuntdouble.scenarios import spec
+    from stuntdouble.site import Lun
+
+HOST_IQN: Final = "iqn.2026-11.org.example:host-1"
+BACKUP_IQN: Final = "iqn.2026-11.org.example:backup-server"
+
+_MEDIA: Final = {"7.2k": DISK_7200, "10k": DISK_10K, "flash": FLASH_CHANNEL}
+_RAID: Final = {
+    "raid0": Raid.RAID0,
+    "raid10": Raid.RAID10,
+    "raid5": Raid.RAID5,
+    "raid6": Raid.RAID6,
+}
+_FOOTPRINT_BYTES: Final = 64 * KIB  # the grain in which a trace's footprint is filled in
+
+
+@dataclass
+class World:
+    """A site that is built, and everything that runs on it."""
+
+    scenario: spec.Scenario
+    seed: int
+    env: Environment
+    site: Site
+    engine: Reference
+    journal: Journal
+    arrays: dict[str, arrays.Array]
+    hypervisor: hypervisors.Hypervisor
+    naas: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stations(self) -> list[int]:
+        """The stations of all pools' disks."""
+        return [s for a in self.arrays.values() for p in a.pools.values() for s in p.stations]
+
+    @property
+    def backed_up(self) -> tuple[str, ...]:
+        """The VMs that the job selects."""
+        return self.scenario.backup.vms or tuple(vm.name for vm in self.scenario.vms)
+
+    def mapped_to_host(self, naa: str) -> Lun:
+        """Return the LUN with this identity that an array lets the host see."""
+        for each in self.arrays.values():
+            if any(v.naa == naa for v in each.volumes.values()):
+                return each.lun_for(HOST_IQN, naa)
+        raise Unreachable(f"a volume with identity {naa}")
+
+
+def build(
+    scenario: spec.Scenario, seed: int, env: Environment, recorded: Recorded | None
+) -> World:
+    """Return the scenario's site, with nothing written and no load running yet."""
+    site = Site(block_bytes=scenario.content_block)
+    engine = Reference(env, site, seed)
+    streams, journal = Streams(seed), Journal()
+    made = {a.name: _array(a, engine, streams, journal) for a in scenario.arrays}
+    lan = engine.add_station(link(scenario.backup.lan or 125e6))
+    host = hypervisors.Hypervisor(
+        engine,
+        streams,
+        journal,
+        parameters(hypervisors.Parameters, scenario.hypervisor),
+        lan_station=lan,
+    )
+    world = World(scenario, seed, env, site, engine, journal, made, host)
+    world.naas = {v.name: v.naa for a in made.values() for v in a.volumes.values()}
+    volumes = {v.name: v for a in made.values() for v in a.volumes.values()}
+    for d in scenario.datastores:
+        host.add_datastore(
+            d.name,
+            [volumes[v].lun for v in d.volumes],
+            tuple(volumes[v].naa for v in d.volumes),
+            fs_block_bytes=d.block,
+            zero_bytes=d.zero_unit,
+            fragmentation=d.fragmentation,
+        )
+    for vm in scenario.vms:
+        _add_vm(world, vm, _load(vm, seed, recorded))
+    for vm in scenario.vms:
+        _fill(world, vm, recorded)
+    return world
+
+
+def _array(
+    a: spec.Array, engine: Reference, streams: Streams, journal: Journal
+) -> arrays.Array:
+    made = arrays.Array(
+        engine, streams, journal, parameters(arrays.Parameters, a.parameters), name=a.name
+    )
+    for p in a.pools:
+        pool = made.add_pool(
+            arrays.PoolSpec(
+                name=p.name,
+                device=_MEDIA[p.media],
+                raid=_RAID[p.raid],
+                disks=p.disks,
+                disk_bytes=p.disk_size,
+                stripe_bytes=p.stripe,
+                port=link(p.port) if p.port else None,
+                reserve_bytes=p.reserve,
+            )
+        )
+        for v in a.volumes:
+            if v.pool == p.name:
+                made.create_volume(v.name, v.size, pool)
+    return made
+
+
+def _add_vm(world: World, vm: spec.Vm, load: Load | None) -> None:
+    disks = [
+        hypervisors.DiskSpec(
+            key=k.key,
+            capacity_bytes=k.size,
+            provisioning=Provisioning(k.provisioning),
+            datastore=k.datastore,
+            mode=k.mode,
+        )
+        for k in vm.disks
+    ]
+    quiesce = hypervisors.QuiesceProfile(
+        tools=vm.quiesce.tools, vss=vm.quiesce.vss, freeze_seconds=vm.quiesce.freeze
+    )
+    world.hypervisor.add_vm(vm.name, disks, load, quiesce=quiesce)
+
+
+def _load(vm: spec.Vm, seed: int, recorded: Recorded | None) -> Load | None:
+    load = vm.load
+    if load.kind == "none":
+        return None
+    if load.kind == "trace":
+        assert recorded is not None, "compare() refuses a trace scenario without a trace"
+        return TraceLoad(recorded, vm.disks[0].size, load.speed, repeat=False)
+    patterns = tuple(
+        Pattern(
+            read_fraction=load.reads,
+            io_bytes=load.io,
+            working_set_bytes=load.working_set or k.written or k.size,
+            skew=load.skew,
+            sequential_fraction=load.sequential,
+        )
+        for k in vm.disks
+    )
+    if load.kind == "closed":
+        return ClosedLoad(seed, vm.name, load.outstanding, load.think, patterns)
+    return PoissonLoad(seed, vm.name, load.iops, patterns)
+
+
+# Content. --------------------------------------------------------------------------------------
+
+
+def _fill(world: World, vm: spec.Vm, recorded: Recorded | None) -> None:
+    """Write what the disks hold when the scenario begins."""
+    for k in vm.disks:
+        disk = world.hypervisor.vm(vm.name).disks[k.key].disk
+        runs = Runs.single(0, k.written) if k.written else Runs.empty()
+        if recorded is not None and vm.load.kind == "trace" and k is vm.disks[0]:
+            length = np.minimum(recorded.length_bytes, k.size)
+            offset = recorded.offset_bytes % np.maximum(k.size - length + 1, 1)
+            runs = runs | Runs.from_arrays(offset, length).align(_FOOTPRINT_BYTES, k.size)
+        world.site.fast_forward(disk, _rows(world, runs))
+    world.site.settle()
+
+
+def _rows(world: World, runs: Runs) -> NDArray[np.int64]:
+    """Return *runs* as (block, count) rows of at most one I/O each."""
+    size = world.site.block_bytes
+    return runs.blocks(IO_BLOCKS_MAX * size) // size
+
+
+async def prepare(world: World) -> None:
+    """Bring about what the scenario says was there before: tracking, and chains of snapshots."""
+    for vm in world.scenario.vms:
+        emulated = world.hypervisor.vm(vm.name)
+        if vm.tracking and any(k.mode == "dependent" for k in vm.disks):
+            await perform(world.env, world.hypervisor.enable_tracking(vm.name))
+        for number in range(vm.chain.snapshots):
+            name = f"existing-{number + 1}"
+            await perform(world.env, world.hypervisor.create_snapshot(vm.name, name, quiesce=False))
+            for k in vm.disks:
+                written = min(vm.chain.written_after_each, k.size)
+                disk = emulated.disks[k.key].disk
+                world.site.fast_forward(disk, _scattered(world, vm.name, number, k.size, written))
+
+
+def _scattered(world: World, vm: str, number: int, size: int, written: int) -> NDArray[np.int64]:
+    """Return writes of 64 KiB, *written* bytes in all, all over a disk."""
+    stream = np.random.Generator(
+        np.random.Philox(key=stream_key(world.seed, "chain", vm, str(number)))
+    )
+    slots = size // _FOOTPRINT_BYTES
+    chosen = np.sort(stream.choice(slots, min(written // _FOOTPRINT_BYTES, slots), replace=False))
+    blocks = _FOOTPRINT_BYTES // world.site.block_bytes
+    return np.stack((chosen * blocks, np.full(len(chosen), blocks)), axis=1).astype(np.int64)
+
+
+def start(world: World) -> None:
+    """Let every VM's load begin."""
+    for vm in world.scenario.vms:
+        world.engine.start(world.hypervisor.vm(vm.name).guest)

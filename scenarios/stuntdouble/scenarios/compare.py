@@ -1,0 +1,275 @@
+"""Run a scenario by each method, on the same site, seed and guest I/O, and compare."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from stuntdouble.array import LocalArray, LocalInitiator
+from stuntdouble.backup import (
+    JobSpec,
+    LatencyLimits,
+    Method,
+    QuiesceFallback,
+    Selection,
+    run_job,
+)
+from stuntdouble.backup.catalog import Catalog
+from stuntdouble.backup.repository import Repository
+from stuntdouble.backup.retention import Policy
+from stuntdouble.backup.retention import apply as apply_retention
+from stuntdouble.clock import run
+from stuntdouble.errors import Misuse
+from stuntdouble.hypervisor import LocalHypervisor
+from stuntdouble.iops import read_vscsi
+from stuntdouble.ports import Kind, Throttle, Transport
+from stuntdouble.results import Result
+from stuntdouble.scenarios import judge
+from stuntdouble.scenarios.after import take_steps
+from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prepare, start
+from stuntdouble.scenarios.collect import method_result
+from stuntdouble.scenarios.describe import assumptions, site_summary
+from stuntdouble.store import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stuntdouble.backup import JobReport
+    from stuntdouble.clock import Environment
+    from stuntdouble.iops import Recorded
+    from stuntdouble.ports import RestorePoint
+    from stuntdouble.results import Progress
+    from stuntdouble.scenarios.judge import Difference
+    from stuntdouble.scenarios.spec import Scenario
+    from stuntdouble.site import Moment
+
+_LOOK_SECONDS: Final = 5.0  # of site time between two updates of the progress display
+
+
+@dataclass
+class Run:
+    """One method's run over a world, and what came of it."""
+
+    world: World
+    method: Method
+    repository: Repository
+    hypervisor: LocalHypervisor
+    array: LocalArray
+    began: float = 0.0
+    ended: float = 0.0
+    reports: list[JobReport] = field(default_factory=list)
+    points: list[RestorePoint] = field(default_factory=list)
+    differences: dict[str, list[Difference]] = field(default_factory=dict)
+    restores: list[tuple[str, str, bool]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    leftovers: list[tuple[str, str]] = field(default_factory=list)
+    phase: str = "before"
+
+    def moments(self, point: RestorePoint) -> dict[int, Moment]:
+        """Return the truth of a restore point's instant, by disk key."""
+        return {
+            key: moment
+            for (snapshot, key), moment in self.world.hypervisor.moments.items()
+            if snapshot.startswith(f"{point.vm}/") and moment.seconds == point.moment
+        }
+
+    def verify(self, point: RestorePoint) -> None:
+        """Compare a restore point with the truth, byte for byte."""
+        moments = self.moments(point)
+        found = judge.check_point(self.world.site, self.repository, point, moments)
+        self.differences.setdefault(point.id, []).extend(found)
+
+
+def compare(
+    scenario: Scenario,
+    *,
+    seed: int,
+    trace: Path | None,
+    methods: tuple[str, ...],
+    command: str,
+    directory: Path,
+    progress: Progress,
+) -> Result:
+    """Run *scenario* by *methods* (its own, where empty) and return what they cost.
+
+    Repositories are left under ``directory/repository/<method>``.
+
+    Raises:
+        Misuse: a trace is missing or makes no sense, or the directory cannot be written.
+    """
+    recorded = _recorded(scenario, trace)
+    chosen = [Method(m) for m in (methods or scenario.methods)]
+    results = {}
+    notes: list[str] = []
+    summary = None
+    for method in dict.fromkeys(chosen):
+        progress.stage(method.value)
+        repository = Repository.open(directory / "repository" / method.value)
+        main = partial(_one, scenario, seed, recorded, method, repository, progress)
+        done = run(main)
+        results[method.value] = method_result(done)
+        notes += [f"{method.value}: {line}" for line in done.notes]
+        summary = summary or site_summary(done.world)
+    assert summary is not None, "a scenario has at least one method"
+    return Result(
+        scenario=scenario.name,
+        title=scenario.title,
+        seed=seed,
+        command=command,
+        site=summary,
+        assumptions=assumptions(scenario),
+        methods=results,
+        notes=tuple(notes),
+    )
+
+
+def _recorded(scenario: Scenario, trace: Path | None) -> Recorded | None:
+    if scenario.trace_vms and trace is None:
+        vm = scenario.trace_vms[0].name
+        raise Misuse(f"scenario {scenario.name}", f"VM {vm} replays a trace: name one by --trace FILE")
+    if trace is None:
+        return None
+    if not scenario.trace_vms:
+        raise Misuse(f"scenario {scenario.name}", "no VM of it replays a trace: leave --trace out")
+    return read_vscsi(trace)
+
+
+async def _one(
+    scenario: Scenario,
+    seed: int,
+    recorded: Recorded | None,
+    method: Method,
+    repository: Repository,
+    progress: Progress,
+    env: Environment,
+) -> Run:
+    """Live through the scenario once."""
+    world = build(scenario, seed, env, recorded)
+    done = Run(
+        world,
+        method,
+        repository,
+        LocalHypervisor(world.hypervisor, resolve_luns=world.mapped_to_host),
+        LocalArray(next(iter(world.arrays.values()))),
+    )
+    await prepare(world)
+    watcher = asyncio.create_task(_report_progress(done, progress))
+    try:
+        await _backups(done)
+    finally:
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
+    for vm in scenario.vms:
+        world.engine.retire(world.hypervisor.vm(vm.name).guest)
+    done.leftovers = await _leftovers(done)
+    await take_steps(done)
+    return done
+
+
+async def _backups(done: Run) -> None:
+    scenario, loop = done.world.scenario, asyncio.get_running_loop()
+    with done.world.env.entered():
+        start(done.world)
+    done.began = loop.time()
+    await asyncio.sleep(scenario.times.before)
+    catalog = Catalog(open_store())
+    for number, kind in enumerate(scenario.backup.runs):
+        if number:
+            done.phase = "between"
+            await asyncio.sleep(scenario.times.between)
+        await _backup(done, catalog, Kind(kind))
+    done.phase = "after"
+    rest = done.began + scenario.times.total - loop.time()
+    await asyncio.sleep(max(scenario.times.after, rest))
+    done.ended = loop.time()
+
+
+async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
+    """Run the job once, verify what it made, let go of what has expired."""
+    world, backup = done.world, done.world.scenario.backup
+
+    def note(what: str, subject: str, /, **facts: object) -> None:
+        done.phase = what
+        if what != "job-end":
+            world.journal.note(world.env.now, what, subject, **facts)
+
+    array = next(iter(world.arrays.values()))
+    report = await run_job(
+        job_spec(world, done.method, kind),
+        hypervisor=done.hypervisor,
+        repository=done.repository,
+        history=catalog,
+        array=done.array,
+        initiator=LocalInitiator(array, BACKUP_IQN),
+        host_iqn=HOST_IQN,
+        note=note,
+    )
+    done.reports.append(report)
+    for outcome in report.vms:
+        if outcome.point is not None:
+            done.points.append(outcome.point)
+            done.verify(outcome.point)
+    if backup.keep_last:
+        now = asyncio.get_running_loop().time()
+        gone = apply_retention(Policy(keep_last=backup.keep_last), done.repository, catalog, now)
+        done.notes += [f"retention let go of {point.id}" for point in gone]
+        for point in done.repository.points():
+            done.verify(point)
+
+
+def job_spec(world: World, method: Method, kind: Kind) -> JobSpec:
+    """Return the job as the scenario describes it."""
+    backup = world.scenario.backup
+    limits = backup.latency
+    return JobSpec(
+        method=method,
+        selection=Selection(world.backed_up, dict(backup.disks)),
+        kind=kind,
+        quiesce=backup.quiesce,
+        quiesce_fallback=QuiesceFallback(backup.quiesce_fallback),
+        transport=Transport(backup.transport),
+        throttle=Throttle(backup.throttle.depth, backup.throttle.block, backup.throttle.rate),
+        concurrency=backup.concurrency,
+        latency=limits and LatencyLimits(limits.hold, limits.throttle, limits.poll),
+    )
+
+
+async def _leftovers(done: Run) -> list[tuple[str, str]]:
+    """Return what the job left behind, by asking the emulators themselves."""
+    world = done.world
+    existing = {vm.name: vm.chain.snapshots for vm in world.scenario.vms}
+    known = set(world.naas)
+    left: list[tuple[str, str]] = []
+    for vm in await done.hypervisor.vms():
+        if vm.name not in existing:
+            left.append(("registered VM", vm.name))
+            continue
+        left += [("VM snapshot", s) for s in vm.snapshots[existing[vm.name] :]]
+        if vm.consolidation_needed:
+            left.append(("delta disk", vm.name))
+    for volume in await done.array.volumes():
+        if volume.name not in known:
+            left.append(("promoted volume", volume.name))
+    left += [("array snapshot", s.name) for s in await done.array.snapshots()]
+    left += [("mapping", f"{m.volume} at LUN {m.lun}") for m in await done.array.mappings()]
+    return left
+
+
+async def _report_progress(done: Run, progress: Progress) -> None:
+    times, loop = done.world.scenario.times, asyncio.get_running_loop()
+    about = max(times.total, times.before + times.after + 300.0)
+    while True:
+        now = loop.time() - done.began
+        ios = sum(g.completed for g in done.world.engine.guests)
+        progress.emulated(
+            now / (now + about) if done.phase != "after" else 0.95,
+            phase=done.phase,
+            seconds=now,
+            ios=ios,
+            restore_points=len(done.points),
+        )
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,116 @@
+"""What was emulated and on which footing, in the words of a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stuntdouble import hypervisor
+from stuntdouble.results import Assumption, Site, SiteDatastore, SitePool, SiteVm
+from stuntdouble.scenarios.values import parameters
+from stuntdouble.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from stuntdouble.scenarios import spec
+    from stuntdouble.scenarios.build import World
+
+_RAID = {
+    "raid0": "RAID 0, no redundancy",
+    "raid10": "RAID 10, write penalty 2",
+    "raid5": "RAID 5, write penalty 4",
+    "raid6": "RAID 6, write penalty 6",
+}
+
+
+def assumptions(scenario: spec.Scenario) -> tuple[Assumption, ...]:
+    """Return the parameters that the outcome hangs on, each with its source."""
+    host = parameters(hypervisor.Parameters, scenario.hypervisor)
+    backup = scenario.backup
+    limit = host.snapshot_concurrency
+    rows = [
+        ("consolidation", "hypervisor.consolidation", host.consolidation),
+        (
+            "snapshot-layer concurrency",
+            "hypervisor.snapshot_concurrency",
+            f"{limit} outstanding I/Os" if limit else "not limited",
+        ),
+        ("delta disks", "hypervisor.delta_format", host.delta_format),
+        ("transport of software reads", "backup.transport", backup.transport),
+        ("read depth, all methods", "backup.throttle.depth", str(backup.throttle.depth)),
+        ("read block, all methods", "backup.throttle.block", format_size(backup.throttle.block)),
+        ("read rate, all methods", "backup.throttle.rate", _rate(backup.throttle.rate)),
+        ("queueing", "queueing", "one first-come-first-served class for guests and background"),
+    ]
+    known = dict(scenario.sources)
+    made = [
+        Assumption(name=name, value=value, source=known.pop(key, "default of the model"))
+        for name, key, value in rows
+    ]
+    made += [Assumption(name=key, value=_value(scenario, key), source=known[key]) for key in known]
+    return tuple(made)
+
+
+def site_summary(world: World) -> Site:
+    """Return what was emulated, in short."""
+    scenario = world.scenario
+    sizes = {v.name: v.size for a in scenario.arrays for v in a.volumes}
+    return Site(
+        vms=tuple(
+            SiteVm(
+                name=vm.name,
+                disks=len(vm.disks),
+                capacity_bytes=sum(k.size for k in vm.disks),
+                allocated_bytes=sum(
+                    k.written if k.provisioning == "thin" else k.size for k in vm.disks
+                ),
+                load=_load(vm.load),
+            )
+            for vm in scenario.vms
+        ),
+        datastores=tuple(
+            SiteDatastore(
+                name=d.name,
+                capacity_bytes=sum(sizes[v] for v in d.volumes),
+                volumes=len(d.volumes),
+            )
+            for d in scenario.datastores
+        ),
+        pools=tuple(
+            SitePool(
+                name=f"{a.name}/{p.name}",
+                media=f"{p.disks} x {p.media} {format_size(p.disk_size)}",
+                raid=_RAID[p.raid],
+                capacity_bytes=p.usable_bytes,
+            )
+            for a in scenario.arrays
+            for p in a.pools
+        ),
+    )
+
+
+def _rate(rate: float) -> str:
+    return f"{format_size(int(rate))}/s" if rate else "not limited"
+
+
+def _load(load: spec.Load) -> str:
+    if load.kind == "none":
+        return "idle"
+    if load.kind == "trace":
+        return "recorded I/O, replayed"
+    shape = f"{format_size(load.io)}, {load.reads:.0%} reads"
+    if load.kind == "closed":
+        think = format_duration(load.think)
+        return f"{load.outstanding} outstanding, thinks {think}, {shape}"
+    return f"{load.iops:g} IOPS, {shape}"
+
+
+def _value(scenario: spec.Scenario, key: str) -> str:
+    """Return the value that *key* has in the scenario, for the report."""
+    found: Any = scenario
+    for part in key.split("."):
+        if isinstance(found, dict):
+            found = found.get(part, "")
+        elif isinstance(found, tuple):
+            found = next((x for x in found if getattr(x, "name", "") == part), "")
+        else:
+            found = getattr(found, part, "")
+    return str(found)

@@ -1,0 +1,119 @@
+"""From a name or a file to a scenario; whatever is wrong is said in one line."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from stuntdouble import array, hypervisor
+from stuntdouble.errors import Misuse
+from stuntdouble.scenarios.spec import Scenario
+from stuntdouble.scenarios.values import parameters
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+LIBRARY: Final = Path(__file__).parent / "library"
+
+_FILE_BYTES_MAX: Final = 1 << 20  # a scenario is a page or two; a megabyte is a mistake
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A scenario of the library."""
+
+    name: str
+    title: str
+    path: Path
+
+
+def library() -> tuple[Listed, ...]:
+    """Return the scenarios that come with the package, by name."""
+    return tuple(
+        Listed(path.stem, tomllib.loads(path.read_text("utf-8"))["title"], path)
+        for path in sorted(LIBRARY.glob("*.toml"))
+    )
+
+
+def load(source: str | Path) -> Scenario:
+    """Return the scenario of the library called *source*, or that of a TOML file.
+
+    Raises:
+        Misuse: no such scenario, an unreadable file, or something in it that makes no sense.
+    """
+    path = _find(source)
+    try:
+        if path.stat().st_size > _FILE_BYTES_MAX:
+            raise Misuse(str(path), "is too large for a scenario")
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise Misuse(str(path), f"cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misuse(str(path), f"is not TOML: {error}") from None
+    return parse(table, str(path))
+
+
+def parse(table: dict[str, Any], where: str) -> Scenario:
+    """Return the scenario that *table* says; *where* is named in errors."""
+    try:
+        scenario = Scenario.model_validate(table)
+    except ValidationError as error:
+        raise Misuse(where, _explained(error.errors()[0])) from None
+    tables = [("hypervisor", hypervisor.Parameters, scenario.hypervisor)]
+    tables += [(f"arrays.{a.name}.parameters", array.Parameters, a.parameters) for a in scenario.arrays]
+    for key, kind, values in tables:
+        try:
+            parameters(kind, values)
+        except ValueError as error:
+            raise Misuse(where, f"{key}: {error}") from None
+    return scenario
+
+
+def _find(source: str | Path) -> Path:
+    text = str(source)
+    if "/" in text or text.endswith(".toml"):
+        path = Path(text)
+        if not path.exists():
+            raise Misuse(text, "there is no such file")
+        return path
+    names = [listed.name for listed in library()]
+    if text not in names:
+        close = difflib.get_close_matches(text, names, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
+        raise Misuse(text, f"no scenario of that name: {hint} (`stuntdouble scenarios` lists them)")
+    return LIBRARY / f"{text}.toml"
+
+
+def _explained(detail: ErrorDetails) -> str:
+    """Return where and what is wrong, and what would be right."""
+    where = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        message = f"unknown key: allowed are {', '.join(_allowed(detail['loc']))}"
+    elif detail["type"] == "missing":
+        message = "this key is missing"
+    elif detail["type"] != "value_error":
+        message = f"{detail['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{where}: {message}" if where else message
+
+
+def _allowed(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the table that holds the unknown one."""
+    model: Any = Scenario
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        model = next(iter(_models(annotation)))
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [m for inner in getattr(annotation, "__args__", ()) for m in _models(inner)]

@@ -1,0 +1,326 @@
+"""What a scenario says: the site, its load, the backup, and what happens around it.
+
+A scenario is a TOML file; these models are its grammar.  Every name that one table uses must be
+defined by another, sizes must divide, and what is provisioned must fit: an impossible topology is
+refused when the file is read, with the key that is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stuntdouble.scenarios.values import Name, Rate, Seconds, Share, Size, Table
+from stuntdouble.units import GIB, KIB, MIB, SECTOR_BYTES, format_size
+
+Method = Literal["software", "storage", "mounted"]
+
+
+class Pool(Table):
+    """Disks of an array: ``media`` sets the service times, ``raid`` the redundancy."""
+
+    name: Name
+    media: Literal["7.2k", "10k", "flash"]
+    raid: Literal["raid0", "raid10", "raid5", "raid6"] = "raid10"
+    disks: int = Field(ge=1, le=256)
+    disk_size: Size
+    stripe: Size = 64 * KIB
+    port: Rate = 0.0
+    reserve: Size = GIB
+
+    @property
+    def usable_bytes(self) -> int:
+        """What is left of the disks after redundancy."""
+        data = {"raid0": self.disks, "raid10": self.disks // 2}
+        parity = {"raid5": 1, "raid6": 2}
+        return self.disk_size * data.get(self.raid, self.disks - parity.get(self.raid, 0))
+
+
+class Volume(Table):
+    """A volume of an array."""
+
+    name: Name
+    pool: Name
+    size: Size
+
+
+class Array(Table):
+    """A storage array; keys of ``parameters`` are those of ``stuntdouble.array.Parameters``."""
+
+    name: Name = "array-1"
+    parameters: dict[str, Any] = {}
+    pools: tuple[Pool, ...] = Field(min_length=1)
+    volumes: tuple[Volume, ...] = Field(min_length=1)
+
+
+class Datastore(Table):
+    """A file system over volumes; ``fragmentation`` scatters its free space."""
+
+    name: Name
+    volumes: tuple[Name, ...] = Field(min_length=1, max_length=32)
+    block: Size = MIB
+    zero_unit: Size = MIB
+    fragmentation: Share = 0.0
+
+
+class Disk(Table):
+    """A virtual disk; its first ``written`` bytes hold data when the scenario begins."""
+
+    key: int = Field(default=2000, ge=2000, le=2255)
+    datastore: Name
+    size: Size
+    provisioning: Literal["thin", "lazy-zeroed", "eager-zeroed"] = "thin"
+    mode: Literal["dependent", "independent", "raw", "multi-writer"] = "dependent"
+    written: Size = 0
+
+
+class Load(Table):
+    """A VM's own I/O.  ``trace`` takes the file that the command line names."""
+
+    kind: Literal["poisson", "closed", "trace", "none"] = "poisson"
+    iops: float = Field(default=0.0, ge=0)
+    reads: Share = 0.7
+    io: Size = 4 * KIB
+    working_set: Size = 0
+    skew: float = Field(default=1.0, ge=1)
+    sequential: Share = 0.0
+    outstanding: int = Field(default=1, ge=1, le=1024)
+    think: Seconds = 0.0
+    speed: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind == "poisson" and self.iops <= 0:
+            raise ValueError("a poisson load needs iops above 0 (or kind = 'none')")
+        return self
+
+
+class Chain(Table):
+    """Snapshots that a VM already has: how many, and what was written after each."""
+
+    snapshots: int = Field(default=0, ge=0, le=31)
+    written_after_each: Size = 8 * MIB
+
+
+class Quiesce(Table):
+    """What the guest's tools can do; ``freeze`` is how long they hold its writes."""
+
+    tools: bool = True
+    vss: bool = False
+    freeze: Seconds = 0.5
+
+
+class Vm(Table):
+    """A virtual machine."""
+
+    name: Name
+    disks: tuple[Disk, ...] = Field(min_length=1, max_length=60)
+    load: Load = Load(kind="none")
+    chain: Chain = Chain()
+    quiesce: Quiesce = Quiesce()
+    tracking: bool = True
+
+
+class Throttle(Table):
+    """How hard a backup may read: one and the same for all methods."""
+
+    depth: int = Field(default=8, ge=1, le=256)
+    block: Size = MIB
+    rate: Rate = 0.0
+
+
+class LatencyLimits(Table):
+    """Latency control: hold back new tasks above one threshold, throttle above the other."""
+
+    hold: Seconds = 0.020
+    throttle: Seconds = 0.030
+    poll: Seconds = 20.0
+
+
+class Backup(Table):
+    """The backup job; ``vms`` empty means all, ``disks`` picks device keys of a VM."""
+
+    vms: tuple[Name, ...] = ()
+    disks: dict[str, tuple[int, ...]] = {}
+    runs: tuple[Literal["full", "incremental"], ...] = Field(default=("full",), min_length=1)
+    quiesce: bool = False
+    quiesce_fallback: Literal["fail", "crash-consistent"] = "fail"
+    transport: Literal["nbd", "hot-add", "san"] = "hot-add"
+    lan: Rate = 125e6
+    throttle: Throttle = Throttle()
+    latency: LatencyLimits | None = None
+    concurrency: int = Field(default=4, ge=1, le=64)
+    window: Seconds = 0.0
+    keep_last: int = Field(default=0, ge=0)
+
+
+class Times(Table):
+    """Site time around the job; ``total`` makes the run at least so long."""
+
+    before: Seconds = 60.0
+    between: Seconds = 60.0
+    after: Seconds = 60.0
+    total: Seconds = 0.0
+
+
+class Step(Table):
+    """Something that happens after the backups.
+
+    * ``keep-snapshot``: take an array snapshot of the VMs' volumes and keep it.
+    * ``damage``: part of a volume's medium goes bad, whoever reads it.
+    * ``lose-array``: the array is gone, with everything in it.
+    * ``check-snapshot``: read the kept array snapshot and compare it with the truth.
+    * ``restore``: restore the newest restore point of each VM into ``datastore`` and compare.
+    """
+
+    do: Literal["keep-snapshot", "damage", "lose-array", "check-snapshot", "restore"]
+    array: Name = "array-1"
+    volume: str = ""
+    offset: Size = 0
+    length: Size = MIB
+    datastore: str = ""
+
+
+class Scenario(Table):
+    """A whole scenario; ``sources`` says where a value comes from, by its key."""
+
+    name: Name
+    title: str = Field(min_length=1, max_length=120)
+    description: str = ""
+    content_block: Size = 4 * KIB
+    methods: tuple[Method, ...] = Field(default=("software", "storage", "mounted"), min_length=1)
+    hypervisor: dict[str, Any] = {}
+    arrays: tuple[Array, ...] = Field(min_length=1)
+    datastores: tuple[Datastore, ...] = Field(min_length=1)
+    vms: tuple[Vm, ...] = Field(min_length=1)
+    backup: Backup = Backup()
+    times: Times = Times()
+    after: tuple[Step, ...] = ()
+    expect_failure: tuple[Method, ...] = ()
+    sources: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _check_names(self)
+        _check_sizes(self)
+        _check_room(self)
+        _check_backup(self)
+        _check_sources(self)
+        return self
+
+    @property
+    def trace_vms(self) -> tuple[Vm, ...]:
+        """The VMs whose load is a trace."""
+        return tuple(vm for vm in self.vms if vm.load.kind == "trace")
+
+
+def _check_names(s: Scenario) -> None:
+    _unique("arrays", [a.name for a in s.arrays])
+    _unique("volumes of all arrays", [v.name for a in s.arrays for v in a.volumes])
+    _unique("datastores", [d.name for d in s.datastores])
+    _unique("vms", [vm.name for vm in s.vms])
+    for a in s.arrays:
+        _unique(f"pools of {a.name}", [p.name for p in a.pools])
+        for v in a.volumes:
+            _known(f"volume {v.name}: pool", v.pool, [p.name for p in a.pools])
+    volumes = [v.name for a in s.arrays for v in a.volumes]
+    used = [v for d in s.datastores for v in d.volumes]
+    _unique("volumes under datastores", used)
+    for d in s.datastores:
+        for v in d.volumes:
+            _known(f"datastore {d.name}: volume", v, volumes)
+    for vm in s.vms:
+        _unique(f"disks of {vm.name}", [disk.key for disk in vm.disks])
+        for disk in vm.disks:
+            _known(f"vm {vm.name}: datastore", disk.datastore, [d.name for d in s.datastores])
+
+
+def _check_sizes(s: Scenario) -> None:
+    block = s.content_block
+    if block % SECTOR_BYTES or MIB % block:
+        raise ValueError(f"content_block: {block} must be a multiple of 512 B that divides 1 MiB")
+    for a in s.arrays:
+        for p in a.pools:
+            _divides(f"pool {p.name}: content_block", block, "stripe", p.stripe)
+            _divides(f"pool {p.name}: stripe", p.stripe, "1 MiB", MIB)
+            least = {"raid0": 1, "raid10": 2, "raid5": 3, "raid6": 4}[p.raid]
+            if p.disks < least or (p.raid == "raid10" and p.disks % 2):
+                raise ValueError(f"pool {p.name}: {p.raid} does not work with {p.disks} disks")
+        for v in a.volumes:
+            _divides(f"volume {v.name}: 1 MiB", MIB, "size", v.size)
+    for d in s.datastores:
+        for name, size in (("block", d.block), ("zero_unit", d.zero_unit)):
+            if size & (size - 1) or size < block:
+                raise ValueError(f"datastore {d.name}: {name} must be a power of two, >= {block}")
+        _divides(f"datastore {d.name}: zero_unit", d.zero_unit, "block", d.block)
+    for vm in s.vms:
+        for disk in vm.disks:
+            _divides(f"vm {vm.name}, disk {disk.key}: 1 MiB", MIB, "size", disk.size)
+            _divides(f"vm {vm.name}, disk {disk.key}: content_block", block, "written", disk.written)
+            if disk.written > disk.size:
+                raise ValueError(f"vm {vm.name}, disk {disk.key}: written is more than size")
+        if vm.load.working_set > min(disk.size for disk in vm.disks):
+            raise ValueError(f"vm {vm.name}: load.working_set is more than its smallest disk")
+
+
+def _check_room(s: Scenario) -> None:
+    for a in s.arrays:
+        for p in a.pools:
+            wanted = sum(v.size for v in a.volumes if v.pool == p.name) + p.reserve
+            if wanted > p.usable_bytes:
+                raise ValueError(
+                    f"pool {p.name}: volumes and reserve take {format_size(wanted)},"
+                    f" {p.raid} of its disks holds {format_size(p.usable_bytes)}"
+                )
+    sizes = {v.name: v.size for a in s.arrays for v in a.volumes}
+    for d in s.datastores:
+        disks = [k for vm in s.vms for k in vm.disks if k.datastore == d.name]
+        wanted = sum(k.written if k.provisioning == "thin" else k.size for k in disks)
+        room = sum(sizes[v] for v in d.volumes)
+        if wanted > room:
+            raise ValueError(
+                f"datastore {d.name}: its disks need {format_size(wanted)},"
+                f" its volumes hold {format_size(room)}"
+            )
+
+
+def _check_backup(s: Scenario) -> None:
+    names = [vm.name for vm in s.vms]
+    for name in (*s.backup.vms, *s.backup.disks):
+        _known("backup: vm", name, names)
+    for step in s.after:
+        if step.do in {"damage", "lose-array", "keep-snapshot", "check-snapshot"}:
+            _known(f"after: {step.do}: array", step.array, [a.name for a in s.arrays])
+        if step.do == "damage":
+            _known("after: damage: volume", step.volume, [v.name for a in s.arrays for v in a.volumes])
+        if step.do == "restore":
+            _known("after: restore: datastore", step.datastore, [d.name for d in s.datastores])
+    first = {v.name for v in s.arrays[0].volumes}
+    chosen = s.backup.vms or tuple(names)
+    stores = {k.datastore for vm in s.vms if vm.name in chosen for k in vm.disks}
+    for d in s.datastores:
+        if d.name in stores and not first.issuperset(d.volumes):
+            raise ValueError(f"datastore {d.name}: VMs that are backed up lie on the first array")
+
+
+def _check_sources(s: Scenario) -> None:
+    for key in s.sources:
+        if key.split(".")[0] not in type(s).model_fields:
+            raise ValueError(f"sources: {key!r} does not begin with a key of the scenario")
+
+
+def _unique(what: str, names: list[Any]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{what}: {', '.join(map(str, twice))} is there more than once")
+
+
+def _known(what: str, name: str, names: list[str]) -> None:
+    if name not in names:
+        raise ValueError(f"{what} {name!r} is not defined: use one of {', '.join(names)}")
+
+
+def _divides(what: str, small: int, other: str, large: int) -> None:
+    if small == 0 or large % small:
+        raise ValueError(f"{what} ({small} B) must divide {other} ({large} B)")

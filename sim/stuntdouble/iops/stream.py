@@ -1,0 +1,181 @@
+"""Bulk I/O of the executable specification: a SimPy process for each item of a stream.
+
+An item starts when fewer than ``depth`` are under way, the pace allows it and no fence is up; until
+then it belongs to nobody, so a stop or a change of pace finds nothing to take back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from stuntdouble.clock import Priority
+from stuntdouble.errors import NoSpace
+from stuntdouble.iops.engine import Io
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from simpy.events import Event
+
+    from stuntdouble.clock import Environment
+    from stuntdouble.iops.engine import StreamSpec
+    from stuntdouble.site import Site
+
+
+class Host(Protocol):
+    """What a stream needs of its engine."""
+
+    env: Environment
+    site: Site
+
+    def post(self, action: Callable[[], object]) -> None:
+        """Let *action* happen after all control of this instant."""
+        ...
+
+    def hold(self, stream: ReferenceStream) -> bool:
+        """Say whether a fence holds the stream up; if so, ``open`` is called when it is lifted."""
+        ...
+
+    def item(self, spec: StreamSpec, start: int, count: int) -> Generator[Event, object, None]:
+        """Return the model of one item."""
+        ...
+
+
+class ReferenceStream:
+    """A closed loop of items, started in order; see ``stuntdouble.iops.engine.Stream``."""
+
+    def __init__(self, engine: Host, spec: StreamSpec) -> None:
+        self.spec = spec
+        self.failure: NoSpace | None = None
+        self.finished: Event = engine.env.expect(engine.env.event())
+        self._engine = engine
+        self._depth = spec.depth
+        self._bytes_per_second = spec.bytes_per_second
+        self._items: list[list[int]] = spec.items.tolist()
+        self._next = 0
+        self._under_way = 0
+        self._ended: set[int] = set()
+        self._prefix = 0
+        self._marks: list[tuple[int, Event]] = []
+        self._stopped = False
+        self._paced_from = engine.env.now  # the last start, and the bytes that it began to move
+        self._paced_bytes = 0
+        self._wake = engine.env.now
+        engine.post(self.open)
+
+    @property
+    def depth(self) -> int:
+        """Items under way at a time; 0 pauses the stream."""
+        return self._depth
+
+    @depth.setter
+    def depth(self, depth: int) -> None:
+        if depth != self._depth:
+            self._depth = depth
+            self._engine.post(self.open)
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Pace of the starts; 0 is as fast as it goes."""
+        return self._bytes_per_second
+
+    @bytes_per_second.setter
+    def bytes_per_second(self, rate: float) -> None:
+        if rate != self._bytes_per_second:
+            self._bytes_per_second = rate
+            self._engine.post(self.open)
+
+    @property
+    def done(self) -> int:
+        """How many items have ended."""
+        return len(self._ended) + self._prefix
+
+    def reached(self, count: int) -> Event:
+        """Return an event that happens once the first *count* items have all ended."""
+        mark = self._engine.env.expect(self._engine.env.event())
+        if self._prefix >= count:
+            mark.succeed(self._prefix)
+        elif self.finished.triggered:
+            self._give_up(mark)
+        else:
+            self._marks.append((count, mark))
+        return mark
+
+    def stop(self) -> None:
+        """Start no further item; ``finished`` happens when what is under way has ended."""
+        self._stopped = True
+        self._engine.post(self.open)
+
+    def open(self) -> None:
+        """Start what may start now; finish where nothing is left."""
+        while self._may_start():
+            index = self._next
+            self._next += 1
+            self._under_way += 1
+            self._paced_from = self._engine.env.now
+            self._paced_bytes = item_bytes(self.spec, self._items[index][1], self._engine.site)
+            self._engine.env.process(self._item(index))
+        self._finish_if_over()
+
+    def _has_next(self) -> bool:
+        return not self._stopped and self._next < len(self._items)
+
+    def _may_start(self) -> bool:
+        if not self._has_next() or self._under_way >= self._depth:
+            return False
+        return not self._engine.hold(self) and self._is_due()
+
+    def _is_due(self) -> bool:
+        """Say whether the pace allows a start now; if not, see to it that the stream wakes."""
+        if self._bytes_per_second <= 0:
+            return True
+        env = self._engine.env
+        due = self._paced_from + self._paced_bytes / self._bytes_per_second
+        if due <= env.now:
+            return True
+        if due != self._wake:
+            self._wake = due
+            env.at(due, Priority.POST).callbacks.append(lambda _event: self.open())
+        return False
+
+    def _item(self, index: int) -> Generator[Event, object, None]:
+        start, count = self._items[index]
+        try:
+            yield from self._engine.item(self.spec, start, count)
+        except NoSpace as error:
+            self.failure, self._stopped = self.failure or error, True
+        else:
+            self._note(index)
+        self._under_way -= 1
+        self.open()
+
+    def _note(self, index: int) -> None:
+        self._ended.add(index)
+        while self._prefix in self._ended:
+            self._ended.discard(self._prefix)
+            self._prefix += 1
+        met = [mark for count, mark in self._marks if count <= self._prefix]
+        self._marks = [(count, mark) for count, mark in self._marks if count > self._prefix]
+        for mark in met:
+            mark.succeed(self._prefix)
+
+    def _finish_if_over(self) -> None:
+        if self._under_way or self._has_next() or self.finished.triggered:
+            return
+        marks, self._marks = self._marks, []
+        for event in (self.finished, *(mark for _, mark in marks)):
+            self._give_up(event)
+
+    def _give_up(self, event: Event) -> None:
+        """Trigger an event of a stream that is over."""
+        if self.failure is None:
+            event.succeed(self._prefix)
+            return
+        event.fail(self.failure)
+        # Nobody need be waiting: a stream may have been left to itself, or be asked later.
+        event.defused = True
+
+
+def item_bytes(spec: StreamSpec, count: int, site: Site) -> int:
+    """Return the bytes of an item of *count* bytes, or blocks where the stream moves blocks."""
+    return count * site.block_bytes if spec.io is Io.MOVE_LEVEL else count

@@ -1,0 +1,122 @@
+"""Copy before write: what an I/O owes to the images of a volume before it changes a chunk.
+
+    kind of image        first write to a chunk                      the image finds the chunk
+    copy on write        read it, write it aside, then write         aside
+    redirect on write    write aside; read the rest of the chunk     where it always was
+                         first if the write covers only a part
+
+A LUN opened from an image redirects every chunk it writes: it has no place of its own.  Only the
+newest image is owed anything; older ones look through it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from stuntdouble.site.bits import mark, test
+from stuntdouble.site.pieces import NEED_RESERVE, add_piece, lacking
+from stuntdouble.site.places import physical
+from stuntdouble.site.plan import COPY_ON_WRITE, REDIRECT_ON_WRITE, Place
+from stuntdouble.site.tables import (
+    I_CHUNKS,
+    I_COPIED,
+    I_KIND,
+    P_FREE,
+    V_CHUNK_SHIFT,
+    V_MOVED,
+    V_NEWEST,
+    V_ORIGIN,
+    V_OWN,
+    V_POOL,
+    X_BLOCK,
+    X_COUNT,
+    X_STATE,
+    X_VOLUME,
+)
+from stuntdouble.site.words import get, put
+
+_COPY_ON_WRITE = COPY_ON_WRITE
+_REDIRECT_ON_WRITE = REDIRECT_ON_WRITE
+_NEED_RESERVE = NEED_RESERVE
+_SOURCE = int(Place.SOURCE)
+_COPIED_CHUNK = int(Place.COPIED_CHUNK)
+_PARTIAL_CHUNK = int(Place.PARTIAL_CHUNK)
+
+
+@njit(forceinline=True)
+def _kept_map(s: Any, volume: Any) -> Any:
+    """Return the bitmap of chunks that need no copy any more; 0 where no chunk ever does."""
+    image = s.volumes[volume, V_NEWEST]
+    if image != 0:
+        return s.images[image, I_COPIED]
+    return s.volumes[volume, V_OWN] if s.volumes[volume, V_ORIGIN] != 0 else np.int64(0)
+
+
+@njit(forceinline=True)
+def _copies(s: Any, volume: Any) -> Any:
+    image = s.volumes[volume, V_NEWEST]
+    return image != 0 and s.images[image, I_KIND] == _COPY_ON_WRITE
+
+
+@njit(forceinline=True)
+def protect(s: Any, pieces: Any) -> Any:
+    """Add the chunks that must be copied or merged first, and mark them as done.
+
+    A chunk's row says where it lies *before* that, as its guest block.  Returns the number of rows
+    in the scratch table, or NEED_RESERVE with every mark undone.
+    """
+    n = pieces
+    for k in range(pieces):
+        volume = s.scratch[k, X_VOLUME]
+        kept = _kept_map(s, volume)
+        if kept == 0 or s.scratch[k, X_STATE] == _SOURCE:
+            continue
+        block = s.scratch[k, X_BLOCK]
+        stop = block + s.scratch[k, X_COUNT]
+        shift = s.volumes[volume, V_CHUNK_SHIFT]
+        for chunk in range(block >> shift, ((stop - 1) >> shift) + 1):
+            if test(s, kept, chunk):
+                continue
+            pool = s.volumes[volume, V_POOL]
+            if s.pools[pool, P_FREE] < 1 << shift:
+                _undo(s, pieces, n)
+                return lacking(s, _NEED_RESERVE, 0, volume)
+            start = chunk << shift
+            before = physical(s, volume, start)
+            s.pools[pool, P_FREE] -= 1 << shift
+            mark(s, kept, chunk)
+            whole = block <= start and stop >= start + (1 << shift)
+            what = _COPIED_CHUNK if _copies(s, volume) else _PARTIAL_CHUNK
+            # a chunk that is overwritten as a whole and redirected needs no merge: an empty part
+            size = 0 if whole and what == _PARTIAL_CHUNK else 1 << shift
+            n = add_piece(s, n, what, volume, start, size, before)
+    return n
+
+
+@njit(forceinline=True)
+def _undo(s: Any, start: Any, stop: Any) -> None:
+    for k in range(start, stop):
+        volume = s.scratch[k, X_VOLUME]
+        shift = s.volumes[volume, V_CHUNK_SHIFT]
+        s.pools[s.volumes[volume, V_POOL], P_FREE] += 1 << shift
+        kept = _kept_map(s, volume)
+        chunk = s.scratch[k, X_BLOCK] >> shift
+        bit = np.uint64(1) << np.uint64(chunk & 63)
+        put(s, kept, chunk >> 6, get(s, kept, chunk >> 6) & ~bit)
+
+
+@njit(forceinline=True)
+def commit_protection(s: Any, start: Any, stop: Any) -> None:
+    """Count the chunks that were copied, and remember which ones now live elsewhere."""
+    for k in range(start, stop):
+        volume = s.scratch[k, X_VOLUME]
+        image = s.volumes[volume, V_NEWEST]
+        if image == 0:
+            continue
+        s.images[image, I_CHUNKS] += 1
+        if s.images[image, I_KIND] == _REDIRECT_ON_WRITE:
+            chunk = s.scratch[k, X_BLOCK] >> s.volumes[volume, V_CHUNK_SHIFT]
+            mark(s, s.volumes[volume, V_MOVED], chunk)
