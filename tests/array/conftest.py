@@ -74,11 +74,11 @@ class Keeper:
         return 1
 
 
-def add_disk(rack: Rack, volume: Volume, blocks: int) -> Disk:
-    """Put a datastore with one eager-zeroed disk on a volume."""
+def add_disk(rack: Rack, volume: Volume, blocks: int, *, zeroed: bool = True) -> Disk:
+    """Put a datastore with one disk on a volume."""
     store = rack.site.create_store([volume.lun], 256, 256)
     store.keeper = Keeper()
-    file = store.create_file(f"{volume.name}.disk", blocks, sparse=False, zeroed=True)
+    file = store.create_file(f"{volume.name}.disk", blocks, sparse=False, zeroed=zeroed)
     for index in range(-(-blocks // 256)):
         store.keeper.provide(file, index)
     return rack.site.create_disk(f"{volume.name}-disk", blocks, file)
@@ -94,7 +94,7 @@ def build(
 ) -> Rack:
     """Return an array of one RAID 0 pool on four flash channels."""
     env = Environment() if env is None else env
-    site = Site(block_bytes=BLOCK)
+    site = Site(block_bytes=BLOCK, keep_log=True)
     engine = Reference(env, site, seed)
     journal = Journal()
     array = Array(engine, Streams(seed), journal, Parameters(**parameters))

@@ -309,6 +309,30 @@ def test_a_damaged_chunk_names_its_pack_and_its_restore_point(tmp_path):
         assert any("damaged" in problem for problem in repository.verify())
 
 
+def test_damage_is_found_where_it_is_before_anything_is_made_of_it(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        point = write_point(repository, {1: pattern(1, 1024)})
+    pack = next((tmp_path / "r" / "packs").iterdir())
+    manifest = tmp_path / "r" / "points" / f"{point.id}.point"
+    whole = {path: path.read_bytes() for path in (pack, manifest)}
+    for path, from_end, words in ((pack, 60, "entries"), (manifest, 5, "map")):
+        raw = bytearray(whole[path])
+        raw[-from_end] ^= 1
+        path.write_bytes(raw)
+        with Repository.open(tmp_path / "r") as repository:
+            assert any(f"{path}, {words}" in problem for problem in repository.verify())
+        path.write_bytes(whole[path])
+
+
+def test_a_draft_sees_what_one_beside_it_has_committed(tmp_path):
+    with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
+        first, second = (repository.begin({1: 512}) for _ in range(2))
+        first.write(1, 0, memoryview(pattern(1, 512)))
+        assert first.commit(point_of({1: 512})).bytes_stored > 0
+        second.write(1, 0, memoryview(pattern(1, 512)))
+        assert second.commit(point_of({1: 512}, 1.0)).bytes_stored == 0
+
+
 def test_a_missing_pack_is_an_error_and_never_zeros(tmp_path):
     with Repository.open(tmp_path / "r", chunk_bytes=512) as repository:
         point = write_point(repository, {1: pattern(1, 512)})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from stuntdouble.clock import perform
 from stuntdouble.errors import AccessDenied, InvalidState, Misuse
@@ -12,7 +13,7 @@ from stuntdouble.ports import Span
 from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator
 
     from simpy.events import Event
 
@@ -101,8 +102,9 @@ class LocalLun:
             link=self._link, luns=(lun,),
         )  # fmt: skip
         spans = read_bulk(self._array.core.engine, spec, runs, throttle, self._render)
-        async for offset, data in spans:
-            yield Span(offset, data)
+        async with aclosing(cast("AsyncGenerator[tuple[int, memoryview]]", spans)) as closing:
+            async for offset, data in closing:
+                yield Span(offset, data)
 
     async def write(self, offset: int, data: memoryview) -> None:
         """Write *data* at *offset*; a block that is covered in part keeps the rest.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from stuntdouble.errors import Misuse, NoSpace
+from stuntdouble.extents import Runs
 from stuntdouble.iops import Engine, Geometry, Raid
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Pool:
     port_station: int
     area_bytes: int
     reserve_bytes: int
-    used_bytes: int = 0
+    free: Runs
 
     @property
     def name(self) -> str:
@@ -57,8 +58,8 @@ class Pool:
 
     @property
     def free_bytes(self) -> int:
-        """What is left for further volumes."""
-        return self.area_bytes - self.used_bytes
+        """What is left for further volumes, perhaps in several pieces."""
+        return self.free.total
 
     @property
     def reserve_free_bytes(self) -> int:
@@ -71,16 +72,22 @@ class Pool:
         return self.reserve_bytes - self.reserve_free_bytes
 
     def allot(self, size_bytes: int) -> int:
-        """Return the pool block at which a new volume begins.
+        """Return the pool block at which a new volume begins; it lies in one piece.
 
         Raises:
-            NoSpace: the volume does not fit.
+            NoSpace: no piece is large enough.
         """
-        if size_bytes > self.free_bytes:
-            raise NoSpace(f"pool {self.name}", size_bytes, self.free_bytes)
-        start = self.used_bytes
-        self.used_bytes += size_bytes
+        fitting = (piece.start for piece in self.free if piece.length >= size_bytes)
+        start = next(fitting, -1)
+        if start < 0:
+            largest = max((piece.length for piece in self.free), default=0)
+            raise NoSpace(f"pool {self.name}", size_bytes, largest)
+        self.free -= Runs.single(start, size_bytes)
         return start // self.site.block_bytes
+
+    def give_back(self, start_block: int, size_bytes: int) -> None:
+        """Take back the place of a deleted volume."""
+        self.free |= Runs.single(start_block * self.site.block_bytes, size_bytes)
 
 
 def build_pool(engine: StationEngine, spec: PoolSpec, parameters: Parameters) -> Pool:
@@ -103,7 +110,7 @@ def build_pool(engine: StationEngine, spec: PoolSpec, parameters: Parameters) ->
         raise Misuse(f"pool {spec.name}", f"a reserve of {wanted} bytes does not leave any room")
     number = site.create_pool(area // site.block_bytes, reserve // site.block_bytes)
     engine.add_pool(number, Geometry(spec.raid, stations[0], count, spec.stripe_bytes, port))
-    return Pool(site, spec, number, stations, port, area, reserve)
+    return Pool(site, spec, number, stations, port, area, reserve, Runs.single(0, area))
 
 
 def _columns(spec: PoolSpec, count: int) -> int:

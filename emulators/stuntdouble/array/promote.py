@@ -48,7 +48,12 @@ class Promotion:
         image = self._check(snapshot, name)
         origin = core.inventory.snapshot(snapshot)
         volume = Volume(
-            name, new_naa(core, name), image.open(), origin.volume.pool, read_only, origin=origin
+            name,
+            new_naa(core, name),
+            image.open(),
+            origin.volume.pool,
+            read_only=read_only,
+            origin=origin,
         )
         volume.lun.keeper = self._snapshots
         origin.copies.append(volume)
@@ -70,7 +75,9 @@ class Promotion:
         before = volume.pool.reserve_free_bytes
         core.site.drop_lun(volume.lun)
         freed = volume.pool.reserve_free_bytes - before
-        if volume.origin is not None:
+        if volume.origin is None:
+            volume.pool.give_back(volume.start_block, volume.size_bytes)
+        else:
             volume.origin.copies.remove(volume)
             self._reclaim.take(volume.pool, volume.origin.volume.lun, freed)
         core.gauge()

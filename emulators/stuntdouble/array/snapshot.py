@@ -18,7 +18,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from stuntdouble.array.volume import Snapshot
-from stuntdouble.errors import InvalidState, LimitReached, Misuse, NoSpace, Unsupported
+from stuntdouble.errors import Bug, InvalidState, LimitReached, Misuse, NoSpace, Unsupported
 from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE
 
 if TYPE_CHECKING:
@@ -53,9 +53,10 @@ class Snapshots:
         luns = [volume.lun for volume in volumes]
         self._fence(luns)
         try:
-            yield from core.take(self._fence_seconds(len(luns)))
+            seconds = self._fence_seconds(len(luns))
+            yield from core.take(seconds)
             self._check(naas, name)
-            made = self._freeze(volumes, name)
+            made = self._freeze(volumes, name, seconds)
         finally:
             self._unfence(luns)
         return made
@@ -80,7 +81,9 @@ class Snapshots:
     def make_room(self, lun: Lun) -> None:
         """Give up the volume's oldest snapshot, or refuse the write, as the policy has it."""
         core = self._core
-        volume = next(v for v in core.inventory.volumes.values() if v.lun is lun)
+        volume = next((v for v in core.inventory.volumes.values() if v.lun is lun), None)
+        if volume is None:
+            raise Bug("a write to a volume that has been deleted")
         oldest = next((s for s in volume.snapshots if s.valid), None)
         if core.parameters.exhaustion == "refuse" or oldest is None:
             free = volume.pool.reserve_free_bytes
@@ -135,7 +138,9 @@ class Snapshots:
         for event in held:
             event.succeed()
 
-    def _freeze(self, volumes: list[Volume], name: str) -> tuple[Snapshot, ...]:
+    def _freeze(
+        self, volumes: list[Volume], name: str, fenced_seconds: float
+    ) -> tuple[Snapshot, ...]:
         core = self._core
         redirect = core.parameters.snapshot_kind == "redirect-on-write"
         kind = REDIRECT_ON_WRITE if redirect else COPY_ON_WRITE
@@ -147,8 +152,13 @@ class Snapshots:
             core.inventory.snapshots[own] = snapshot
             volume.snapshots.append(snapshot)
             made.append(snapshot)
-            core.note("array-snapshot", own, volume=volume.name, naa=volume.naa)
-        core.gauge()
+            core.note(
+                "array-snapshot",
+                own,
+                volume=volume.name,
+                naa=volume.naa,
+                fenced_seconds=fenced_seconds,
+            )
         return tuple(made)
 
     def _check_no_copies(self, name: str) -> None:

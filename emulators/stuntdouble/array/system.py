@@ -112,7 +112,7 @@ class Array:
             size_bytes // site.block_bytes, chunk // site.block_bytes, pool.number, start
         )
         lun.keeper = self._snapshots
-        volume = Volume(name, new_naa(self.core, name), lun, pool, thin=thin)
+        volume = Volume(name, new_naa(self.core, name), lun, pool, start, thin=thin)
         self.inventory.volumes[name] = volume
         return volume
 
@@ -274,7 +274,10 @@ class Array:
         self.core.note("array-damage", volume.name, damaged_bytes=runs.total, mode=mode)
 
     def lose(self) -> None:
-        """Lose the array, for good."""
+        """Lose the array, for good: requests and devices fail with Unreachable.
+
+        Guests are not held up: what becomes of their I/O is for the scenario to say.
+        """
         if not self.core.lost:
             self.core.lost = True
             self.core.note("array-lost", self.name)

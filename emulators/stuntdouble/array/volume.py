@@ -20,13 +20,15 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class Volume:
     """A byte store with an identity; ``lun`` is the site's handle on its content.
 
-    ``origin`` is the array snapshot that a promoted volume shows, or None.
+    ``origin`` is the array snapshot that a promoted volume shows, or None.  ``start_block`` is
+    where it begins in its pool; a promoted volume has no place of its own.
     """
 
     name: str
     naa: str
     lun: Lun
     pool: Pool
+    start_block: int = -1
     read_only: bool = False
     thin: bool = True
     origin: Snapshot | None = None

@@ -14,21 +14,18 @@ import click
 from stuntdouble.cli.examples import examples
 from stuntdouble.cli.names import ScenarioName
 from stuntdouble.cli.output import check_file, staged, write_whole
-from stuntdouble.errors import Corrupt
 
 if TYPE_CHECKING:
     from stuntdouble.results import Result
     from stuntdouble.scenarios import Scenario
 
 METHODS: Final = ("software", "storage", "mounted")  # results.METHOD_NAMES, without its imports
-GOAL_MET: Final = 0
-GOAL_MISSED: Final = 1
-WRONG_DATA: Final = Corrupt.exit_code
 
 _STDOUT: Final = Path("-")
 
 
 @click.command(
+    short_help="Run a scenario by each backup method.",
     epilog=examples(
         "stuntdouble compare quickstart",
         "stuntdouble compare quickstart --seed 7 --method storage --method mounted",
@@ -37,12 +34,13 @@ _STDOUT: Final = Path("-")
         after="Exit code 0 means that every run succeeded, every restore point holds what the guest"
         " had written, and nothing was left behind; 1 that a run failed or something was left; 3"
         " that a restore point is wrong.",
-    )
+    ),
 )
 @click.argument("scenario", metavar="NAME|FILE.toml", type=ScenarioName(files=True))
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
+    metavar="N",
     default=1,
     show_default=True,
     help="Seed of all randomness: the same seed gives the same result, byte for byte.",
@@ -92,6 +90,7 @@ def compare(
     The scenario is a name of the library (see `stuntdouble scenarios`) or a TOML file.  Every
     method meets the same site, seed and guest I/O.
     """
+    from stuntdouble.cli.judging import judged  # noqa: PLC0415
     from stuntdouble.results import Progress, dump, publish  # noqa: PLC0415
     from stuntdouble.scenarios import compare as run  # noqa: PLC0415
     from stuntdouble.scenarios import load  # noqa: PLC0415
@@ -134,9 +133,7 @@ def default_directory(scenario: Scenario) -> Path:
     return Path("out") / (re.sub(r"[^\w.-]+", "-", scenario.name).strip(".-") or "scenario")
 
 
-def reproducing(
-    scenario: str, *, seed: int, trace: Path | None, methods: tuple[str, ...]
-) -> str:
+def reproducing(scenario: str, *, seed: int, trace: Path | None, methods: tuple[str, ...]) -> str:
     """Return the command line that gives the same result: without where it is written to."""
     words = ["stuntdouble", "compare", scenario, "--seed", str(seed)]
     if trace is not None:
@@ -144,38 +141,6 @@ def reproducing(
     for method in methods:
         words += ["--method", method]
     return shlex.join(words)
-
-
-def judged(result: Result) -> tuple[int, str]:
-    """Return the exit code of *result* and why, in one line: the worst that happened counts."""
-    wrong = sum(point.verified is False for point in result.restore_points)
-    unchecked = sum(point.verified is None for point in result.restore_points)
-    if wrong:
-        return WRONG_DATA, f"wrong data: {wrong} of {_points(result)} differ from the guest's disks"
-    missed = list(_missed(result))
-    if missed:
-        return GOAL_MISSED, f"goal missed: {'; '.join(missed)}"
-    if unchecked:
-        return GOAL_MET, f"goal met, but {unchecked} of {_points(result)} could not be checked"
-    return GOAL_MET, f"goal met: {_points(result)}, each equal to the guest's disks"
-
-
-def _points(result: Result) -> str:
-    count = len(result.restore_points)
-    return f"{count} restore point{'' if count == 1 else 's'}"
-
-
-def _missed(result: Result) -> list[str]:
-    missed = []
-    for name, method in result.ordered_methods():
-        failed = sum(run.outcome != "ok" for run in method.runs)
-        if failed:
-            missed.append(f"{name}: {failed} of {len(method.runs)} runs failed")
-        if not method.restore_points:
-            missed.append(f"{name}: no restore point was made")
-        if method.leftovers:
-            missed.append(f"{name}: {len(method.leftovers)} things were left behind")
-    return missed
 
 
 def _show_table(result: Result, *, err: bool) -> None:

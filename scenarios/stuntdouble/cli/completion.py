@@ -38,11 +38,12 @@ _INSTALL: Final = {
 
 
 @click.command(
+    short_help="Print the completion script of a shell.",
     epilog=examples(
         "source <(stuntdouble completion bash)",
         "stuntdouble completion zsh > ~/.zfunc/_stuntdouble",
         "stuntdouble completion fish > ~/.config/fish/completions/stuntdouble.fish",
-    )
+    ),
 )
 @click.argument("shell", type=click.Choice(tuple(_INSTALL)))
 @click.pass_context

@@ -1,10 +1,10 @@
 """A failure as one line on stderr and an exit code.
 
-    our Error            its exit_code     stuntdouble: <message>
-    wrong usage          2                 stuntdouble: <message>; see stuntdouble compare --help
-    the system said no   1                 stuntdouble: <file>: <reason>
-    Ctrl-C               130               stuntdouble: stopped ...
-    anything else        70                a short traceback, and how to report it
+our Error            its exit_code     stuntdouble: <message>
+wrong usage          2                 stuntdouble: <message>; see stuntdouble compare --help
+the system said no   1                 stuntdouble: <file>: <reason>
+Ctrl-C               130               stuntdouble: stopped ...
+anything else        70                a short traceback, and how to report it
 """
 
 from __future__ import annotations
@@ -38,23 +38,26 @@ class Stopped(click.ClickException):
 
 def tell(error: Exception, words: Sequence[str]) -> int:
     """Say on stderr what went wrong with the command line *words*; return the exit code."""
-    cause = _cause(error)
-    if isinstance(cause, Error):
-        return _line(str(cause), cause.exit_code)
-    if isinstance(cause, Stopped):
-        if sys.stderr.isatty():
-            click.echo(err=True)  # the terminal stands behind its own ^C
-        return _line(cause.format_message(), cause.exit_code)
-    if isinstance(cause, click.UsageError):
-        return _line(_usage(cause), cause.exit_code)
-    if isinstance(cause, click.ClickException):
-        return _line(cause.format_message(), cause.exit_code)
-    if isinstance(cause, OSError):
-        where = f"{cause.filename}: " if cause.filename else ""
-        return _line(f"{where}{cause.strerror or cause}", OUT_OF_RESOURCES)
-    if isinstance(cause, MemoryError):
-        return _line("out of memory: free some, or make the scenario smaller", OUT_OF_RESOURCES)
-    return _bug(cause, words)
+    match _cause(error):
+        case click.exceptions.NoArgsIsHelpError() as cause:
+            cause.show()
+            return cause.exit_code
+        case click.UsageError() as cause:
+            message, code = _usage(cause), cause.exit_code
+        case click.ClickException() as cause:
+            message, code = cause.format_message(), cause.exit_code
+        case Error() as cause:
+            message, code = str(cause), cause.exit_code
+        case OSError() as cause:
+            where = f"{cause.filename}: " if cause.filename else ""
+            message, code = f"{where}{cause.strerror or cause}", OUT_OF_RESOURCES
+        case MemoryError():
+            message, code = "out of memory: make the scenario smaller", OUT_OF_RESOURCES
+        case cause:
+            return _bug(cause, words)
+    if code == INTERRUPTED and sys.stderr.isatty():
+        click.echo(err=True)  # the terminal stands behind its own ^C
+    return _line(message, code)
 
 
 def one_line(text: str) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class ScenarioName(click.ParamType):
+class ScenarioName(click.ParamType[str]):
     """A scenario: a name of the library, or a TOML file where *files* are allowed."""
 
     name = "scenario"

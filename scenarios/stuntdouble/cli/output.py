@@ -125,9 +125,7 @@ def _check(final: Path, target: Path) -> None:
         raise unwritable(final, error) from error
     if foreign:
         names = ", ".join(foreign[:3]) + (" ..." if len(foreign) > 3 else "")
-        raise Misuse(
-            str(final), f"holds what no comparison wrote ({names}): choose another --out"
-        )
+        raise Misuse(str(final), f"holds what no comparison wrote ({names}): choose another --out")
 
 
 def _foreign(directory: Path) -> list[str]:

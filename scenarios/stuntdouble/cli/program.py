@@ -25,14 +25,15 @@ class Program(click.Group):
     def main(
         self,
         args: Sequence[str] | None = None,
-        *rest: Any,
-        standalone_mode: bool = True,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002  (as click calls it)
         **extra: Any,
     ) -> Any:
         """Run the command line *args*, and exit unless *standalone_mode* is off."""
         words = list(sys.argv[1:] if args is None else args)
         try:
-            code = super().main(words, *rest, standalone_mode=False, **extra) or 0
+            code = super().main(words, prog_name, complete_var, standalone_mode=False, **extra) or 0
         except Exception as error:  # noqa: BLE001  (the outermost frame: whatever it is, it is told)
             code = failures.tell(error, words)
         if standalone_mode:
@@ -59,9 +60,7 @@ class Program(click.Group):
         " 70 a bug of ours, 130 Ctrl-C.",
     ),
 )
-@click.version_option(
-    None, "--version", package_name="stuntdouble", message="%(prog)s %(version)s"
-)
+@click.version_option(None, "--version", package_name="stuntdouble", message="%(prog)s %(version)s")
 def program() -> None:
     """Rehearse VM backup on an emulated hypervisor and storage array.
 

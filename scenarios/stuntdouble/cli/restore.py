@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    short_help="List restore points, or restore a disk.",
     epilog=examples(
         "stuntdouble restore out/quickstart/repository/storage",
         "stuntdouble restore out/quickstart/repository/storage POINT",
-        "stuntdouble restore out/quickstart/repository/storage POINT --disk 2000 --to disk.raw",
+        "stuntdouble restore out/quickstart/repository/storage POINT \\",
+        "    --disk 2000 --to disk.raw",
         after="Each byte is verified before it is written, and the file appears when it is whole.",
-    )
+    ),
 )
 @click.argument("repository", type=click.Path(path_type=Path))
 @click.argument("point", required=False)

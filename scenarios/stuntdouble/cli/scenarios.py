@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    short_help="List the scenarios, or print one to copy.",
     epilog=examples(
         "stuntdouble scenarios",
         "stuntdouble scenarios quickstart > mine.toml",
         "stuntdouble compare mine.toml",
-    )
+    ),
 )
 @click.argument("name", required=False, type=ScenarioName(files=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

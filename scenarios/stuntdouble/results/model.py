@@ -179,6 +179,8 @@ class Result(Record):
     """Parameters that the outcome hangs on."""
     methods: Annotated[dict[MethodName, MethodResult], Field(min_length=1)]
     """One part per method that was run."""
+    expected_failures: tuple[MethodName, ...] = ()
+    """Methods that the scenario is there to see fail; a success of theirs would be wrong."""
     notes: tuple[str, ...] = ()
     """What a reader should know, in plain sentences."""
 

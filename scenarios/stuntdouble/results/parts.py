@@ -15,6 +15,7 @@ from stuntdouble.results.figures import (
     Count,
     Figure,
     Kind,
+    MethodName,
     Name,
     PhaseName,
     Record,
@@ -51,8 +52,8 @@ class WholeJob(Record):
     """What the guests felt over the whole job: comparable where phases differ."""
 
     excess_latency_seconds: Signed
-    """Latency above the mean of `before`, summed over all guest I/Os from the job's start until
-    its last clean-up step, in seconds."""
+    """Latency beyond that of the same I/Os on the same site without a backup, summed over all
+    guest I/Os of the run, in seconds: comparable where phases differ."""
     iops: Figure = 0.0
     """Guest I/Os completed per second."""
     latency_ms: Latency = Latency()
@@ -162,6 +163,8 @@ class PointResult(Record):
     """Its id in the repository."""
     vm: Name
     """The VM that it restores."""
+    method: MethodName
+    """The method that made it."""
     kind: Kind
     """Full or incremental."""
     moment: Figure

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.extents import OffsetTable
     from stuntdouble.ports import BlockDevice, RestorePoint
-    from stuntdouble.scenarios.compare import Run
+    from stuntdouble.scenarios.lived import Run
     from stuntdouble.scenarios.spec import Step
 
 _KEPT = "kept"
@@ -45,7 +45,7 @@ async def _keep_snapshot(done: Run, step: Step) -> None:
     """Take an array snapshot of everything, as somebody would who relies on it alone."""
     world = done.world
     array = world.arrays[step.array]
-    naas = tuple(v.naa for v in array.volumes.values())
+    naas = tuple(v.naa for v in array.inventory.volumes.values())
     for vm in world.scenario.vms:
         for key, disk in world.hypervisor.vm(vm.name).disks.items():
             world.hypervisor.moments[_KEPT + f":{vm.name}", key] = disk.disk.moment(world.env.now)
@@ -55,7 +55,7 @@ async def _keep_snapshot(done: Run, step: Step) -> None:
 
 async def _damage(done: Run, step: Step) -> None:
     array = done.world.arrays[step.array]
-    array.damage(array.volumes[step.volume], Runs.single(step.offset, step.length))
+    array.damage(array.volume(step.volume), Runs.single(step.offset, step.length))
     done.notes.append(
         f"{format_size(step.length)} of {step.volume} went bad at {format_size(step.offset)}"
     )
@@ -93,8 +93,10 @@ async def _bad_bytes(done: Run, step: Step) -> int:
         device = await initiator.attach(await port.map_volume(copy.name, BACKUP_IQN))
         naa = world.naas[snapshot.volume]
         for vm in world.scenario.vms:
-            for key in world.hypervisor.vm(vm.name).disks:
-                table = world.hypervisor.layout(vm.name, key)
+            for key, disk in world.hypervisor.vm(vm.name).disks.items():
+                table = world.site.offset_table(
+                    disk.disk.head, disk.disk.blocks, disk.datastore.volume_names()
+                )
                 moment = world.hypervisor.moments[_KEPT + f":{vm.name}", key]
                 if naa in table.volumes:
                     truth = judge.Truth(world.site, moment)

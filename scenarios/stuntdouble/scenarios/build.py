@@ -78,14 +78,12 @@ class World:
     def mapped_to_host(self, naa: str) -> Lun:
         """Return the LUN with this identity that an array lets the host see."""
         for each in self.arrays.values():
-            if any(v.naa == naa for v in each.volumes.values()):
+            if naa in {v.naa for v in each.inventory.volumes.values()}:
                 return each.lun_for(HOST_IQN, naa)
         raise Unreachable(f"a volume with identity {naa}")
 
 
-def build(
-    scenario: spec.Scenario, seed: int, env: Environment, recorded: Recorded | None
-) -> World:
+def build(scenario: spec.Scenario, seed: int, env: Environment, recorded: Recorded | None) -> World:
     """Return the scenario's site, with nothing written and no load running yet."""
     site = Site(block_bytes=scenario.content_block)
     engine = Reference(env, site, seed)
@@ -100,8 +98,10 @@ def build(
         lan_station=lan,
     )
     world = World(scenario, seed, env, site, engine, journal, made, host)
-    world.naas = {v.name: v.naa for a in made.values() for v in a.volumes.values()}
-    volumes = {v.name: v for a in made.values() for v in a.volumes.values()}
+    for each in made.values():
+        each.on_space_freed.append(lambda _pool: _retry(host))
+    world.naas = {v.name: v.naa for a in made.values() for v in a.inventory.volumes.values()}
+    volumes = {v.name: v for a in made.values() for v in a.inventory.volumes.values()}
     for d in scenario.datastores:
         host.add_datastore(
             d.name,
@@ -118,9 +118,7 @@ def build(
     return world
 
 
-def _array(
-    a: spec.Array, engine: Reference, streams: Streams, journal: Journal
-) -> arrays.Array:
+def _array(a: spec.Array, engine: Reference, streams: Streams, journal: Journal) -> arrays.Array:
     made = arrays.Array(
         engine, streams, journal, parameters(arrays.Parameters, a.parameters), name=a.name
     )
@@ -157,7 +155,7 @@ def _add_vm(world: World, vm: spec.Vm, load: Load | None) -> None:
     quiesce = hypervisors.QuiesceProfile(
         tools=vm.quiesce.tools, vss=vm.quiesce.vss, freeze_seconds=vm.quiesce.freeze
     )
-    world.hypervisor.add_vm(vm.name, disks, load, quiesce=quiesce)
+    world.hypervisor.add_vm(vm.name, disks, load, quiesce=quiesce, powered_on=False)
 
 
 def _load(vm: spec.Vm, seed: int, recorded: Recorded | None) -> Load | None:
@@ -205,18 +203,24 @@ def _rows(world: World, runs: Runs) -> NDArray[np.int64]:
 
 
 async def prepare(world: World) -> None:
-    """Bring about what the scenario says was there before: tracking, and chains of snapshots."""
+    """Bring about what the scenario says was there before, then power every VM on.
+
+    Change tracking is switched on, and chains of snapshots grow, while the VMs are off.
+    """
+    host = world.hypervisor
     for vm in world.scenario.vms:
-        emulated = world.hypervisor.vm(vm.name)
+        emulated = host.vm(vm.name)
         if vm.tracking and any(k.mode == "dependent" for k in vm.disks):
-            await perform(world.env, world.hypervisor.enable_tracking(vm.name))
+            await perform(world.env, host.set_tracking(emulated, enabled=True))
         for number in range(vm.chain.snapshots):
             name = f"existing-{number + 1}"
-            await perform(world.env, world.hypervisor.create_snapshot(vm.name, name, quiesce=False))
+            await perform(world.env, host.create_snapshot(emulated, name))
             for k in vm.disks:
                 written = min(vm.chain.written_after_each, k.size)
                 disk = emulated.disks[k.key].disk
                 world.site.fast_forward(disk, _scattered(world, vm.name, number, k.size, written))
+    for vm in world.scenario.vms:
+        await perform(world.env, host.power_on(host.vm(vm.name)))
 
 
 def _scattered(world: World, vm: str, number: int, size: int, written: int) -> NDArray[np.int64]:
@@ -228,9 +232,3 @@ def _scattered(world: World, vm: str, number: int, size: int, written: int) -> N
     chosen = np.sort(stream.choice(slots, min(written // _FOOTPRINT_BYTES, slots), replace=False))
     blocks = _FOOTPRINT_BYTES // world.site.block_bytes
     return np.stack((chosen * blocks, np.full(len(chosen), blocks)), axis=1).astype(np.int64)
-
-
-def start(world: World) -> None:
-    """Let every VM's load begin."""
-    for vm in world.scenario.vms:
-        world.engine.start(world.hypervisor.vm(vm.name).guest)

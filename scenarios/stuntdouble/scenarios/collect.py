@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stuntdouble.backup import JobReport
-    from stuntdouble.iops import Latencies
-    from stuntdouble.scenarios.compare import Run
+    from stuntdouble.iops import Latencies, Meter
+    from stuntdouble.scenarios.lived import Run
 
 Interval = tuple[float, float]
 
@@ -64,8 +65,8 @@ class Spans:
         return found
 
 
-def method_result(done: Run) -> MethodResult:
-    """Return the figures of one method's run."""
+def method_result(done: Run, alone: Meter) -> MethodResult:
+    """Return the figures of one method's run; *alone* is the same site without a backup."""
     spans = _spans(done)
     names = [vm.name for vm in done.world.scenario.vms]
     stuns = _stun_seconds(done)
@@ -77,13 +78,13 @@ def method_result(done: Run) -> MethodResult:
         stuns=_stuns([s for vm in names for s in stuns[vm]]),
         stalls=_stalls_of(done, names),
         consolidation=_consolidation(done),
-        foreground=_foreground(done, spans, names),
+        foreground=_foreground(done, alone, spans, names),
         array_utilisation=_utilisation(done, spans, share_of_backup=False),
         array_utilisation_backup_share=_utilisation(done, spans, share_of_backup=True),
         array_snapshot_peak_bytes=_peak(done, "snapshot_bytes"),
         backup=_backup(done),
         runs=tuple(_run(done, i) for i in range(len(done.reports))),
-        vms=tuple(_vm(done, spans, vm, stuns[vm]) for vm in names),
+        vms=tuple(_vm(done, alone, spans, vm, stuns[vm]) for vm in names),
         datastores=_datastores(done),
         phases=_phases(spans),
         events=_events(done),
@@ -120,8 +121,8 @@ def _spans(done: Run) -> Spans:
 def _merges(done: Run) -> list[Interval]:
     """Return when delta disks were being merged, from the hypervisor's own notes."""
     return [
-        (e.facts["started"], e.time)
-        for e in done.world.journal.of("consolidation-end")
+        (e.time - e.facts["seconds"], e.time)
+        for e in done.world.journal.of("consolidation")
         if e.time >= done.began
     ]
 
@@ -182,23 +183,37 @@ def _load(lat: Latencies, intervals: Sequence[Interval]) -> Load:
     return Load(seconds=length, iops=len(inside) / length, latency_ms=_latency(inside))
 
 
-def _foreground(done: Run, spans: Spans, names: Sequence[str]) -> Foreground:
+def _foreground(done: Run, alone: Meter, spans: Spans, names: Sequence[str]) -> Foreground:
     lat = done.world.engine.meter.latencies(*names)
-    usual = _within(lat, spans.before)
     whole = _within(lat, spans.job)
     length = sum(b - a for a, b in spans.job)
-    mean = float(usual.mean()) if len(usual) else 0.0
     return Foreground(
         before=_load(lat, spans.before),
         reading=_load(lat, spans.reading),
         consolidating=_load(lat, spans.consolidating),
         after=_load(lat, spans.after),
         whole=WholeJob(
-            excess_latency_seconds=float((whole - mean).sum()),
+            excess_latency_seconds=sum(_excess(done, alone, name) for name in names),
             iops=len(whole) / length if length else 0.0,
             latency_ms=_latency(whole),
         ),
     )
+
+
+def _excess(done: Run, alone: Meter, name: str) -> float:
+    """Return the latency that a VM's I/O had beyond that of the same I/O without a backup.
+
+    The n-th I/O of an open load is the same request in both runs, so they are compared one by one,
+    from the first to the last that both runs had.  In a closed loop a slow I/O holds up the next
+    ones: there, means are compared.
+    """
+    mine, usual = done.world.engine.meter.latencies(name).seconds, alone.latencies(name).seconds
+    if not len(mine) or not len(usual):
+        return 0.0
+    if any(vm.name == name and vm.load.kind == "closed" for vm in done.world.scenario.vms):
+        return float(len(mine) * (mine.mean() - usual.mean()))
+    count = min(len(mine), len(usual))
+    return float((mine[:count] - usual[:count]).sum())
 
 
 # Stuns and stalls. -----------------------------------------------------------------------------
@@ -224,10 +239,10 @@ def _stalls_of(done: Run, names: Sequence[str]) -> Stalls:
     for vm in names:
         silent = [
             (e.time - float(e.facts["seconds"]), e.time)
-            for kind in ("stun", "pause")
-            for e in done.world.journal.of(kind)
+            for e in done.world.journal.of("stun")
             if e.subject == vm and e.time >= done.began
         ]
+        silent += _pauses(done, vm)
         lat = done.world.engine.meter.latencies(vm)
         long = lat.seconds > _STALLS[0]
         silent += zip(
@@ -241,12 +256,26 @@ def _stalls_of(done: Run, names: Sequence[str]) -> Stalls:
     )
 
 
+def _pauses(done: Run, vm: str) -> list[Interval]:
+    """Return when a VM stood still for want of space."""
+    found, since = [], None
+    for event in done.world.journal:
+        if event.subject != vm or event.time < done.began:
+            continue
+        if event.kind == "paused":
+            since = event.time
+        elif event.kind == "resumed" and since is not None:
+            found.append((since, event.time))
+            since = None
+    return found if since is None else [*found, (since, done.ended)]
+
+
 def _consolidation(done: Run) -> Consolidation:
-    ends = [e for e in done.world.journal.of("consolidation-end") if e.time >= done.began]
+    ends = [e for e in done.world.journal.of("consolidation") if e.time >= done.began]
     return Consolidation(
         rounds=sum(int(e.facts["rounds"]) for e in ends),
-        seconds=sum(e.time - float(e.facts["started"]) for e in ends),
-        converged=all(bool(e.facts["converged"]) for e in ends) if ends else None,
+        seconds=sum(float(e.facts["seconds"]) for e in ends),
+        converged=all(e.facts["converged"] and e.facts["done"] for e in ends) if ends else None,
     )
 
 
@@ -256,9 +285,7 @@ def _consolidation(done: Run) -> Consolidation:
 def _busy(done: Run, intervals: Sequence[Interval], purposes: tuple[int, ...] = ()) -> float:
     """Return the busy seconds of the array's disks within *intervals*, summed over them."""
     meter, stations = done.world.engine.meter, done.world.stations
-    return sum(
-        float(meter.busy(stations, np.array([a, b]), purposes)[0]) for a, b in intervals
-    )
+    return sum(float(meter.busy(stations, np.array([a, b]), purposes)[0]) for a, b in intervals)
 
 
 def _utilisation(done: Run, spans: Spans, *, share_of_backup: bool) -> ByPhase:
@@ -323,7 +350,7 @@ def _datastores(done: Run) -> tuple[DatastoreResult, ...]:
 # Runs, VMs, restore points. ----------------------------------------------------------------------
 
 
-def _stored(done: Run, report: JobReport) -> int:
+def _stored(report: JobReport) -> int:
     return sum(o.point.bytes_stored for o in report.vms if o.point is not None)
 
 
@@ -337,7 +364,7 @@ def _run(done: Run, index: int) -> RunResult:
         start=report.started,
         end=report.ended,
         bytes_read=report.bytes_read,
-        bytes_stored=_stored(done, report),
+        bytes_stored=_stored(report),
         window_met=report.ended - report.started <= window if window else None,
         rpo_seconds_achieved=_rpo(done, index),
         outcome="; ".join(errors).splitlines()[0] if errors else "ok",
@@ -355,26 +382,28 @@ def _backup(done: Run) -> Backup:
     return Backup(
         seconds=sum(r.ended - r.started for r in done.reports),
         bytes_read=sum(r.bytes_read for r in done.reports),
-        bytes_stored=sum(_stored(done, r) for r in done.reports),
+        bytes_stored=sum(_stored(r) for r in done.reports),
         kind=kinds.pop() if len(kinds) == 1 else "mixed",
     )
 
 
-def _vm(done: Run, spans: Spans, name: str, stuns: list[float]) -> VmResult:
+def _vm(done: Run, alone: Meter, spans: Spans, name: str, stuns: list[float]) -> VmResult:
     open_seconds = [o.snapshot_open_seconds for r in done.reports for o in r.vms if o.vm == name]
     return VmResult(
         name=name,
         stuns=_stuns(stuns),
         snapshot_open_seconds=sum(open_seconds),
         delta_peak_bytes=int(max((v for _, v in _delta_line(done, [name])), default=0)),
-        foreground=_foreground(done, spans, [name]),
+        foreground=_foreground(done, alone, spans, [name]),
         stalls=_stalls_of(done, [name]),
     )
 
 
 def _point(done: Run, index: int) -> PointResult:
     point = done.points[index]
-    committed = [e.time for e in done.world.journal.of("restore-point") if e.facts["id"] == point.id]
+    committed = [
+        e.time for e in done.world.journal.of("restore-point") if e.facts["id"] == point.id
+    ]
     restored = all(ok for id_, _, ok in done.restores if id_ == point.id)
     kept = done.world.site.content == "bytes"
     return PointResult(
@@ -419,12 +448,12 @@ def _series(done: Run, names: Sequence[str]) -> Series:
     edges = done.began + np.arange(int(np.ceil(length / width)) + 1) * width
     lat = done.world.engine.meter.latencies(*names)
     rows = np.searchsorted(lat.arrived, edges)
-    cells = [_latency(lat.seconds[a:b]) for a, b in zip(rows[:-1], rows[1:], strict=True)]
+    cells = [_latency(lat.seconds[a:b]) for a, b in pairwise(rows)]
     stations = done.world.stations
     room = width * len(stations)
     meter = done.world.engine.meter
-    busy = np.minimum(meter.busy(stations, edges) / room, 1.0)
-    caused = np.minimum(meter.busy(stations, edges, _CAUSED_BY_BACKUP) / room, busy)
+    busy = np.clip(meter.busy(stations, edges) / room, 0.0, 1.0)
+    caused = np.clip(meter.busy(stations, edges, _CAUSED_BY_BACKUP) / room, 0.0, busy)
     line = _delta_line(done, names)
     times = np.array([t for t, _ in line])
     values = [0, *(int(v) for _, v in line)]

@@ -11,7 +11,6 @@ from stuntdouble.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from stuntdouble.scenarios import spec
-    from stuntdouble.scenarios.build import World
 
 _RAID = {
     "raid0": "RAID 0, no redundancy",
@@ -49,9 +48,8 @@ def assumptions(scenario: spec.Scenario) -> tuple[Assumption, ...]:
     return tuple(made)
 
 
-def site_summary(world: World) -> Site:
+def site_summary(scenario: spec.Scenario) -> Site:
     """Return what was emulated, in short."""
-    scenario = world.scenario
     sizes = {v.name: v.size for a in scenario.arrays for v in a.volumes}
     return Site(
         vms=tuple(

@@ -94,7 +94,9 @@ def first_difference(
     held = np.empty(0, np.uint8)
     block = 0
     for piece in pieces:
-        held = np.concatenate((held, np.frombuffer(piece, np.uint8))) if len(held) else _array(piece)
+        held = (
+            np.concatenate((held, np.frombuffer(piece, np.uint8))) if len(held) else _array(piece)
+        )
         whole = len(held) // size
         wrong = _compare(site, moment, block, held[: whole * size])
         if wrong is not None:

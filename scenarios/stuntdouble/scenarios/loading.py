@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,32 +11,14 @@ from pydantic import ValidationError
 
 from stuntdouble import array, hypervisor
 from stuntdouble.errors import Misuse
+from stuntdouble.scenarios.listing import LIBRARY, library
 from stuntdouble.scenarios.spec import Scenario
 from stuntdouble.scenarios.values import parameters
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-LIBRARY: Final = Path(__file__).parent / "library"
-
 _FILE_BYTES_MAX: Final = 1 << 20  # a scenario is a page or two; a megabyte is a mistake
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A scenario of the library."""
-
-    name: str
-    title: str
-    path: Path
-
-
-def library() -> tuple[Listed, ...]:
-    """Return the scenarios that come with the package, by name."""
-    return tuple(
-        Listed(path.stem, tomllib.loads(path.read_text("utf-8"))["title"], path)
-        for path in sorted(LIBRARY.glob("*.toml"))
-    )
 
 
 def load(source: str | Path) -> Scenario:
@@ -65,7 +46,9 @@ def parse(table: dict[str, Any], where: str) -> Scenario:
     except ValidationError as error:
         raise Misuse(where, _explained(error.errors()[0])) from None
     tables = [("hypervisor", hypervisor.Parameters, scenario.hypervisor)]
-    tables += [(f"arrays.{a.name}.parameters", array.Parameters, a.parameters) for a in scenario.arrays]
+    tables += [
+        (f"arrays.{a.name}.parameters", array.Parameters, a.parameters) for a in scenario.arrays
+    ]
     for key, kind, values in tables:
         try:
             parameters(kind, values)

@@ -49,7 +49,7 @@ class Array(Table):
     """A storage array; keys of ``parameters`` are those of ``stuntdouble.array.Parameters``."""
 
     name: Name = "array-1"
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     pools: tuple[Pool, ...] = Field(min_length=1)
     volumes: tuple[Volume, ...] = Field(min_length=1)
 
@@ -142,7 +142,7 @@ class Backup(Table):
     """The backup job; ``vms`` empty means all, ``disks`` picks device keys of a VM."""
 
     vms: tuple[Name, ...] = ()
-    disks: dict[str, tuple[int, ...]] = {}
+    disks: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     runs: tuple[Literal["full", "incremental"], ...] = Field(default=("full",), min_length=1)
     quiesce: bool = False
     quiesce_fallback: Literal["fail", "crash-consistent"] = "fail"
@@ -190,7 +190,7 @@ class Scenario(Table):
     description: str = ""
     content_block: Size = 4 * KIB
     methods: tuple[Method, ...] = Field(default=("software", "storage", "mounted"), min_length=1)
-    hypervisor: dict[str, Any] = {}
+    hypervisor: dict[str, Any] = Field(default_factory=dict)
     arrays: tuple[Array, ...] = Field(min_length=1)
     datastores: tuple[Datastore, ...] = Field(min_length=1)
     vms: tuple[Vm, ...] = Field(min_length=1)
@@ -198,7 +198,7 @@ class Scenario(Table):
     times: Times = Times()
     after: tuple[Step, ...] = ()
     expect_failure: tuple[Method, ...] = ()
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -237,16 +237,13 @@ def _check_names(s: Scenario) -> None:
 
 
 def _check_sizes(s: Scenario) -> None:
+    """Sizes divide: 512 B | content block | stripe | 1 MiB | volumes and disks."""
     block = s.content_block
     if block % SECTOR_BYTES or MIB % block:
         raise ValueError(f"content_block: {block} must be a multiple of 512 B that divides 1 MiB")
     for a in s.arrays:
         for p in a.pools:
-            _divides(f"pool {p.name}: content_block", block, "stripe", p.stripe)
-            _divides(f"pool {p.name}: stripe", p.stripe, "1 MiB", MIB)
-            least = {"raid0": 1, "raid10": 2, "raid5": 3, "raid6": 4}[p.raid]
-            if p.disks < least or (p.raid == "raid10" and p.disks % 2):
-                raise ValueError(f"pool {p.name}: {p.raid} does not work with {p.disks} disks")
+            _check_pool(p, block)
         for v in a.volumes:
             _divides(f"volume {v.name}: 1 MiB", MIB, "size", v.size)
     for d in s.datastores:
@@ -256,12 +253,24 @@ def _check_sizes(s: Scenario) -> None:
         _divides(f"datastore {d.name}: zero_unit", d.zero_unit, "block", d.block)
     for vm in s.vms:
         for disk in vm.disks:
-            _divides(f"vm {vm.name}, disk {disk.key}: 1 MiB", MIB, "size", disk.size)
-            _divides(f"vm {vm.name}, disk {disk.key}: content_block", block, "written", disk.written)
-            if disk.written > disk.size:
-                raise ValueError(f"vm {vm.name}, disk {disk.key}: written is more than size")
+            _check_disk(f"vm {vm.name}, disk {disk.key}", disk, block)
         if vm.load.working_set > min(disk.size for disk in vm.disks):
             raise ValueError(f"vm {vm.name}: load.working_set is more than its smallest disk")
+
+
+def _check_pool(p: Pool, block: int) -> None:
+    _divides(f"pool {p.name}: content_block", block, "stripe", p.stripe)
+    _divides(f"pool {p.name}: stripe", p.stripe, "1 MiB", MIB)
+    least = {"raid0": 1, "raid10": 2, "raid5": 3, "raid6": 4}[p.raid]
+    if p.disks < least or (p.raid == "raid10" and p.disks % 2):
+        raise ValueError(f"pool {p.name}: {p.raid} does not work with {p.disks} disks")
+
+
+def _check_disk(what: str, disk: Disk, block: int) -> None:
+    _divides(f"{what}: 1 MiB", MIB, "size", disk.size)
+    _divides(f"{what}: content_block", block, "written", disk.written)
+    if disk.written > disk.size:
+        raise ValueError(f"{what}: written is more than size")
 
 
 def _check_room(s: Scenario) -> None:
@@ -293,7 +302,9 @@ def _check_backup(s: Scenario) -> None:
         if step.do in {"damage", "lose-array", "keep-snapshot", "check-snapshot"}:
             _known(f"after: {step.do}: array", step.array, [a.name for a in s.arrays])
         if step.do == "damage":
-            _known("after: damage: volume", step.volume, [v.name for a in s.arrays for v in a.volumes])
+            _known(
+                "after: damage: volume", step.volume, [v.name for a in s.arrays for v in a.volumes]
+            )
         if step.do == "restore":
             _known("after: restore: datastore", step.datastore, [d.name for d in s.datastores])
     first = {v.name for v in s.arrays[0].volumes}

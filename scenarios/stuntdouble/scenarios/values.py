@@ -72,8 +72,7 @@ def parameters(kind: type, table: dict[str, Any]) -> Any:
 
 def _converted(key: str, hint: Any, value: Any) -> Any:
     if get_origin(hint) in {Union, types.UnionType}:
-        inner = [h for h in get_args(hint) if h is not type(None)]
-        return _converted(key, inner[0], value)
+        hint = next(h for h in get_args(hint) if h is not type(None))
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{value!r} is not a list")
@@ -82,12 +81,21 @@ def _converted(key: str, hint: Any, value: Any) -> Any:
         if value not in get_args(hint):
             raise ValueError(f"{value!r} is not one of {', '.join(map(repr, get_args(hint)))}")
         return value
-    if key.endswith("_per_second") and hint in {int, float}:
+    return _scalar(hint, _quantity(key, hint, value))
+
+
+def _quantity(key: str, hint: Any, value: Any) -> Any:
+    """Return *value* after parsing, where the name of its field says what it measures."""
+    if not isinstance(value, str) or hint not in {int, float}:
+        return value
+    if key.endswith("_per_second"):
         return hint(_rate(value))
-    if key.endswith(("_bytes", "_bytes_max")) and hint is int:
+    if "_bytes" in key:
         return parse_size(value)
-    if "_seconds" in key and hint is float:
-        return parse_duration(value)
+    return parse_duration(value) if "_seconds" in key else value
+
+
+def _scalar(hint: Any, value: Any) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -113,4 +113,5 @@ def busy_between(
     sum_begun = np.concatenate(([0.0], np.cumsum(begun)))
     sum_stops = np.concatenate(([0.0], np.cumsum(stops)))
     n, m = np.searchsorted(begun, edges), np.searchsorted(stops, edges)
-    return np.diff((edges * n - sum_begun[n]) - (edges * m - sum_stops[m]))
+    open_seconds = (edges * n - sum_begun[n]) - (edges * m - sum_stops[m])
+    return np.maximum(np.diff(open_seconds), 0.0)  # rounding may leave a hair below 0

@@ -122,8 +122,11 @@ class Reference:
                 continue
             due = max(seconds + guest.shift, self.env.now)
             yield self.env.at(due, Priority.ARRIVAL + guest.number)
-            if not guest.stuns and seconds + guest.shift <= self.env.now:
+            if self._has_come(guest, seconds):
                 return
+
+    def _has_come(self, guest: Guest, seconds: float) -> bool:
+        return not guest.stuns and seconds + guest.shift <= self.env.now
 
     def _io(
         self,
@@ -153,7 +156,7 @@ class Reference:
             for drain in guest.drains:
                 drain.succeed()
             guest.drains.clear()
-        self._check_watches()
+        self.check_watches()
 
     def _admission(
         self, guest: Guest, attempt: Callable[[], list[Step]]
@@ -163,7 +166,7 @@ class Reference:
         turn = Turn(attempt)
         guest.waiting.append(turn)
         self._admit_waiting(guest)
-        self._check_watches()
+        self.check_watches()
         if turn.steps is None:
             turn.admitted = self.env.event()
             yield turn.admitted
@@ -182,7 +185,7 @@ class Reference:
             guest.in_flight += 1
             if turn.admitted is not None:
                 turn.admitted.succeed()
-                self._check_watches()
+                self.check_watches()
 
     def _without_space(self, guest: Guest, error: NoSpace) -> None:
         if guest.on_no_space is None:
@@ -304,7 +307,7 @@ class Reference:
         def model() -> Generator[Event, object, None]:
             yield from self._visits(steps, purpose)
             ended.succeed()
-            self._check_watches()
+            self.check_watches()
 
         self.post(lambda: self.env.process(model()))
         return ended
@@ -316,12 +319,11 @@ class Reference:
     def item(self, spec: StreamSpec, start: int, count: int) -> Generator[Event, object, None]:
         """One item of a stream."""
         steps = self._item_steps(spec, start, count)
-        self._check_watches()
+        self.check_watches()
         yield from self._visits(steps, spec.purpose)
         if spec.link >= 0:
             size = item_bytes(spec, count, self.site)
             yield self.stations[spec.link].visit(0, 0, size, spec.purpose)
-        self._check_watches()
 
     def _item_steps(self, spec: StreamSpec, start: int, count: int) -> list[Step]:
         self._refuse_oversize(item_bytes(spec, count, self.site))
@@ -347,10 +349,11 @@ class Reference:
         """Return an event that happens as soon as I/O has driven *quantity* to *threshold*."""
         event = self.env.expect(self.env.event())
         self._watches.append((quantity, threshold, event))
-        self._check_watches()
+        self.check_watches()
         return event
 
-    def _check_watches(self) -> None:
+    def check_watches(self) -> None:
+        """Let the watches happen that are met by now."""
         if not self._watches:
             return
         still = []

@@ -95,12 +95,13 @@ def _visit(  # noqa: PLR0913, PLR0917  (inlined: a tuple would be built and take
     size: Any,
     role: Any,
 ) -> Any:
-    """Add a visit, or lengthen one of this step on the same disk that it continues or repeats."""
+    """Add a visit, or lengthen one of this step on the same disk that it touches or overlaps."""
     for k in range(first, n):
         if out[k, 1] != station or out[k, 0] != group or out[k, 2] != write:
             continue
-        stop = out[k, 3] + out[k, 4]
-        if out[k, 3] <= at <= stop:
+        start, stop = out[k, 3], out[k, 3] + out[k, 4]
+        if start <= at + size and at <= stop:
+            out[k, 3] = min(start, at)
             out[k, 4] = max(stop, at + size) - out[k, 3]
             return n
     out[n, 0] = group

@@ -40,6 +40,10 @@ class Host(Protocol):
         """Return the model of one item."""
         ...
 
+    def check_watches(self) -> None:
+        """Let the watches happen that are met by now."""
+        ...
+
 
 class ReferenceStream:
     """A closed loop of items, started in order; see ``stuntdouble.iops.engine.Stream``."""
@@ -148,6 +152,7 @@ class ReferenceStream:
             self._note(index)
         self._under_way -= 1
         self.open()
+        self._engine.check_watches()
 
     def _note(self, index: int) -> None:
         self._ended.add(index)

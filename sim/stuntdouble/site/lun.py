@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from stuntdouble.errors import Unsupported
 from stuntdouble.site.tables import (
     I_CHUNKS,
     I_COPIED,
@@ -20,6 +21,7 @@ from stuntdouble.site.tables import (
     V_CHUNK_SHIFT,
     V_MEDIUM,
     V_NEWEST,
+    V_ORIGIN,
     V_OWN,
 )
 
@@ -89,8 +91,14 @@ class Image:
 
 
 def freeze(site: Site, luns: list[Lun], kind: int) -> list[Image]:
-    """Freeze *luns* in one instant; later writes copy (or redirect) before they change a chunk."""
+    """Freeze *luns* in one instant; later writes copy (or redirect) before they change a chunk.
+
+    Raises:
+        Unsupported: one of them was opened from an image.
+    """
     arena = site.arena
+    if any(arena.column("volumes", base.number, V_ORIGIN) for base in luns):
+        raise Unsupported("an image of a LUN opened from an image", "freeze the LUN it came from")
     images = []
     for base in luns:
         number = arena.new_row("images")
@@ -107,7 +115,6 @@ def freeze(site: Site, luns: list[Lun], kind: int) -> list[Image]:
         arena.tables.volumes[base.number, V_NEWEST] = number
         site.set_origin(lun, number)
         made.append(Image(number, base, lun))
-    site.images.setdefault(luns[0].number, [])
     for image in made:
         site.images.setdefault(image.base.number, []).append(image)
     return made

@@ -16,7 +16,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-
 COPY_ON_WRITE: Final = 1
 REDIRECT_ON_WRITE: Final = 2
 

@@ -25,8 +25,9 @@ import ctypes
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import carray, config, njit, types
+from numba import config, njit, types
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 
 STORE_VOLUMES: Final = 32  # VMFS: 32 extents to a datastore (vSphere configuration maximums)
 LOCATION_BITS: Final = 40  # a place is ordinal << 40 | block, plus one: 4 PiB of 4 KiB blocks
@@ -98,11 +99,15 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
 """Rows, columns and type of each table.  Rows are reserved address space, not memory; the log is
 settled long before it is full."""
 
-if config.DISABLE_JIT:
-    as_pointer: Any = ctypes.c_void_p
+if config.DISABLE_JIT:  # type: ignore[attr-defined]  # numba sets it when imported
+
+    def as_pointer(address: Any) -> Any:
+        """Turn an address into a pointer that ``carray`` takes."""
+        return ctypes.c_void_p(int(address))
+
 else:
 
-    @intrinsic  # type: ignore[misc,untyped-decorator]  # numba's decorators are untyped
+    @intrinsic
     def as_pointer(_typing: Any, _address: Any) -> Any:
         """Turn an address into a pointer that ``carray`` takes."""
 

@@ -11,9 +11,8 @@ clock is not the site's; what ends, ends at a value in site time (see ``leases``
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urlsplit
 
-from stuntdouble.errors import Misuse, TaskInProgress, Unreachable
+from stuntdouble.errors import TaskInProgress, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +24,6 @@ T = TypeVar("T")
 
 PREFIX: Final = "stuntdouble"
 ATTEMPTS_MAX: Final = 64  # writers of one hash are a handful; more losses in a row mean a bug
-CONNECT_SECONDS_MAX: Final = 5.0  # a server on the same network answers within milliseconds
 
 
 class Transaction:
@@ -127,6 +125,10 @@ class Store:
                 continue
         raise TaskInProgress(f"{self.where}, {' and '.join(hashes)}", "other writers")
 
+    def ping(self) -> None:
+        """Ask the server for a sign of life."""
+        self._ask(self.client.ping)
+
     def close(self) -> None:
         """Let go of the connections; idempotent."""
         self.client.close()
@@ -152,54 +154,3 @@ class Store:
 def _sorted(fields: object) -> dict[str, str]:
     assert isinstance(fields, dict)
     return {str(field): str(fields[field]) for field in sorted(fields)}
-
-
-def open_store(url: str = "") -> Store:
-    """Open the store at *url*, or an embedded one of this process when *url* is empty.
-
-    A server is asked for a sign of life at once, so that a wrong address is known before work
-    starts.  An embedded store is empty at first and lives as long as its users do.
-
-    Raises:
-        Misuse: *url* is not ``redis://``, ``rediss://`` or ``unix://``.
-        Unreachable: nobody answers there within ``CONNECT_SECONDS_MAX``.
-    """
-    if not url:
-        from stuntdouble.store.embedded import Memory  # noqa: PLC0415  (fakeredis is slow to load)
-
-        return Memory().open()
-    return _open_server(url)
-
-
-def _open_server(url: str) -> Store:
-    if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
-        raise Misuse(
-            f"store {_without_secret(url)!r}", "use redis://host:port/database, or leave it out"
-        )
-    from redis import Redis  # noqa: PLC0415  (as above)
-    from redis.exceptions import RedisError  # noqa: PLC0415  (as above)
-
-    where = f"the store at {_without_secret(url)}"
-    try:
-        client = Redis.from_url(
-            url, decode_responses=True, socket_connect_timeout=CONNECT_SECONDS_MAX
-        )
-    except ValueError as error:
-        raise Misuse(f"store {_without_secret(url)!r}", str(error)) from error
-    store = Store(client, where)
-    try:
-        store._ask(client.ping)  # noqa: SLF001  (the first request of our own class)
-    except Unreachable:
-        client.close()
-        raise
-    except RedisError as error:
-        client.close()
-        raise Misuse(where, f"{error}") from error
-    return store
-
-
-def _without_secret(url: str) -> str:
-    """Return *url* without user name, password and query: it goes to messages and logs."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" if parts.scheme else url

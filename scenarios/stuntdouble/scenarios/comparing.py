@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -27,60 +26,22 @@ from stuntdouble.hypervisor import LocalHypervisor
 from stuntdouble.iops import read_vscsi
 from stuntdouble.ports import Kind, Throttle, Transport
 from stuntdouble.results import Result
-from stuntdouble.scenarios import judge
 from stuntdouble.scenarios.after import take_steps
-from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prepare, start
+from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prepare
 from stuntdouble.scenarios.collect import method_result
 from stuntdouble.scenarios.describe import assumptions, site_summary
+from stuntdouble.scenarios.lived import Run
 from stuntdouble.store import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stuntdouble.backup import JobReport
     from stuntdouble.clock import Environment
-    from stuntdouble.iops import Recorded
-    from stuntdouble.ports import RestorePoint
-    from stuntdouble.results import Progress
-    from stuntdouble.scenarios.judge import Difference
+    from stuntdouble.iops import Meter, Recorded
+    from stuntdouble.results import MethodName, MethodResult, Progress
     from stuntdouble.scenarios.spec import Scenario
-    from stuntdouble.site import Moment
 
 _LOOK_SECONDS: Final = 5.0  # of site time between two updates of the progress display
-
-
-@dataclass
-class Run:
-    """One method's run over a world, and what came of it."""
-
-    world: World
-    method: Method
-    repository: Repository
-    hypervisor: LocalHypervisor
-    array: LocalArray
-    began: float = 0.0
-    ended: float = 0.0
-    reports: list[JobReport] = field(default_factory=list)
-    points: list[RestorePoint] = field(default_factory=list)
-    differences: dict[str, list[Difference]] = field(default_factory=dict)
-    restores: list[tuple[str, str, bool]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    leftovers: list[tuple[str, str]] = field(default_factory=list)
-    phase: str = "before"
-
-    def moments(self, point: RestorePoint) -> dict[int, Moment]:
-        """Return the truth of a restore point's instant, by disk key."""
-        return {
-            key: moment
-            for (snapshot, key), moment in self.world.hypervisor.moments.items()
-            if snapshot.startswith(f"{point.vm}/") and moment.seconds == point.moment
-        }
-
-    def verify(self, point: RestorePoint) -> None:
-        """Compare a restore point with the truth, byte for byte."""
-        moments = self.moments(point)
-        found = judge.check_point(self.world.site, self.repository, point, moments)
-        self.differences.setdefault(point.id, []).extend(found)
 
 
 def compare(
@@ -102,26 +63,27 @@ def compare(
     """
     recorded = _recorded(scenario, trace)
     chosen = [Method(m) for m in (methods or scenario.methods)]
-    results = {}
-    notes: list[str] = []
-    summary = None
+    runs = []
     for method in dict.fromkeys(chosen):
         progress.stage(method.value)
         repository = Repository.open(directory / "repository" / method.value)
-        main = partial(_one, scenario, seed, recorded, method, repository, progress)
-        done = run(main)
-        results[method.value] = method_result(done)
-        notes += [f"{method.value}: {line}" for line in done.notes]
-        summary = summary or site_summary(done.world)
-    assert summary is not None, "a scenario has at least one method"
+        runs.append(run(partial(_one, scenario, seed, recorded, method, repository, progress)))
+    progress.stage("no backup")
+    longest = max(done.ended - done.began for done in runs)
+    alone = run(partial(_left_alone, scenario, seed, recorded, longest))
+    results: dict[MethodName, MethodResult] = {
+        done.method.value: method_result(done, alone) for done in runs
+    }
+    notes = [f"{done.method}: {line}" for done in runs for line in done.notes]
     return Result(
         scenario=scenario.name,
         title=scenario.title,
         seed=seed,
         command=command,
-        site=summary,
+        site=site_summary(scenario),
         assumptions=assumptions(scenario),
         methods=results,
+        expected_failures=tuple(m for m in scenario.expect_failure if m in results),
         notes=tuple(notes),
     )
 
@@ -129,7 +91,9 @@ def compare(
 def _recorded(scenario: Scenario, trace: Path | None) -> Recorded | None:
     if scenario.trace_vms and trace is None:
         vm = scenario.trace_vms[0].name
-        raise Misuse(f"scenario {scenario.name}", f"VM {vm} replays a trace: name one by --trace FILE")
+        raise Misuse(
+            f"scenario {scenario.name}", f"VM {vm} replays a trace: name one by --trace FILE"
+        )
     if trace is None:
         return None
     if not scenario.trace_vms:
@@ -170,10 +134,22 @@ async def _one(
     return done
 
 
+async def _left_alone(
+    scenario: Scenario,
+    seed: int,
+    recorded: Recorded | None,
+    seconds: float,
+    env: Environment,
+) -> Meter:
+    """Let the same site run without any backup: what the guests would have felt."""
+    world = build(scenario, seed, env, recorded)
+    await prepare(world)
+    await asyncio.sleep(seconds)
+    return world.engine.meter
+
+
 async def _backups(done: Run) -> None:
     scenario, loop = done.world.scenario, asyncio.get_running_loop()
-    with done.world.env.entered():
-        start(done.world)
     done.began = loop.time()
     await asyncio.sleep(scenario.times.before)
     catalog = Catalog(open_store())

@@ -1,0 +1,69 @@
+"""Making the disks of a VM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stuntdouble.errors import Misuse
+from stuntdouble.hypervisor.chain import Chain
+from stuntdouble.hypervisor.inventory import VmDisk
+from stuntdouble.hypervisor.tracker import Tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from stuntdouble.hypervisor.datastore import Datastore
+    from stuntdouble.hypervisor.host import Host
+    from stuntdouble.hypervisor.parameters import DiskSpec
+    from stuntdouble.site import Disk, File
+
+
+def make_disks(
+    host: Host, datastores: Mapping[str, Datastore], vm: str, specs: Iterable[DiskSpec]
+) -> list[VmDisk]:
+    """Return the disks of *vm*, in order of their keys; eager zeroing is left to the caller.
+
+    Raises:
+        Misuse: a key is taken twice, a datastore unknown, a capacity not whole blocks.
+        NoSpace: a thick disk does not fit; nothing has been made.
+    """
+    in_order = sorted(specs, key=lambda spec: spec.key)
+    _check(host, datastores, vm, in_order)
+    files: list[tuple[Datastore, File]] = []
+    made: list[VmDisk] = []
+    try:
+        for i, spec in enumerate(in_order):
+            stem = f"{vm}/{vm}_{i}" if i else f"{vm}/{vm}"
+            datastore = datastores[spec.datastore]
+            blocks = spec.capacity_bytes // host.site.block_bytes
+            file = datastore.create_flat(f"{stem}-flat.vmdk", blocks, spec.provisioning)
+            files.append((datastore, file))
+            disk = host.site.create_disk(f"{vm}/{spec.key}", blocks, file)
+            made.append(wrap(host, vm, spec, f"{stem}.vmdk", disk, datastore))
+    except BaseException:
+        for datastore, file in files:
+            datastore.delete(file)
+        raise
+    return made
+
+
+def wrap(
+    host: Host, vm: str, spec: DiskSpec, name: str, disk: Disk, datastore: Datastore
+) -> VmDisk:
+    """Return a VM's disk around one of the site's."""
+    grain_blocks = max(host.parameters.tracking_grain_bytes // host.site.block_bytes, 1)
+    stream = host.streams["tracking", vm, str(spec.key)]
+    tracker = Tracker(disk, f"disk {spec.key} of {vm}", grain_blocks, stream)
+    return VmDisk(spec, name, datastore, Chain(disk), tracker)
+
+
+def _check(host: Host, datastores: Mapping[str, Datastore], vm: str, specs: list[DiskSpec]) -> None:
+    if len({spec.key for spec in specs}) < len(specs):
+        raise Misuse(f"disks of {vm}", "two of them have the same key")
+    size = host.site.block_bytes
+    for spec in specs:
+        where = f"disk {spec.key} of {vm}"
+        if spec.datastore not in datastores:
+            raise Misuse(where, f"no datastore {spec.datastore!r}")
+        if spec.capacity_bytes < 1 or spec.capacity_bytes % size:
+            raise Misuse(where, f"{spec.capacity_bytes} bytes are not whole blocks of {size}")

@@ -1,0 +1,247 @@
+"""Datastores: files over one or more LUNs, their allocator, their locks, and what is free.
+
+The first file-system block of each LUN belongs to the file system itself, and metadata is written
+to the first LUN's.  Space is given out in file-system blocks: to flat files when they are made
+(or, thin ones, block by block when a guest writes there), to delta disks in steps of
+``growth_bytes``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stuntdouble.errors import InvalidState, Misuse, NoSpace
+from stuntdouble.hypervisor.allocator import (
+    Allocator,
+    Place,
+    foreign_places,
+    gaps,
+    scattered,
+)
+from stuntdouble.iops import Purpose
+from stuntdouble.ports import Provisioning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from simpy.events import Event
+
+    from stuntdouble.hypervisor.host import Host
+    from stuntdouble.site import File, Lun, Store
+
+_LABEL = "volume label"  # a record beside the VMs' descriptors
+_FOREIGN = "foreign files"
+_OWN = "file system"
+
+
+class Datastore:
+    """A mounted file system; the store's keeper.
+
+    ``naas`` are the identifiers of the volumes below, in the order of ``luns``.
+    """
+
+    def __init__(
+        self, host: Host, name: str, store: Store, naas: tuple[str, ...], allocator: Allocator
+    ) -> None:
+        self.name = name
+        self.store = store
+        self.naas = naas
+        self.on_free: list[Callable[[], object]] = []
+        self.mounted_copy = False
+        self._host = host
+        self._allocator = allocator
+        self._on_growth: dict[int, Callable[[], object]] = {}
+        self._block_bytes = store.fs_blocks * host.site.block_bytes
+        self.free_bytes_min = self.free_bytes
+        store.keeper = self
+        self._gauge()
+
+    @property
+    def luns(self) -> tuple[Lun, ...]:
+        """The LUNs below, in the order of the datastore's extents."""
+        return self.store.luns
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes that files can have in all."""
+        return sum(lun.size_bytes // self._block_bytes - 1 for lun in self.luns) * self._block_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that no file has."""
+        return self._allocator.free * self._block_bytes
+
+    def volume_names(self) -> dict[int, str]:
+        """Return the identifier of each volume by the site's number for it."""
+        return {lun.number: naa for lun, naa in zip(self.luns, self.naas, strict=True)}
+
+    # Files. --------------------------------------------------------------------------------
+
+    def create_flat(self, name: str, blocks: int, provisioning: Provisioning) -> File:
+        """Return the file of a base disk; eager zeroing is left to the caller.
+
+        Raises:
+            NoSpace: a thick disk does not fit; there is no such file then.
+        """
+        count = -(-blocks // self.store.fs_blocks)
+        if provisioning is not Provisioning.THIN:
+            self._require(count)
+        zeroed = provisioning is Provisioning.EAGER_ZEROED
+        file = self.store.create_file(name, blocks, sparse=False, zeroed=zeroed)
+        if provisioning is not Provisioning.THIN:
+            self._place(file, list(range(count)))
+        return file
+
+    def create_delta(self, name: str, blocks: int, on_growth: Callable[[], object]) -> File:
+        """Return the file of a delta disk, as large as a first step of growth.
+
+        Raises:
+            NoSpace: that much is not free; there is no such file then.
+        """
+        count = -(-blocks // self.store.fs_blocks)
+        first = min(self._growth_blocks, count)
+        self._require(first)
+        file = self.store.create_file(name, blocks, sparse=True, zeroed=True)
+        self._on_growth[file.number] = on_growth
+        self._place(file, list(range(first)))
+        return file
+
+    def delete(self, file: File) -> None:
+        """Delete a file; its space is free at once."""
+        self._on_growth.pop(file.number, None)
+        self._allocator.give(self.store.delete_file(file.name))
+        self._gauge()
+        for call in list(self.on_free):
+            call()
+
+    def adopt_delta(self, file: File, on_growth: Callable[[], object]) -> None:
+        """Take care of the growth of a delta disk found in a mounted copy."""
+        self._on_growth[file.number] = on_growth
+
+    def provide(self, file: File, index: int) -> int:
+        """Make file-system block *index* exist, and for a delta disk those of a step of growth.
+
+        Returns the metadata I/Os that this costs.
+
+        Raises:
+            NoSpace: not one block is free.
+        """
+        self._require(1)
+        wanted = [index]
+        if file.sparse:
+            most = -(-file.blocks // self.store.fs_blocks)
+            stop = min(index + self._growth_blocks, most)
+            wanted = list(range(index, max(stop, index + 1)))[: self._allocator.free]
+        self._place(file, wanted)
+        if file.number in self._on_growth:
+            self._on_growth[file.number]()
+        if self._host.parameters.lock == "reservation":
+            self._host.env.process(self._reserve())
+        return self._host.parameters.lock_ios
+
+    @property
+    def _growth_blocks(self) -> int:
+        return max(self._host.parameters.growth_bytes // self._block_bytes, 1)
+
+    def _require(self, count: int) -> None:
+        if count > self._allocator.free:
+            raise NoSpace(f"datastore {self.name}", count * self._block_bytes, self.free_bytes)
+
+    def _place(self, file: File, indices: list[int]) -> None:
+        for index, (ordinal, block) in zip(
+            indices, self._allocator.take(len(indices)), strict=True
+        ):
+            file.place(index, ordinal, block)
+        self._gauge()
+
+    def _gauge(self) -> None:
+        self.free_bytes_min = min(self.free_bytes_min, self.free_bytes)
+        self._host.gauge("datastore_free_bytes", self.name, self.free_bytes)
+
+    # Locks. --------------------------------------------------------------------------------
+
+    def lock(self) -> Generator[Event, object, None]:
+        """Take the time of a locked change of metadata: a file created or deleted.
+
+        A reservation stops every VM of the datastore meanwhile, ATS none.
+        """
+        step = self._host.site.metadata_step(self.luns[0])
+        reserved = self._host.parameters.lock == "reservation"
+        if reserved:
+            self._host.engine.fence(list(self.luns))
+        try:
+            for _ in range(self._host.parameters.lock_ios):
+                yield self._host.engine.submit([step], Purpose.CONTROL)
+            if reserved:
+                yield self._host.env.timeout(self._host.parameters.reservation_seconds)
+        finally:
+            if reserved:
+                self._host.engine.unfence(list(self.luns))
+
+    def _reserve(self) -> Generator[Event, object, None]:
+        self._host.engine.fence(list(self.luns))
+        yield self._host.env.timeout(self._host.parameters.reservation_seconds)
+        self._host.engine.unfence(list(self.luns))
+
+
+def format_datastore(
+    host: Host,
+    name: str,
+    luns: list[Lun],
+    naas: tuple[str, ...],
+    *,
+    fs_block_bytes: int,
+    zero_bytes: int,
+    fragmentation: float,
+) -> Datastore:
+    """Return an empty datastore over fresh LUNs, aged by *fragmentation*."""
+    size = host.site.block_bytes
+    for what, value in (("fs_block_bytes", fs_block_bytes), ("zero_bytes", zero_bytes)):
+        if value < size or value & (value - 1) or value % size:
+            raise Misuse(what, f"{value} is not a power of two times the block of {size} bytes")
+    if zero_bytes > fs_block_bytes:
+        raise Misuse("zero_bytes", f"{zero_bytes} is more than a block of {fs_block_bytes}")
+    if not luns or len(luns) != len(naas):
+        raise Misuse(f"datastore {name}", f"{len(luns)} LUNs, {len(naas)} identifiers")
+    fs_blocks = fs_block_bytes // size
+    sizes = [lun.blocks // fs_blocks for lun in luns]
+    stream = host.streams["fragmentation", name]
+    foreign = foreign_places(sizes, fragmentation, stream)
+    store = host.site.create_store(luns, fs_blocks, zero_bytes // size)
+    _occupy(store, _OWN, [(i, 0) for i in range(len(luns))])
+    _occupy(store, _FOREIGN, foreign)
+    store.records[_LABEL] = name
+    free = scattered(_free_runs(store), fragmentation, stream)
+    return Datastore(host, name, store, naas, Allocator(free))
+
+
+def open_datastore(host: Host, signature: str, luns: list[Lun], naas: tuple[str, ...]) -> Datastore:
+    """Return the datastore found on *luns*, which were opened from images of its LUNs.
+
+    A resignatured volume is named after its signature and what it was called.
+
+    Raises:
+        InvalidState: there is none, or LUNs of it are missing.
+    """
+    stores = luns[0].stores if luns else []
+    if not stores or len(stores[0].luns) != len(luns):
+        raise InvalidState(f"what lies on {', '.join(naas)}", "no whole datastore", "mount it")
+    store = stores[0]
+    store.lie_on(tuple(luns))
+    name = f"snap-{signature}-{store.records[_LABEL]}"
+    opened = Datastore(host, name, store, naas, Allocator(_free_runs(store)))
+    opened.mounted_copy = True
+    return opened
+
+
+def _occupy(store: Store, name: str, places: list[Place]) -> None:
+    if not places:
+        return
+    file = store.create_file(name, len(places) * store.fs_blocks, sparse=False, zeroed=True)
+    for index, (ordinal, block) in enumerate(places):
+        file.place(index, ordinal, block)
+
+
+def _free_runs(store: Store) -> list[tuple[int, int, int]]:
+    taken = [place for file in store.files.values() for place in file.places.values()]
+    return gaps(taken, [lun.blocks // store.fs_blocks for lun in store.luns])

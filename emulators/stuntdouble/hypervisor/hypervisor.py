@@ -1,0 +1,366 @@
+"""The hypervisor: datastores, VMs, and what an administrator can do with them.
+
+Building (``add_datastore``, ``add_vm``) takes no time.  Operations are SimPy generators: yield from
+them in a process, or run them from a workflow with ``clock.perform``.  They may be interrupted at
+any point and leave a consistent state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stuntdouble.errors import InvalidState, Misuse, NotFound, Unsupported
+from stuntdouble.hypervisor import consolidate, snapshot
+from stuntdouble.hypervisor.building import make_disks
+from stuntdouble.hypervisor.datastore import Datastore, format_datastore
+from stuntdouble.hypervisor.host import Host
+from stuntdouble.hypervisor.inventory import Vm
+from stuntdouble.hypervisor.parameters import (
+    HARDWARE_TRACKING_MIN,
+    HARDWARE_VERSION,
+    LATENCY_WINDOW_SECONDS,
+    Parameters,
+    QuiesceProfile,
+)
+from stuntdouble.iops import Purpose
+from stuntdouble.ports import Provisioning, VmSnapshot
+from stuntdouble.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from simpy.events import Event
+
+    from stuntdouble.errors import NoSpace
+    from stuntdouble.extents import OffsetTable
+    from stuntdouble.hypervisor.inventory import VmDisk
+    from stuntdouble.hypervisor.parameters import DiskSpec
+    from stuntdouble.iops import Engine, Load
+    from stuntdouble.site import Level, Lun, Moment
+    from stuntdouble.trace import Journal, Streams
+
+
+class Hypervisor:
+    """An emulated hypervisor.
+
+    ``moments`` has what the guest had written at each snapshot, by (snapshot id, disk key); it is
+    there for the oracle, and going back to a snapshot is the only thing that reads it here.
+
+    Args:
+        engine: whose guests the VMs are.
+        streams: named randomness: fragmentation, tracking identities, names of copies.
+        journal: where stuns, freezes, snapshots, consolidations and pauses are noted.
+        parameters: see there.
+        lan_station: the engine's station for the management network, or -1 for none.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        streams: Streams,
+        journal: Journal,
+        parameters: Parameters | None = None,
+        lan_station: int = -1,
+    ) -> None:
+        self.host = Host(engine, streams, journal, parameters or Parameters(), lan_station)
+        self.datastores: dict[str, Datastore] = {}
+        self.vms: dict[str, Vm] = {}
+        self.moments: dict[tuple[str, int], Moment] = {}
+        self._snapshots = 0
+
+    # Building. -----------------------------------------------------------------------------
+
+    def add_datastore(
+        self,
+        name: str,
+        luns: list[Lun],
+        naas: tuple[str, ...],
+        *,
+        fs_block_bytes: int = MIB,
+        zero_bytes: int = MIB,
+        fragmentation: float = 0.0,
+    ) -> Datastore:
+        """Format a datastore on fresh LUNs.
+
+        Args:
+            name: unique.
+            luns: the LUNs, in order.
+            naas: their identifiers.
+            fs_block_bytes: unit of allocation; VMFS has 1 MiB.
+            zero_bytes: unit that is zeroed before its first write; VMFS zeroes 1 MiB.
+            fragmentation: 0 (new) to 1: how much other files scatter the free space.
+        """
+        if name in self.datastores:
+            raise Misuse("datastore", f"there are two named {name!r}")
+        made = format_datastore(
+            self.host,
+            name,
+            luns,
+            naas,
+            fs_block_bytes=fs_block_bytes,
+            zero_bytes=zero_bytes,
+            fragmentation=fragmentation,
+        )
+        return self.adopt_datastore(made)
+
+    def adopt_datastore(self, datastore: Datastore) -> Datastore:
+        """Add a datastore, new or found on a copy."""
+        self.datastores[datastore.name] = datastore
+        datastore.on_free.append(lambda: self.answer_all(datastore))
+        return datastore
+
+    def add_vm(
+        self,
+        name: str,
+        disks: Iterable[DiskSpec],
+        load: Load | None,
+        *,
+        quiesce: QuiesceProfile | None = None,
+        hardware_version: int = HARDWARE_VERSION,
+        powered_on: bool = True,
+    ) -> Vm:
+        """Create a VM at once, powered on; ``engine.start(vm.guest)`` lets its load begin.
+
+        One that stays powered off begins when it is powered on.  The load's disks are numbered in
+        order of their keys.
+
+        Raises:
+            NoSpace: its thick disks do not fit.
+            Misuse: the name or a key is taken, a datastore unknown, a capacity not whole blocks.
+        """
+        vm = self._create(name, disks, load, quiesce, hardware_version)
+        for disk in vm.disks.values():
+            if disk.spec.provisioning is Provisioning.EAGER_ZEROED:
+                for _ in self.host.site.zero_file(disk.disk.head.file):
+                    pass
+        vm.powered_on = vm.started = powered_on
+        return vm
+
+    def create_vm(self, name: str, disks: Iterable[DiskSpec]) -> Generator[Event, object, Vm]:
+        """Create a powered-off VM; eager zeroing takes the time of its I/O.
+
+        Raises:
+            NoSpace: its thick disks do not fit, or zeroing them found the array full; there is no
+                such VM then.
+            InvalidState: the name is taken.
+        """
+        if name in self.vms:
+            raise InvalidState(name, "in the inventory already", "create it again")
+        yield self.host.env.timeout(self.host.parameters.task_seconds)
+        vm = self._create(name, disks, None, None, HARDWARE_VERSION)
+        try:
+            for disk in vm.disks.values():
+                yield from disk.datastore.lock()
+                if disk.spec.provisioning is Provisioning.EAGER_ZEROED:
+                    for steps in self.host.site.zero_file(disk.disk.head.file):
+                        yield self.host.engine.submit(steps, Purpose.RESTORE)
+        except BaseException:
+            del self.vms[name]
+            vm.delete_files()
+            raise
+        return vm
+
+    def _create(
+        self,
+        name: str,
+        disks: Iterable[DiskSpec],
+        load: Load | None,
+        quiesce: QuiesceProfile | None,
+        hardware_version: int,
+    ) -> Vm:
+        if name in self.vms:
+            raise Misuse("VM", f"there are two named {name!r}")
+        made = make_disks(self.host, self.datastores, name, disks)
+        return self.add(name, made, load, quiesce or QuiesceProfile(), hardware_version)
+
+    def add(
+        self,
+        name: str,
+        disks: list[VmDisk],
+        load: Load | None,
+        quiesce: QuiesceProfile,
+        hardware_version: int,
+    ) -> Vm:
+        """Add a VM, powered off, to the inventory."""
+        luns = dict.fromkeys(lun for disk in disks for lun in disk.datastore.luns)
+        guest = self.host.engine.add_guest(name, [d.disk for d in disks], list(luns), load)
+        by_key = {disk.key: disk for disk in disks}
+        vm = Vm(self.host, name, by_key, guest, quiesce, hardware_version)
+        guest.on_no_space = lambda error: self._pause(vm, error)
+        self.vms[name] = vm
+        vm.chain_changed()
+        return vm
+
+    def vm(self, name: Vm | str) -> Vm:
+        """Return a VM by its name (or itself); NotFound where there is none.
+
+        Every operation takes either.
+        """
+        if isinstance(name, Vm):
+            return name
+        if name not in self.vms:
+            raise NotFound("VM", name)
+        return self.vms[name]
+
+    # Power. --------------------------------------------------------------------------------
+
+    def power_on(self, vm: Vm | str) -> Generator[Event, object, None]:
+        """Start a VM: its load goes on where it stopped, and tracking begins where it is wanted."""
+        vm = self.vm(vm)
+        if vm.is_copy:
+            raise Unsupported("running a registered copy", "its disks can be read")
+        with vm.task("PowerOnVM_Task"):
+            yield self.host.env.timeout(0)
+            if not vm.powered_on:
+                self._power_on(vm)
+
+    def _power_on(self, vm: Vm) -> None:
+        vm.settle_tracking()
+        vm.powered_on = True
+        if vm.started:
+            self.host.engine.resume(vm.guest)
+        else:
+            vm.started = True
+            self.host.engine.start(vm.guest)
+
+    def power_off(self, vm: Vm | str) -> Generator[Event, object, None]:
+        """Stop a VM once its I/O in flight has ended; change tracking is closed cleanly."""
+        vm = self.vm(vm)
+        with vm.task("PowerOffVM_Task"):
+            yield self.host.env.timeout(0)
+            yield from self._stop(vm)
+
+    def crash(self, vm: Vm | str) -> Generator[Event, object, None]:
+        """Let the VM's process die: its task is cut off, its tracking state is lost, it is off."""
+        vm = self.vm(vm)
+        yield from vm.abort_task()
+        with vm.task("crash"):
+            yield from self._stop(vm)
+            for disk in vm.snapshot_disks:
+                if disk.tracker.active:
+                    disk.tracker.start(complete=not vm.snapshots)
+            self.host.note("crash", vm.name, line="change tracking state was not flushed")
+
+    def _stop(self, vm: Vm) -> Generator[Event, object, None]:
+        if not vm.powered_on:
+            return
+        self.host.engine.stun(vm.guest)  # stands still until it is powered on
+        vm.powered_on = False
+        self.answer(vm)
+        yield self.host.engine.drained(vm.guest)
+
+    # A full datastore. -----------------------------------------------------------------------
+
+    def _pause(self, vm: Vm, error: NoSpace) -> None:
+        """Pause a VM that cannot write; its I/O waits, nothing is lost."""
+        if vm.question:
+            return
+        vm.question = f"{error}: free some space and retry, or cancel"
+        self.host.engine.stun(vm.guest)
+        self.host.note("paused", vm.name, question=vm.question)
+
+    def answer(self, vm: Vm | str) -> None:
+        """Answer a paused VM's question with "retry": it goes on, or asks again."""
+        vm = self.vm(vm)
+        if not vm.question:
+            return
+        vm.question = ""
+        self.host.engine.resume(vm.guest)
+        self.host.note("resumed", vm.name)
+
+    def answer_all(self, datastore: Datastore | None = None) -> None:
+        """Answer the questions of every VM, or of those of *datastore*, which has space again.
+
+        Where an array's snapshot reserve was what ran out, only the array knows when to call this.
+        """
+        for vm in self.vms.values():
+            homes = [disk.datastore for disk in vm.disks.values()]
+            if datastore is None or datastore in homes:
+                self.answer(vm)
+
+    # Snapshots. ------------------------------------------------------------------------------
+
+    def create_snapshot(
+        self, vm: Vm | str, name: str, *, quiesce: bool = False
+    ) -> Generator[Event, object, VmSnapshot]:
+        """Take a snapshot; see ``stuntdouble.hypervisor.snapshot.create``."""
+        self._snapshots += 1
+        number = f"snapshot-{self._snapshots}"
+        return snapshot.create(self.vm(vm), number, name, self.moments, quiesce=quiesce)
+
+    def remove_snapshot(self, vm: Vm | str, snapshot_id: str) -> Generator[Event, object, None]:
+        """Remove a snapshot and consolidate; see ``stuntdouble.hypervisor.consolidate.remove``."""
+        return consolidate.remove(self.vm(vm), snapshot_id)
+
+    def remove_all_snapshots(self, vm: Vm | str) -> Generator[Event, object, None]:
+        """Remove every snapshot of a VM and consolidate."""
+        return consolidate.remove_all(self.vm(vm))
+
+    def consolidate(self, vm: Vm | str) -> Generator[Event, object, None]:
+        """Merge what earlier removals have left over."""
+        return consolidate.consolidate(self.vm(vm))
+
+    def revert(self, vm: Vm | str, snapshot_id: str) -> Generator[Event, object, None]:
+        """Go back to a snapshot; see ``stuntdouble.hypervisor.snapshot.revert``."""
+        return snapshot.revert(self.vm(vm), snapshot_id, self.moments)
+
+    # Change tracking. ------------------------------------------------------------------------
+
+    def enable_tracking(self, vm: Vm | str) -> Generator[Event, object, None]:
+        """Switch change tracking on."""
+        return self.set_tracking(vm, enabled=True)
+
+    def set_tracking(self, vm: Vm | str, *, enabled: bool) -> Generator[Event, object, None]:
+        """Switch change tracking on or off: at once for a VM that is off, else at its next stun.
+
+        Raises:
+            InvalidState: the virtual hardware is too old, or there are snapshots.
+        """
+        vm = self.vm(vm)
+        with vm.task("ReconfigVM_Task"):
+            yield self.host.env.timeout(0)
+            if vm.hardware_version < HARDWARE_TRACKING_MIN:
+                version = f"of hardware version {vm.hardware_version}"
+                raise InvalidState(vm.name, version, "track changes")
+            supported = self.host.parameters.tracking_with_snapshots
+            if enabled and vm.snapshots and not vm.tracking and not supported:
+                raise InvalidState(vm.name, "on top of a snapshot", "start to track changes")
+            vm.tracking = enabled
+            if not vm.powered_on:
+                vm.settle_tracking()
+            vm.write_records()
+
+    def reattach_disk(self, vm: Vm | str, key: int) -> Generator[Event, object, None]:
+        """Remove a disk from a VM that is off and add it again: its change tracking starts anew.
+
+        Raises:
+            InvalidState: the VM runs or has snapshots.
+        """
+        vm = self.vm(vm)
+        with vm.task("ReconfigVM_Task"):
+            yield self.host.env.timeout(0)
+            vm.require_off("remove a disk")
+            tracker = vm.disk(key).tracker
+            if tracker.active:
+                tracker.start(complete=True)
+
+    # Views. ----------------------------------------------------------------------------------
+
+    def layout(self, vm: Vm | str, key: int, level: Level | None = None) -> OffsetTable:
+        """Return where each range of a disk lies, as seen from *level*: from its head if None."""
+        disk = self.vm(vm).disk(key)
+        names = disk.datastore.volume_names()
+        return self.host.site.offset_table(level or disk.disk.head, disk.disk.blocks, names)
+
+    def latency_seconds(self, datastore: str) -> float:
+        """Return the mean latency of the last 20 s of the VMs on a datastore; 0 without I/O."""
+        if datastore not in self.datastores:
+            raise NotFound("datastore", datastore)
+        home = self.datastores[datastore]
+        guests = [
+            vm.guest.name
+            for vm in self.vms.values()
+            if any(disk.datastore is home for disk in vm.disks.values())
+        ]
+        since = self.host.env.now - LATENCY_WINDOW_SECONDS
+        return self.host.engine.meter.recent_latency(guests, since)

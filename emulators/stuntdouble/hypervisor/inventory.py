@@ -1,0 +1,309 @@
+"""VMs, their disks and their snapshots."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import simpy
+
+from stuntdouble.errors import Interrupted, InvalidState, NotFound, TaskInProgress
+from stuntdouble.hypervisor.parameters import VMFS_SPARSE_BYTES_MAX
+from stuntdouble.hypervisor.records import DiskRecord, SnapshotRecord, VmRecord
+from stuntdouble.ports import DiskInfo, VmInfo, VmSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from simpy.events import Event, Process
+
+    from stuntdouble.hypervisor.chain import Chain
+    from stuntdouble.hypervisor.datastore import Datastore
+    from stuntdouble.hypervisor.host import Host
+    from stuntdouble.hypervisor.parameters import DiskSpec, QuiesceProfile
+    from stuntdouble.hypervisor.tracker import Tracker
+    from stuntdouble.iops import Guest
+    from stuntdouble.ports import Consistency
+    from stuntdouble.site import Disk, File, Level
+
+CRASH: Final = "the VM crashed"
+
+
+@dataclass(eq=False)
+class Snapshot:
+    """A VM snapshot; ``frozen`` is the level of each disk that it keeps as it was."""
+
+    id: str
+    name: str
+    moment: float
+    consistency: Consistency
+    parent: Snapshot | None
+    frozen: dict[int, Level]
+    change_ids: dict[int, str]
+
+
+@dataclass(eq=False)
+class VmDisk:
+    """A virtual disk of a VM."""
+
+    spec: DiskSpec
+    name: str
+    datastore: Datastore
+    chain: Chain
+    tracker: Tracker
+    serial: int = 0
+
+    @property
+    def key(self) -> int:
+        """The device key."""
+        return self.spec.key
+
+    @property
+    def disk(self) -> Disk:
+        """The disk, to the site."""
+        return self.chain.disk
+
+    @property
+    def obstacle(self) -> str:
+        """Why the disk takes no part in snapshots; empty when it does."""
+        return self.spec.obstacle
+
+    @property
+    def delta_bytes(self) -> int:
+        """Space that its delta disks occupy."""
+        return sum(level.file.size_bytes for level in self.chain.deltas)
+
+    def info(self) -> DiskInfo:
+        """Return the disk as the inventory shows it."""
+        spec = self.spec
+        return DiskInfo(
+            spec.key,
+            self.name,
+            spec.capacity_bytes,
+            spec.provisioning,
+            self.datastore.name,
+            self.datastore.naas,
+            self.obstacle,
+        )
+
+    def drop(self, level: Level) -> None:
+        """Delete the file of a level that is out of the chain."""
+        self.datastore.delete(level.file)
+
+
+@dataclass(eq=False)
+class Vm:
+    """A virtual machine.
+
+    ``guest`` is the engine's: what issues the I/O.  ``question`` is what a paused VM asks its
+    administrator, empty while it runs.
+    """
+
+    host: Host
+    name: str
+    disks: dict[int, VmDisk]
+    guest: Guest
+    quiesce: QuiesceProfile
+    hardware_version: int
+    powered_on: bool = False
+    started: bool = False
+    snapshots: list[Snapshot] = field(default_factory=list)
+    current: Snapshot | None = None
+    tracking: bool = False
+    question: str = ""
+    _task: str = ""
+    _process: Process | None = None
+    _idle: list[Event] = field(default_factory=list)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it was registered from a mounted copy."""
+        return any(disk.datastore.mounted_copy for disk in self.disks.values())
+
+    # Tasks. --------------------------------------------------------------------------------
+
+    @contextmanager
+    def task(self, name: str) -> Iterator[None]:
+        """Hold the VM for a task.
+
+        Raises:
+            TaskInProgress: another one does.
+            Interrupted: the VM crashed meanwhile.
+        """
+        if self._task:
+            raise TaskInProgress(self.name, self._task)
+        self._task, self._process = name, self.host.env.active_process
+        try:
+            yield
+        except simpy.Interrupt as interrupt:
+            if interrupt.cause == CRASH:
+                raise Interrupted(f"{name} of {self.name}") from interrupt
+            raise
+        finally:
+            self._task, self._process = "", None
+            for event in self._idle:
+                event.succeed()
+            self._idle.clear()
+
+    def abort_task(self) -> Generator[Event, object, None]:
+        """Cut off the running task, if any, and wait until it has cleaned up."""
+        process = self._process
+        if not self._task or process is None:
+            return
+        idle = self.host.env.event()
+        self._idle.append(idle)
+        process.interrupt(CRASH)
+        yield idle
+
+    # Disks and snapshots. --------------------------------------------------------------------
+
+    @property
+    def snapshot_disks(self) -> list[VmDisk]:
+        """The disks that take part in snapshots, in order of their keys."""
+        return [disk for disk in self.disks.values() if not disk.obstacle]
+
+    def disk(self, key: int) -> VmDisk:
+        """Return a disk by its key; NotFound where there is none."""
+        if key not in self.disks:
+            raise NotFound(f"disk of {self.name}", key)
+        return self.disks[key]
+
+    def find(self, snapshot_id: str) -> Snapshot | None:
+        """Return a snapshot by its id, None where it is gone."""
+        return next((s for s in self.snapshots if s.id == snapshot_id), None)
+
+    def snapshot(self, snapshot_id: str) -> Snapshot:
+        """Return a snapshot by its id; NotFound where it is gone."""
+        found = self.find(snapshot_id)
+        if found is None:
+            raise NotFound(f"snapshot of {self.name}", snapshot_id)
+        return found
+
+    def frozen(self, key: int) -> list[Level]:
+        """Return the levels of a disk that snapshots froze."""
+        return [s.frozen[key] for s in self.snapshots if key in s.frozen]
+
+    def image(self, key: int) -> Level:
+        """Return the level that shows a disk as its current snapshot froze it, or its head."""
+        disk = self.disk(key)
+        if self.current is not None and key in self.current.frozen:
+            return self.current.frozen[key]
+        return disk.disk.head
+
+    @property
+    def consolidation_needed(self) -> bool:
+        """Whether delta disks are left that no snapshot needs, and no task is at work on them."""
+        return not self._task and any(
+            disk.chain.mergeable(frozen) or disk.chain.unused(frozen)
+            for disk in self.disks.values()
+            for frozen in [self.frozen(disk.key)]
+        )
+
+    def new_delta(self, disk: VmDisk) -> File:
+        """Return the file of another delta disk, beside the base; NoSpace where there is no room."""
+        disk.serial += 1
+        sparse = disk.spec.capacity_bytes >= VMFS_SPARSE_BYTES_MAX
+        sparse = sparse or self.host.parameters.delta_format == "se-sparse"
+        kind = "sesparse" if sparse else "delta"
+        stem = disk.name.removesuffix(".vmdk")
+        name = f"{stem}-{disk.serial:06d}-{kind}.vmdk"
+        return disk.datastore.create_delta(name, disk.disk.blocks, self.gauge)
+
+    def settle_tracking(self) -> None:
+        """Let tracking begin or end where it was switched on or off: at a stun, or powered off."""
+        for disk in self.snapshot_disks:
+            if self.tracking and not disk.tracker.active:
+                disk.tracker.start(complete=not self.snapshots)
+            elif disk.tracker.active and not self.tracking:
+                disk.tracker.stop()
+
+    # Consequences of a changed chain. ----------------------------------------------------------
+
+    def gauge(self) -> None:
+        """Tell the meter how much space the delta disks occupy."""
+        size = sum(disk.delta_bytes for disk in self.disks.values())
+        self.host.gauge("delta_bytes", self.name, size)
+
+    def chain_changed(self) -> None:
+        """Write the descriptors, and set what depends on there being a snapshot layer."""
+        self.write_records()
+        self.gauge()
+        layered = any(disk.chain.deltas for disk in self.disks.values())
+        limit = self.host.parameters.snapshot_concurrency if layered else 0
+        if self.guest.limit != limit:
+            self.host.engine.set_limit(self.guest, limit)
+
+    def write_records(self) -> None:
+        """Write the VM's descriptor to each datastore, with the disks that lie there.
+
+        A copy's descriptor stays as it was found.
+        """
+        if self.is_copy:
+            return
+        for datastore in dict.fromkeys(disk.datastore for disk in self.disks.values()):
+            disks = [disk for disk in self.disks.values() if disk.datastore is datastore]
+            datastore.store.records[self.name] = VmRecord(
+                self.name,
+                self.hardware_version,
+                self.tracking,
+                tuple(self._disk_record(disk) for disk in disks),
+                tuple(map(_snapshot_record, self.snapshots)),
+                self.current.id if self.current else "",
+            )
+
+    def _disk_record(self, disk: VmDisk) -> DiskRecord:
+        levels = disk.chain.levels
+        index = {level: i for i, level in enumerate(levels)}
+        return DiskRecord(
+            disk.spec,
+            disk.name,
+            tuple((x.file.name, index[x.parent] if x.parent else -1) for x in levels),
+            index[disk.disk.head],
+            tuple(
+                (s.id, index[s.frozen[disk.key]]) for s in self.snapshots if disk.key in s.frozen
+            ),
+        )
+
+    def delete_files(self) -> None:
+        """Delete the files and descriptors of a VM that is off."""
+        for disk in self.disks.values():
+            disk.datastore.store.records.pop(self.name, None)
+            for level in disk.chain.levels:
+                disk.drop(level)
+
+    # What others see. ------------------------------------------------------------------------
+
+    def info(self) -> VmInfo:
+        """Return the VM as the inventory shows it."""
+        return VmInfo(
+            self.name,
+            self.powered_on,
+            tuple(disk.info() for disk in self.disks.values()),
+            tuple(snapshot.id for snapshot in self.snapshots),
+            self.consolidation_needed,
+            self.tracking,
+        )
+
+    def show(self, snapshot: Snapshot) -> VmSnapshot:
+        """Return a snapshot as a client sees it."""
+        return VmSnapshot(
+            snapshot.id,
+            self.name,
+            snapshot.name,
+            snapshot.moment,
+            snapshot.consistency,
+            dict(snapshot.change_ids),
+        )
+
+    def require_off(self, request: str) -> None:
+        """Refuse *request* while the VM runs or has snapshots."""
+        if self.powered_on:
+            raise InvalidState(self.name, "powered on", request)
+        if self.snapshots:
+            raise InvalidState(self.name, "on top of a snapshot", request)
+
+
+def _snapshot_record(snapshot: Snapshot) -> SnapshotRecord:
+    parent = snapshot.parent.id if snapshot.parent else ""
+    return SnapshotRecord(snapshot.id, snapshot.name, snapshot.moment, snapshot.consistency, parent)

@@ -1,0 +1,164 @@
+"""The numbers of an emulated hypervisor, each with where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from stuntdouble.errors import Misuse
+from stuntdouble.units import KIB, MIB, TIB
+
+if TYPE_CHECKING:
+    from stuntdouble.ports import Provisioning
+
+DiskMode = Literal["dependent", "independent", "raw", "multi-writer"]
+DeltaFormat = Literal["vmfs-sparse", "se-sparse"]
+
+VMFS_SPARSE_BYTES_MAX: Final = 2 * TIB
+"""Disks of 2 TiB and more always get SEsparse delta disks (VMFS5 and VMFS6 documentation)."""
+
+HARDWARE_VERSION: Final = 19
+"""Virtual hardware of a VM unless it says otherwise: vSphere 7.0 U2's."""
+
+HARDWARE_TRACKING_MIN: Final = 7
+"""Change tracking needs virtual hardware version 7 (KB 320557)."""
+
+LATENCY_WINDOW_SECONDS: Final = 20.0
+"""Latency is averaged over 20 s, as performance counters of a running host are sampled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """How the hypervisor behaves and how long it takes.
+
+    "No source" marks a parameter whose default is an assumption; reports should name it.
+    """
+
+    # VM snapshots.
+    task_seconds: float = 4.0
+    """What a snapshot task takes besides its stun and its I/O.  A published example has 5 s for
+    creating a VM snapshot and 5 s for removing it, all told."""
+    chain_depth_max: int = 32
+    """Delta disks in a chain (KB 318825)."""
+    delta_format: DeltaFormat = "vmfs-sparse"
+    """Delta disks of VMs below 2 TiB on VMFS5; VMFS6 has "se-sparse" throughout.  The formats
+    differ in name and in growth only: a grain is one content block in both."""
+    growth_bytes: int = 16 * MIB
+    """A VMFSsparse delta grows in steps of at least 15 to 16 MiB."""
+    snapshot_concurrency: int = 0
+    """Outstanding I/Os of a VM while it has a delta disk; 0 is no limit.  An assumption: measured
+    losses of concurrency exist for vSphere 5.5 only, and whoever sets it should say so."""
+
+    # Stun.
+    stun_fixed_seconds: float = 0.15
+    """Part of a stun that does not depend on load.  The shortest stuns reported as a whole are
+    188 ms; what remains of it after a few metadata I/Os on an idle array."""
+    metadata_ios_per_disk: int = 8
+    """Metadata writes that a stun waits for, per disk, one after the other.  No source."""
+
+    # Consolidation.
+    consolidation: Literal["mirror", "helper"] = "mirror"
+    """"mirror" from vSphere 6.0 on, "helper" before (KB 2039754 describes the latter)."""
+    consolidation_depth: int = 8
+    """I/Os that a consolidation keeps under way: as many as a backup's readers do by default.  No
+    source."""
+    consolidation_io_bytes: int = 64 * KIB
+    """Bytes of one I/O of a consolidation.  No source."""
+    consolidation_bytes_per_second: float = 0.0
+    """Pace of a consolidation; 0 is as fast as it goes."""
+    helper_stun_seconds_max: float = 12.0
+    """A helper delta that merges within this time is merged with the VM stunned (KB 2039754)."""
+    helper_budgets_seconds: tuple[float, ...] = (300, 600, 1200, 1800, 2400, 3000, 3600)
+    """Time that each iteration with helper deltas may take: 5, 10, 20, 30 … 60 min."""
+
+    # Change tracking.
+    tracking_grain_bytes: int = 64 * KIB
+    """Unit of change tracking, the size met most often on disks of up to some 100 GiB."""
+    tracking_page_areas: int = 2000
+    """Areas in one answer at most, as observed by clients."""
+    tracking_page_bytes: int = 0
+    """Span that one answer covers at most; 0 is no limit.  Large disks are sliced by span."""
+    tracking_with_snapshots: bool = False
+    """Whether tracking may be enabled while snapshots exist: unsupported in the field."""
+
+    # Quiescing.
+    quiesce_seconds_max: float = 10.0
+    """VSS cancels a flush-and-hold after 10 s."""
+    freeze_seconds_max: float = 60.0
+    """A guest without VSS stays frozen for 60 s at most, as VSS writers do."""
+
+    # Datastores.
+    lock: Literal["ats", "reservation"] = "ats"
+    """"ats" locks a file-system block by one compare-and-write; "reservation" locks the LUNs and
+    is felt by every VM there (VMFS without hardware acceleration)."""
+    lock_ios: int = 2
+    """Metadata writes of a file's creation, growth or deletion: bitmap and descriptor.  No
+    source."""
+    reservation_seconds: float = 0.02
+    """How long a SCSI reservation is held.  No source."""
+
+    # Copies mounted on a host, registration, transports.  All without a source but "minutes".
+    rescan_seconds: float = 30.0
+    resignature_seconds: float = 20.0
+    mount_seconds: float = 5.0
+    register_seconds: float = 10.0
+    unregister_seconds: float = 5.0
+    unmount_seconds: float = 5.0
+    hot_add_seconds: float = 15.0
+    """Reconfiguring a proxy VM so that it has the disk; charged when a disk is opened."""
+
+    def __post_init__(self) -> None:
+        whole = {
+            "chain_depth_max": self.chain_depth_max,
+            "growth_bytes": self.growth_bytes,
+            "consolidation_depth": self.consolidation_depth,
+            "consolidation_io_bytes": self.consolidation_io_bytes,
+            "tracking_page_areas": self.tracking_page_areas,
+        }
+        for name, value in whole.items():
+            if value < 1:
+                raise Misuse(name, f"{value} is below 1")
+        grain = self.tracking_grain_bytes
+        if grain < 1 or grain & (grain - 1):
+            raise Misuse("tracking_grain_bytes", f"{grain} is not a power of two")
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """A virtual disk to be made; ``key`` is its device key, unique within the VM.
+
+    Only a dependent disk takes part in snapshots: an independent one is left out by its user's
+    choice, a raw mapping's blocks lie outside of the datastore, and a disk with several writers
+    belongs to several VMs.
+    """
+
+    key: int
+    capacity_bytes: int
+    provisioning: Provisioning
+    datastore: str
+    mode: DiskMode = "dependent"
+
+    @property
+    def obstacle(self) -> str:
+        """Why the disk cannot be part of a snapshot; empty when it can."""
+        return {
+            "dependent": "",
+            "independent": "independent disk: left out of snapshots",
+            "raw": "raw mapping: its blocks are not the datastore's",
+            "multi-writer": "shared by several writers: cannot be snapshotted",
+        }[self.mode]
+
+
+@dataclass(frozen=True, slots=True)
+class QuiesceProfile:
+    """What happens in the guest when a snapshot asks for quiescing.
+
+    Args:
+        tools: guest tools run; without them a request to quiesce is ignored, as vSphere does.
+        vss: applications take part, so that the snapshot is application-consistent.
+        freeze_seconds: how long the guest needs to flush and freeze; its I/O is held meanwhile.
+    """
+
+    tools: bool = True
+    vss: bool = False
+    freeze_seconds: float = 0.5

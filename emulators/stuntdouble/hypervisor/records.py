@@ -1,0 +1,52 @@
+"""VM descriptors: what the file system beside the disks knows of a VM.
+
+They are records of a store, so an array snapshot freezes them together with the files, and a host
+that mounts the copy finds the VM as it was: disks, chains, and the snapshots that were open.  They
+are immutable; every change of a chain writes a new one in the same instant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stuntdouble.hypervisor.parameters import DiskSpec
+    from stuntdouble.ports import Consistency
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRecord:
+    """A virtual disk: its files, each with the index of its parent (-1 for the base).
+
+    ``frozen`` says, per VM snapshot id, the index of the file that it froze.
+    """
+
+    spec: DiskSpec
+    name: str
+    files: tuple[tuple[str, int], ...]
+    head: int
+    frozen: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """A VM snapshot; ``parent`` is an id, or empty."""
+
+    id: str
+    name: str
+    moment: float
+    consistency: Consistency
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class VmRecord:
+    """A VM, as far as it lies on one datastore; ``current`` is the id of its current snapshot."""
+
+    name: str
+    hardware_version: int
+    tracking: bool
+    disks: tuple[DiskRecord, ...]
+    snapshots: tuple[SnapshotRecord, ...]
+    current: str

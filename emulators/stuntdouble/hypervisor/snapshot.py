@@ -1,0 +1,152 @@
+"""Creating a VM snapshot, and going back to one."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from stuntdouble.errors import InvalidState, LimitReached
+from stuntdouble.hypervisor.inventory import Snapshot
+from stuntdouble.hypervisor.quiesce import Freeze
+from stuntdouble.hypervisor.stun import stunned
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from simpy.events import Event
+
+    from stuntdouble.hypervisor.inventory import Vm, VmDisk
+    from stuntdouble.ports import Consistency, VmSnapshot
+    from stuntdouble.site import File, Moment
+
+Moments = dict[tuple[str, int], "Moment"]
+"""What the guest had written at each snapshot, by its id and the disk's key: for the oracle."""
+
+
+class NewDeltas:
+    """Delta files that are made before the stun; ``undo`` deletes those that no chain took."""
+
+    def __init__(self, vm: Vm) -> None:
+        self._vm = vm
+        self._files: dict[int, File] = {}
+
+    def make(self, disks: list[VmDisk]) -> Generator[Event, object, None]:
+        """Make a file for each disk, under the file system's lock; NoSpace where there is none."""
+        for disk in disks:
+            self._files[disk.key] = self._vm.new_delta(disk)
+        for datastore in dict.fromkeys(disk.datastore for disk in disks):
+            yield from datastore.lock()
+
+    def take(self, disk: VmDisk) -> File:
+        """Return the file of a disk: it belongs to the chain from now on."""
+        return self._files.pop(disk.key)
+
+    def undo(self) -> None:
+        """Delete what was not taken."""
+        for key, file in self._files.items():
+            self._vm.disks[key].datastore.delete(file)
+        self._files.clear()
+
+
+def create(
+    vm: Vm, snapshot_id: str, name: str, moments: Moments, *, quiesce: bool
+) -> Generator[Event, object, VmSnapshot]:
+    """Take a snapshot of every disk of *vm* that can have one.
+
+    Raises:
+        TaskInProgress: the VM is busy.
+        LimitReached: a chain would become too long.
+        NoSpace: there is no room for the delta disks.
+        QuiesceFailed: the guest was not frozen in time; nothing has changed.
+    """
+    with vm.task("CreateSnapshot_Task"):
+        _check_depth(vm)
+        yield vm.host.env.timeout(vm.host.parameters.task_seconds)
+        deltas, freeze = NewDeltas(vm), Freeze(vm, wanted=quiesce)
+        try:
+            yield from deltas.make(vm.snapshot_disks)
+            yield from freeze.begin()
+
+            def switch() -> Snapshot:
+                freeze.check()
+                return _freeze(vm, snapshot_id, name, freeze.consistency, deltas, moments)
+
+            made = yield from stunned(vm, "create", vm.snapshot_disks, switch)
+        finally:
+            freeze.end()
+            deltas.undo()
+        vm.host.note("snapshot", vm.name, id=made.id, consistency=str(made.consistency))
+        return vm.show(made)
+
+
+def _check_depth(vm: Vm) -> None:
+    depth_max = vm.host.parameters.chain_depth_max
+    if any(disk.disk.head.depth >= depth_max for disk in vm.snapshot_disks):
+        raise LimitReached(f"snapshot levels of {vm.name}", depth_max)
+
+
+def _freeze(
+    vm: Vm,
+    snapshot_id: str,
+    name: str,
+    consistency: Consistency,
+    deltas: NewDeltas,
+    moments: Moments,
+) -> Snapshot:
+    """Freeze every disk in this instant: the snapshot's moment."""
+    now = vm.host.env.now
+    made = Snapshot(snapshot_id, name, now, consistency, vm.current, {}, {})
+    for disk in vm.snapshot_disks:
+        made.frozen[disk.key] = disk.disk.head
+        moments[snapshot_id, disk.key] = disk.disk.moment(now)
+        if disk.tracker.active:
+            made.change_ids[disk.key] = disk.tracker.seal()
+        disk.chain.levels.append(disk.disk.push(deltas.take(disk)))
+    vm.snapshots.append(made)
+    vm.current = made
+    return made
+
+
+def revert(vm: Vm, snapshot_id: str, moments: Moments) -> Generator[Event, object, None]:
+    """Put every disk back to what a snapshot froze; the VM is off afterwards.
+
+    Snapshots are taken without memory, so the state to go back to is a powered-off one (vSphere
+    API).  What was written since the current snapshot is lost, and change tracking with it.
+
+    Raises:
+        NotFound: no such snapshot.
+        InvalidState: the truth of the snapshot is unknown (it was found on a mounted copy).
+    """
+    with vm.task("RevertToSnapshot_Task"):
+        target = vm.snapshot(snapshot_id)
+        if any((snapshot_id, key) not in moments for key in target.frozen):
+            raise InvalidState(vm.name, "a registered copy", "revert it")
+        yield vm.host.env.timeout(vm.host.parameters.task_seconds)
+        deltas = NewDeltas(vm)
+        try:
+            disks = [vm.disks[key] for key in target.frozen]
+            yield from deltas.make(disks)
+            yield from stunned(vm, "revert", disks, partial(_go_back, vm, target, deltas, moments))
+        finally:
+            deltas.undo()
+        vm.host.note("revert", vm.name, id=target.id)
+
+
+def _go_back(vm: Vm, target: Snapshot, deltas: NewDeltas, moments: Moments) -> None:
+    for disk in _disks_of(vm, target):
+        disk.disk.rewind(moments[target.id, disk.key])
+        disk.disk.set_head(target.frozen[disk.key])
+        disk.chain.levels.append(disk.disk.push(deltas.take(disk)))
+        if disk.tracker.active:
+            disk.tracker.start(complete=False)
+        for level in disk.chain.unused(vm.frozen(disk.key)):
+            disk.chain.levels.remove(level)
+            disk.drop(level)
+    vm.current = target
+    if vm.powered_on:
+        vm.powered_on = False
+        vm.host.engine.stun(vm.guest)  # stands still until it is powered on
+
+
+def _disks_of(vm: Vm, snapshot: Snapshot) -> Iterator[VmDisk]:
+    return (vm.disks[key] for key in snapshot.frozen)

@@ -1,0 +1,216 @@
+"""What this machine has, and what each thing is needed for.
+
+Nothing is changed or started: a check looks at files, the search path and the limits of this
+process.  Package names are those of Debian and Ubuntu.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from stuntdouble.units import GIB, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PYTHON_MIN: Final = (3, 11)
+MEMORY_BYTES_MIN: Final = GIB  # the libraries take 0.16 GiB (measured), a small site the rest
+
+PACKAGES: Final = (
+    *("click", "fakeredis", "numba", "numpy", "plotly", "pydantic", "redis", "rich", "simpy"),
+    "zstandard",
+)
+COMPILED: Final = ("content", "site", "trace", "iops")  # subpackages whose functions numba keeps
+
+TARGET: Final = Path("/sys/kernel/config/target")
+LOOP: Final = Path("/dev/loop-control")
+MEMORY: Final = Path("/proc/meminfo")
+CGROUP_LIMITS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+_ADMINISTRATION: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on every user's PATH
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A thing that is there (``ok``) or not, in the words of ``found``.
+
+    A thing for a *planned* feature may be missing: nothing uses it yet.  ``install`` is empty
+    where there is nothing to do.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    needed_for: str
+    install: str = ""
+    planned: bool = False
+
+
+def checks() -> Iterator[Check]:
+    """Yield every check: what is needed today first."""
+    yield _python()
+    yield _packages()
+    yield _cache()
+    yield _memory()
+    yield _cores()
+    yield _loop()
+    yield _tool("qemu-img", "qemu-img", "qemu-utils", "reading exported LUNs by a foreign client")
+    yield _tool(
+        "qemu-storage-daemon",
+        "qemu-storage-daemon",
+        "qemu-system-common",
+        "serving disks to our NBD client",
+    )
+    yield _tool("fio", "fio", "fio", "load on exported LUNs")
+    yield _target()
+    yield _tool("open-iscsi", "iscsiadm", "open-iscsi", "logging in to exported LUNs")
+    yield _tool(
+        "redis-server",
+        "redis-server",
+        "redis-server",
+        "keeping catalog and jobs (or a server elsewhere)",
+    )
+
+
+def _python() -> Check:
+    return Check(
+        "python",
+        sys.version_info[:2] >= PYTHON_MIN,
+        platform.python_version(),
+        "everything",
+        f"Python {'.'.join(map(str, PYTHON_MIN))} or later",
+    )
+
+
+def _packages() -> Check:
+    missing = [name for name in PACKAGES if not _installed(name)]
+    return Check(
+        "packages",
+        not missing,
+        f"missing: {', '.join(missing)}" if missing else f"all {len(PACKAGES)}",
+        "everything",
+        "pip install stuntdouble",
+    )
+
+
+def _installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
+
+
+def _cache() -> Check:
+    """Look for the compiled functions' place where numba does, in its order."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    homes = [Path(chosen)] if chosen else []
+    specs = [find_spec(f"stuntdouble.{name}") for name in COMPILED]
+    sources = [Path(spec.origin).parent for spec in specs if spec and spec.origin]
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"
+    if next((home for home in homes if _writable(home)), None) is not None:
+        found = str(chosen)
+    elif all(_writable(folder / "__pycache__") for folder in sources):
+        found = "beside the sources"
+    elif _writable(user):
+        found = str(user)
+    else:
+        found = ""
+    return Check(
+        "numba cache",
+        bool(found),
+        found or "no writable directory",
+        "keeping compiled functions from run to run",
+        "set NUMBA_CACHE_DIR to a directory that can be written",
+    )
+
+
+def _writable(folder: Path) -> bool:
+    """Return whether files can be made in *folder*, or it can be made itself."""
+    there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+def _memory() -> Check:
+    free = memory_bytes()
+    return Check(
+        "memory",
+        free is None or free >= MEMORY_BYTES_MIN,
+        "unknown" if free is None else f"{format_size(free)} available",
+        f"comparing scenarios ({format_size(MEMORY_BYTES_MIN)} for small ones)",
+        "free some, or raise the limit of the container",
+    )
+
+
+def memory_bytes() -> int | None:
+    """Return the memory that a new process could use, in bytes, or None where unknown."""
+    limits = []
+    for path in CGROUP_LIMITS:
+        text = _text(path).strip()
+        if text.isdigit():
+            limits.append(int(text))
+    limits += [
+        int(line.split()[1]) * 1024
+        for line in _text(MEMORY).splitlines()
+        if line.startswith("MemAvailable:")
+    ]
+    return min(limits, default=None)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError:
+        return ""
+
+
+def _cores() -> Check:
+    count = len(os.sched_getaffinity(0))
+    return Check("cores", True, str(count), "comparing scenarios (a run uses one)")  # noqa: FBT003
+
+
+def _loop() -> Check:
+    present = LOOP.exists()
+    usable = present and os.access(LOOP, os.R_OK | os.W_OK)
+    return Check(
+        "loop devices",
+        usable,
+        "usable" if usable else "for root only" if present else "not in this kernel",
+        "attaching restored disks and LUNs",
+        "run as root" if present else "modprobe loop",
+        planned=True,
+    )
+
+
+def _target() -> Check:
+    present = TARGET.is_dir()
+    return Check(
+        "LIO target",
+        present,
+        str(TARGET) if present else f"no {TARGET}",
+        "exporting LUNs by the kernel's iSCSI target",
+        "as root: modprobe target_core_mod; mount -t configfs none /sys/kernel/config",
+        planned=True,
+    )
+
+
+def _tool(name: str, command: str, package: str, needed_for: str) -> Check:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_ADMINISTRATION])
+    found = shutil.which(command, path=path)
+    return Check(
+        name,
+        found is not None,
+        found or "not found",
+        needed_for,
+        f"apt install {package}",
+        planned=True,
+    )

@@ -1,0 +1,49 @@
+"""The exit code of a comparison, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from stuntdouble.errors import Corrupt
+from stuntdouble.results.wording import counted
+
+if TYPE_CHECKING:
+    from stuntdouble.results import Result
+
+GOAL_MET: Final = 0
+GOAL_MISSED: Final = 1
+WRONG_DATA: Final = Corrupt.exit_code
+
+
+def judged(result: Result) -> tuple[int, str]:
+    """Return the exit code of *result* and why, in one line: the worst that happened counts."""
+    wrong = sum(point.verified is False for point in result.restore_points)
+    unchecked = sum(point.verified is None for point in result.restore_points)
+    if wrong:
+        return WRONG_DATA, f"wrong data: {wrong} of {_points(result)} differ from the guest's disks"
+    missed = list(_missed(result))
+    if missed:
+        return GOAL_MISSED, f"goal missed: {'; '.join(missed)}"
+    if unchecked:
+        return GOAL_MET, f"goal met, but {unchecked} of {_points(result)} could not be checked"
+    return GOAL_MET, f"goal met: {_points(result)}, each equal to the guest's disks"
+
+
+def _points(result: Result) -> str:
+    return counted(len(result.restore_points), "restore point")
+
+
+def _missed(result: Result) -> list[str]:
+    missed = []
+    for name, method in result.ordered_methods():
+        failed = sum(run.outcome != "ok" for run in method.runs)
+        if name in result.expected_failures:
+            if not failed:
+                missed.append(f"{name}: was expected to fail and did not")
+        elif failed:
+            missed.append(f"{name}: {failed} of {counted(len(method.runs), 'run')} failed")
+        elif not method.restore_points:
+            missed.append(f"{name}: no restore point was made")
+        if method.leftovers:
+            missed.append(f"{name}: {counted(len(method.leftovers), 'thing')} left behind")
+    return missed

@@ -1,0 +1,53 @@
+"""One method's run over a world, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stuntdouble.scenarios import judge
+
+if TYPE_CHECKING:
+    from stuntdouble.array import LocalArray
+    from stuntdouble.backup import JobReport, Method
+    from stuntdouble.backup.repository import Repository
+    from stuntdouble.hypervisor import LocalHypervisor
+    from stuntdouble.ports import RestorePoint
+    from stuntdouble.scenarios.build import World
+    from stuntdouble.scenarios.judge import Difference
+    from stuntdouble.site import Moment
+
+
+@dataclass
+class Run:
+    """One method's run over a world, and what came of it."""
+
+    world: World
+    method: Method
+    repository: Repository
+    hypervisor: LocalHypervisor
+    array: LocalArray
+    began: float = 0.0
+    ended: float = 0.0
+    reports: list[JobReport] = field(default_factory=list)
+    points: list[RestorePoint] = field(default_factory=list)
+    differences: dict[str, list[Difference]] = field(default_factory=dict)
+    restores: list[tuple[str, str, bool]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    leftovers: list[tuple[str, str]] = field(default_factory=list)
+    phase: str = "before"
+
+    def moments(self, point: RestorePoint) -> dict[int, Moment]:
+        """Return the truth of a restore point's instant, by disk key."""
+        disks = self.world.hypervisor.vm(point.vm).disks
+        return {
+            key: moment
+            for (_, key), moment in self.world.hypervisor.moments.items()
+            if key in disks and moment.disk is disks[key].disk and moment.seconds == point.moment
+        }
+
+    def verify(self, point: RestorePoint) -> None:
+        """Compare a restore point with the truth, byte for byte."""
+        moments = self.moments(point)
+        found = judge.check_point(self.world.site, self.repository, point, moments)
+        self.differences.setdefault(point.id, []).extend(found)

@@ -1,0 +1,107 @@
+"""A scenario that makes no sense is refused in one line that says where and what would be right."""
+
+import pytest
+from tiny import tiny
+
+from stuntdouble.errors import Misuse
+from stuntdouble.scenarios import library, load, parse
+
+
+def _with(path, value):
+    table = tiny()
+    at = table
+    for part in path[:-1]:
+        at = at[part]
+    at[path[-1]] = value
+    return table
+
+
+WRONG = [
+    (("vms", 0, "load", "iopss"), 3, ["vms.0.load.iopss", "unknown key", "iops"]),
+    (("vms", 0, "disks", 0, "size"), "4 GBB", ["vms.0.disks.0.size", "4 GBB", "64 KiB"]),
+    (("vms", 0, "disks", 0, "datastore"), "nowhere", ["nowhere", "ds-1"]),
+    (("vms", 0, "disks", 0, "provisioning"), "fat", ["provisioning", "thin", "eager-zeroed"]),
+    (("vms", 0, "disks", 0, "written"), "65 MiB", ["vm-1", "written is more than size"]),
+    (("vms", 0, "load"), {"kind": "poisson"}, ["vms.0.load", "iops above 0"]),
+    (("arrays", 0, "pools", 0, "disks"), 3, ["pool-1", "raid10", "3 disks"]),
+    (("arrays", 0, "pools", 0, "reserve"), "2 GiB", ["pool-1", "3 GiB", "2 GiB"]),
+    (("arrays", 0, "pools", 0, "stripe"), "24 KiB", ["pool-1", "must divide", "1 MiB"]),
+    (("arrays", 0, "volumes", 0, "pool"), "pool-9", ["vol-1", "pool-9", "pool-1"]),
+    (("arrays", 0, "parameters"), {"fence": 1}, ["array-1.parameters", "'fence'", "fence_seconds"]),
+    (("arrays", 0, "parameters"), {"fence_seconds": "soon"}, ["fence_seconds", "soon"]),
+    (("arrays", 0, "parameters"), {"exhaustion": "pray"}, ["exhaustion", "invalidate", "refuse"]),
+    (("hypervisor",), {"consolidation": "never"}, ["hypervisor", "consolidation", "mirror"]),
+    (("hypervisor",), {"growth_bytes": 1.5}, ["growth_bytes", "1.5"]),
+    (("datastores", 0, "zero_unit"), "3 MiB", ["ds-1", "zero_unit", "power of two"]),
+    (("datastores", 0, "volumes"), ["vol-1", "vol-1"], ["vol-1", "more than once"]),
+    (("backup", "vms"), ["vm-9"], ["vm-9", "vm-1"]),
+    (("backup", "runs"), ["sometimes"], ["backup.runs.0", "full", "incremental"]),
+    (("backup", "throttle", "rate"), "4 MiB", ["rate", "16 MiB/s"]),
+    (("times", "before"), "-1 s", ["times.before", "-1 s"]),
+    (("sources",), {"weather": "BBC"}, ["weather"]),
+    (("after",), [{"do": "damage", "volume": "vol-7"}], ["vol-7", "vol-1"]),
+    (("content_block",), "3 KiB", ["content_block", "1 MiB"]),
+    (("name",), "no spaces please", ["name", "no spaces please"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"), WRONG, ids=[".".join(map(str, p)) for p, _, _ in WRONG]
+)
+def test_what_is_wrong_is_named_with_what_is_allowed(path, value, said):
+    with pytest.raises(Misuse) as refused:
+        parse(_with(path, value), "my.toml")
+    line = str(refused.value)
+    assert line.startswith("my.toml: ")
+    assert "\n" not in line
+    assert all(words in line for words in said), line
+
+
+def test_a_missing_key_is_named():
+    table = tiny()
+    del table["vms"][0]["disks"][0]["size"]
+    with pytest.raises(Misuse, match=r"vms\.0\.disks\.0\.size: this key is missing"):
+        parse(table, "my.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name = [", "is not TOML"),
+        (b"\xff\xfe", "is not TOML"),
+        (b"#" * (2 << 20), "too large"),
+    ],
+)
+def test_a_file_that_is_no_scenario_is_refused(tmp_path, content, said):
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+    with pytest.raises(Misuse, match=said):
+        load(path)
+
+
+def test_files_and_names_that_are_not_there():
+    with pytest.raises(Misuse, match="there is no such file"):
+        load("./nowhere.toml")
+    with pytest.raises(Misuse, match="did you mean quickstart"):
+        load("quikstart")
+    with pytest.raises(Misuse, match="there are array-lost"):
+        load("zzz")
+
+
+def test_a_directory_is_not_a_scenario(tmp_path):
+    (tmp_path / "d.toml").mkdir()
+    with pytest.raises(Misuse, match="cannot be read"):
+        load(tmp_path / "d.toml")
+
+
+def test_every_scenario_of_the_library_is_sound_and_called_as_its_file():
+    listed = library()
+    assert {x.name for x in listed} >= {
+        "quickstart", "busy-exchange", "array-shared-by-many", "spanning-luns",
+        "snapshot-reserve-full", "existing-snapshots", "production-corrupted", "array-lost",
+        "incrementals", "trace-replay",
+    }  # fmt: skip
+    for each in listed:
+        scenario = load(each.name)
+        assert scenario.name == each.name
+        assert scenario.title == each.title
