@@ -27,11 +27,6 @@ comma := ,
 empty :=
 INCLUDE := $(subst $(empty) ,$(comma),$(WHOLE:%=*/stuntdouble/%/*))
 
-# numba keeps compiled functions by the time stamp of the file that defines them, so a change in
-# a helper of another file would go unnoticed.  A cache per state of the sources cannot be stale.
-SOURCES := $(shell find sim emulators scenarios -name '*.py' | LC_ALL=C sort)
-export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/numba/$(shell cat $(SOURCES) | cksum | cut -d' ' -f1)
-
 .NOTPARALLEL:
 .PHONY: help setup compare test check format lint types floors coverage lock clean
 

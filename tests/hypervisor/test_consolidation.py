@@ -42,6 +42,12 @@ def check(bench, vm):
     assert guest.arrived == guest.completed + len(guest.waiting) + guest.in_flight
 
 
+def moving(bench, start, end):
+    """Return for how long the disk was busy with consolidation."""
+    edges = np.array([start, end])
+    return float(bench.engine.meter.busy([0], edges, (Purpose.CONSOLIDATION,))[0])
+
+
 def stuns(bench):
     return [(e.facts["why"], e.facts["seconds"]) for e in bench.journal.of("stun")][1:]
 
@@ -56,9 +62,7 @@ def test_mirror_makes_one_pass_and_one_short_stun_whatever_the_guest_writes(iops
     assert facts["seconds"] == bench.env.now - facts["started"]
     assert [why for why, _ in stuns(bench)] == ["commit"]
     assert stuns(bench)[0][1] < 1.0
-    edges = bench.env.now
-    busy = bench.engine.meter.busy([0], np.array([0.0, edges]), (Purpose.CONSOLIDATION,))
-    assert busy[0] > 0
+    assert moving(bench, 0.0, bench.env.now) > 0
 
 
 def test_helper_with_little_to_do_ends_in_a_stun_of_less_than_its_limit():
@@ -227,8 +231,15 @@ def test_a_cancelled_removal_drains_its_stream_and_can_be_finished():
     process.defused = True
     bench.env.run(until=bench.env.now + 0.5)
     process.interrupt("cancelled")
-    bench.env.run(until=bench.env.now + 0.5)
+    asked = bench.env.now
+    while process.is_alive:
+        bench.env.step()
+    ended = bench.env.now
     assert isinstance(process.value, simpy.Interrupt)
+    assert ended > asked
+    bench.env.run(until=ended + 0.5)
+    assert moving(bench, asked, ended) > 0
+    assert moving(bench, ended, ended + 0.5) == 0
     assert vm.consolidation_needed
     bench.env.run(until=bench.env.now + 3)
     bench.do(bench.hypervisor.consolidate(vm))

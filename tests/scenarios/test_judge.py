@@ -1,8 +1,8 @@
 """The check has teeth: one wrong byte anywhere is found, and named."""
 
 import pytest
-from tiny import live_through, tiny
 
+from scenarios.tiny import live_through, tiny
 from stuntdouble.extents import OffsetTable, Runs, State
 from stuntdouble.ports import ChangedPage
 from stuntdouble.scenarios import comparing

@@ -1,8 +1,8 @@
 """A scenario that makes no sense is refused in one line that says where and what would be right."""
 
 import pytest
-from tiny import tiny
 
+from scenarios.tiny import tiny
 from stuntdouble.errors import Misuse
 from stuntdouble.scenarios import library, load, parse
 

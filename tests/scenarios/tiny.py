@@ -1,10 +1,15 @@
 """A scenario that takes a second, as a table that tests may change."""
 
+from __future__ import annotations
+
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stuntdouble.results import Progress, Result
 from stuntdouble.scenarios import compare, parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -48,7 +53,14 @@ def tiny(**changes: Any) -> dict[str, Any]:
     return table
 
 
-def live_through(table, directory, *, methods=(), seed=1, trace=None) -> Result:
+def live_through(
+    table: dict[str, Any],
+    directory: Path,
+    *,
+    methods: tuple[str, ...] = (),
+    seed: int = 1,
+    trace: Path | None = None,
+) -> Result:
     """Run a scenario given as a table, without a display."""
     return compare(
         parse(table, "test"),
@@ -59,3 +71,10 @@ def live_through(table, directory, *, methods=(), seed=1, trace=None) -> Result:
         directory=directory,
         progress=Progress(quiet=True),
     )
+
+
+def with_vm(table: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return *table* with keys of its first VM replaced."""
+    table = copy.deepcopy(table)
+    table["vms"][0].update(changes)
+    return table

@@ -41,7 +41,7 @@ from stuntdouble.site.tables import (
 )
 
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
-HISTORIES, STEPS = 30, 80
+HISTORIES, STEPS = 20, 80
 
 
 def wrap(patch, owner, name, after):

@@ -76,10 +76,13 @@ async def restore_to_device(
     disk: int,
     device: BlockDevice,
     progress: Progress | None = None,
+    *,
+    blank: bool = False,
 ) -> int:
-    """Write *disk* of *point* to *device*, from its first byte on; return the bytes written.
+    """Write *disk* of *point* to *device*, from its first byte on; return its size in bytes.
 
-    Zeros are written as well: the device may hold something else.  What is beyond the disk's
+    Zeros are written as well, because the device may hold something else; not so where it is
+    *blank*, a new disk that reads as zeros: a thin one stays thin.  What is beyond the disk's
     capacity is left as it is.  A failure leaves the device partly written: write it again.
 
     Raises:
@@ -92,8 +95,12 @@ async def restore_to_device(
             f"device {device.identity}", f"has {device.size_bytes} bytes, the disk needs {size}"
         )
     done = 0
+    zeros = b""
     for data in repository.read(point, disk, 0, size):
-        await device.write(done, data)
+        if blank and len(zeros) != len(data):
+            zeros = bytes(len(data))
+        if not blank or data.tobytes() != zeros:
+            await device.write(done, data)
         done += len(data)
         if progress is not None:
             progress(done, size)

@@ -91,7 +91,11 @@ def compare(
     method meets the same site, seed and guest I/O.
     """
     from stuntdouble.cli.judging import judged  # noqa: PLC0415
+    from stuntdouble.compiled import is_cold  # noqa: PLC0415
     from stuntdouble.results import Progress, dump, publish  # noqa: PLC0415
+
+    if is_cold() and not quiet:
+        click.echo("compiling the I/O core, once: about half a minute", err=True)
     from stuntdouble.scenarios import compare as run  # noqa: PLC0415
     from stuntdouble.scenarios import load  # noqa: PLC0415
 

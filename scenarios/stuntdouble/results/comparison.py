@@ -3,19 +3,20 @@
 The terminal and the page draw the same rows.  A row has a best cell only where one value is
 better than another for everybody (a shorter stun), not where it is a matter of course (more bytes
 in a full backup than in an incremental), and only where methods really differ.  Phases are not
-ranked: they differ in length between methods, so only the whole job compares.
+ranked: they differ in length between methods, so only the whole job compares.  Rows that say
+nothing, zero or no figure with every method, are folded: named in a line below the table.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from stuntdouble.results import wording
 from stuntdouble.results.figures import LOAD_PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from stuntdouble.results.figures import Kind, MethodName
     from stuntdouble.results.model import MethodResult, Result
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 SAME_WITHIN: Final = 0.02
 """Values within two per cent of the best count as equally good: less is noise of the seed."""
+
+_NO_FIGURE: Final = {wording.NONE, f"{wording.NONE} ({wording.NONE})"}
+_ZEROS: Final = {"0", "0 s", "0 B", *_NO_FIGURE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,58 +59,101 @@ class Row:
         winners = frozenset(i for i, value in ranked.items() if abs(value - best) <= margin)
         return winners if len(winners) < len(ranked) else frozenset()
 
+    @property
+    def nothing(self) -> Literal["zero", "no figure", ""]:
+        """What every cell says, where none says anything else."""
+        texts = {cell.text for cell in self.cells}
+        if texts <= _NO_FIGURE:
+            return "no figure"
+        return "zero" if texts <= _ZEROS else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows about one subject."""
+    """Rows about one subject; ``own`` where their labels say nothing without its title."""
 
     title: str
     rows: tuple[Row, ...]
+    own: bool = False
+
+    def folded(self, what: Literal["zero", "no figure"]) -> list[str]:
+        """Return the names of the rows that say *what* and are left out."""
+        gone = [row for row in self.rows if row.nothing == what]
+        if len(gone) == len(self.rows):
+            return [self.title]
+        return [f"{self.title}, {row.label}" if self.own else row.label for row in gone]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All groups, with the methods in the order of the cells."""
+    """All groups with something in them, with the methods in the order of the cells."""
 
     methods: tuple[MethodName, ...]
     groups: tuple[Group, ...]
+    folded: tuple[str, ...]
+    """Sentences that name the rows left out."""
 
 
 def compare(result: Result) -> Comparison:
     """Lay out every figure of *result* side by side."""
     names = tuple(name for name, _ in result.ordered_methods())
     methods = tuple(method for _, method in result.ordered_methods())
-    groups = (
+    whole = (
         Group("VM snapshots", _snapshot_rows(methods)),
         Group("Stuns and stalls", _stun_rows(methods)),
         Group("Consolidation", _consolidation_rows(methods)),
-        *(Group(f"Guest I/O {_title(p)}", _load_rows(methods, p)) for p in LOAD_PHASES),
-        Group("Guest I/O over the whole job", _whole_rows(methods)),
-        Group("Array busy (due to backup)", _array_rows(methods)),
+        *(Group(f"Guest I/O {_title(p)}", _load_rows(methods, p), own=True) for p in LOAD_PHASES),
+        Group("Guest I/O over the whole job", _whole_rows(methods), own=True),
+        Group("Array busy (due to backup)", _array_rows(methods), own=True),
         Group("Backup", _backup_rows(methods)),
         Group("Restore points", _point_rows(methods)),
     )
-    return Comparison(names, groups)
+    kept = (replace(g, rows=tuple(row for row in g.rows if not row.nothing)) for g in whole)
+    return Comparison(names, tuple(group for group in kept if group.rows), tuple(_folded(whole)))
+
+
+def _folded(groups: tuple[Group, ...]) -> Iterator[str]:
+    kinds: tuple[tuple[Literal["zero", "no figure"], str], ...] = (
+        ("zero", "Zero with every method"),
+        ("no figure", "No figure"),
+    )
+    for kind, words in kinds:
+        names = [name for group in groups for name in group.folded(kind)]
+        if names:
+            yield f"{words}: {'; '.join(names)}."
 
 
 def headlines(result: Result) -> tuple[Row, ...]:
-    """Return the few figures that a reader in a hurry wants, from the same rows."""
+    """Return the few figures that a reader in a hurry wants; the first two are the outcome."""
     methods = tuple(method for _, method in result.ordered_methods())
     return (
-        _row("VM snapshot open", methods, lambda m: m.snapshot_open_seconds, wording.seconds),
-        _row("longest stun", methods, lambda m: m.stuns.longest_seconds, wording.seconds),
         _row(
-            "excess guest latency",
+            "longer, all guest I/O together",
             methods,
             lambda m: m.foreground.whole.excess_latency_seconds,
             wording.seconds,
         ),
+        _row("per guest I/O", methods, excess_milliseconds_per_io, wording.milliseconds),
+        _row("p95 latency during job", methods, _whole_p95, wording.milliseconds),
+        _row("VM snapshot open", methods, lambda m: m.snapshot_open_seconds, wording.seconds),
+        _row("longest stun", methods, lambda m: m.stuns.longest_seconds, wording.seconds),
         _row("delta, peak", methods, lambda m: m.delta_peak_bytes, wording.size),
         _row("consolidation", methods, lambda m: m.consolidation.seconds, wording.seconds),
+        _row("array snapshots, peak", methods, lambda m: m.array_snapshot_peak_bytes, wording.size),
         _row("backup took", methods, lambda m: m.backup.seconds, wording.seconds),
         _row("read from disks", methods, lambda m: m.backup.bytes_read, wording.size),
         _point_rows(methods)[0],
     )
+
+
+def excess_milliseconds_per_io(method: MethodResult) -> float | None:
+    """Return how much longer a guest I/O of the run took on average, in milliseconds."""
+    count = sum(method.series.iops) * method.series.bin_seconds
+    return 1000 * method.foreground.whole.excess_latency_seconds / count if count >= 1 else None
+
+
+def _whole_p95(method: MethodResult) -> float | None:
+    return method.foreground.whole.latency_ms.p95
 
 
 def tightest(datastores: Iterable[DatastoreResult]) -> DatastoreResult | None:
@@ -201,6 +248,7 @@ def _whole_rows(methods: Methods) -> tuple[Row, ...]:
 
     return (
         _row("excess latency", methods, lambda m: whole(m).excess_latency_seconds, wording.seconds),
+        _row("  per I/O of the run", methods, excess_milliseconds_per_io, wording.milliseconds),
         _row("IOPS", methods, lambda m: whole(m).iops, wording.number, "higher"),
         *_latency_rows(methods, whole),
     )
@@ -290,20 +338,27 @@ def _rpo_seconds(method: MethodResult) -> float | None:
 
 
 def _failures(method: MethodResult) -> str:
-    return f"{sum(run.outcome != 'ok' for run in method.runs)} of {len(method.runs)}"
+    return _of([run.outcome != "ok" for run in method.runs]) or "0"
+
+
+def _of(found: list[bool]) -> str:
+    """Return how many of *found* are true, or nothing where none is."""
+    return f"{sum(found)} of {len(found)}" if any(found) else ""
 
 
 def _point_rows(methods: Methods) -> tuple[Row, ...]:
     def row(label: str, wanted: Callable[[PointResult], bool]) -> Row:
-        def text(method: MethodResult) -> str:
-            found = [wanted(point) for point in method.restore_points]
-            return f"{sum(found)} of {len(found)}"
+        return _plain(
+            label, methods, lambda m: _of([wanted(point) for point in m.restore_points]) or "0"
+        )
 
-        return _plain(label, methods, text)
+    def verified(method: MethodResult) -> str:
+        found = [point.verified is True for point in method.restore_points]
+        return f"{sum(found)} of {len(found)}"
 
     return (
-        row("restore points verified", lambda p: p.verified is True),
-        row("wrong", lambda p: p.verified is False),
-        row("not checked", lambda p: p.verified is None),
+        _plain("restore points verified", methods, verified),
+        row("restore points wrong", lambda p: p.verified is False),
+        row("restore points not checked", lambda p: p.verified is None),
         row("with disks skipped", lambda p: bool(p.skipped)),
     )

@@ -47,7 +47,10 @@ def _points(result: Result) -> Markup:
         *("Restore point", "Method", "VM", "Kind", "Moment", "Consistency"),
         *("Verification", "Read", "Stored", "Took", "Skipped"),
     )
-    caption = "Each restore point; the moment is site time, the stun of its VM snapshot"
+    caption = (
+        "Each restore point; its moment is the stun of its VM snapshot, in time of the site, which"
+        " may have been up before the run began"
+    )
     rows = [
         _point_cells(name, point)
         for name, method in result.ordered_methods()
@@ -142,7 +145,7 @@ def _events(result: Result) -> Markup:
         return EMPTY
     shown = found[:EVENTS_SHOWN_MAX]
     caption = f"{len(shown):,} of {wording.counted(len(found), 'event')}; all are in result.json"
-    headings = ("Site time", "Method", "Kind", "Subject", "What")
+    headings = ("Since start", "Method", "Kind", "Subject", "What")
     rows = (_event_cells(event, name) for event, name in shown)
     summary = element("summary", wording.counted(len(found), "event"))
     return element("details", summary, table(caption, headings, rows))

@@ -19,7 +19,9 @@ MethodName = Literal["software", "storage", "mounted"]
 METHOD_NAMES: Final[tuple[MethodName, ...]] = ("software", "storage", "mounted")
 """Every method, in the order in which a report shows them."""
 
-PhaseName = Literal["before", "snapshot", "reading", "consolidating", "cleaning", "after"]
+PhaseName = Literal[
+    "before", "snapshot", "preparing", "reading", "consolidating", "cleaning", "after"
+]
 """A stage of a job as the guests feel it; see ``Phase``."""
 
 LOAD_PHASES: Final = ("before", "reading", "consolidating", "after")

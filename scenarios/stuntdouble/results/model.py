@@ -12,7 +12,8 @@
         ├── vms, datastores            the same by VM; free space by datastore
         └── phases, events, series     the time line
 
-Times are seconds of site time, sizes are bytes, latencies are milliseconds, shares are 0 to 1.
+Times are seconds since the run began, but for the moments of restore points, which are site
+time as in the repository.  Sizes are bytes, latencies are milliseconds, shares are 0 to 1.
 ``null`` means that there is no such figure (no I/O in a phase, no window asked for), never zero.
 """
 

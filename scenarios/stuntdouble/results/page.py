@@ -23,7 +23,7 @@ from stuntdouble.results.elements import (
     table_caption,
 )
 from stuntdouble.results.timelines import timelines
-from stuntdouble.results.verdict import is_sound, plain_verdict
+from stuntdouble.results.verdict import is_sound, verdict_parts
 
 if TYPE_CHECKING:
     from stuntdouble.results.comparison import Cell, Group, Row
@@ -56,12 +56,17 @@ def page_html(result: Result) -> str:
 def _header(result: Result) -> Markup:
     status = "sound" if is_sound(result) else "attention"
     names = [wording.METHOD_TITLES[name] for name, _ in result.ordered_methods()]
+    outcome, *rest = verdict_parts(result)
+    verdict = (
+        element("p", outcome, class_="outcome"),
+        element("ul", *(element("li", part) for part in rest if part)),
+    )
     return element(
         "header",
         element("p", f"Backup rehearsal · {result.scenario}", class_="kicker"),
         element("h1", result.title or result.scenario),
         element("p", _site_line(result, names), class_="lead"),
-        element("p", plain_verdict(result), class_=f"verdict {status}"),
+        element("div", *verdict, class_=f"verdict {status}"),
     )
 
 
@@ -80,7 +85,7 @@ def _section(title: str, *parts: Markup) -> Markup:
 
 
 def _cards(result: Result) -> Markup:
-    rows = headlines(result)
+    cost, each, *rows = headlines(result)
     cards = []
     for column, (name, _) in enumerate(result.ordered_methods()):
         figures = (
@@ -92,6 +97,9 @@ def _cards(result: Result) -> Markup:
                 "article",
                 element("h3", wording.METHOD_TITLES[name]),
                 element("p", wording.METHOD_EXPLAINED[name]),
+                element("p", *_marked(cost, column), class_="cost"),
+                element("p", f"{cost.label}, than without a backup", class_="unit"),
+                element("p", f"{each.cells[column].text} {each.label}", class_="unit"),
                 element("dl", *figures),
                 class_=f"card {name}",
             )
@@ -109,6 +117,7 @@ def _comparison(result: Result) -> Markup:
     caption = (
         "Every figure by method. “best” marks the best of a row and what is within 2 % of it."
         " Phases are not ranked, because their lengths differ between methods."
+        " Excess latency is beyond that of the same I/O on the same site without a backup."
     )
     headings = ("", *(wording.METHOD_TITLES[name] for name in comparison.methods))
     head = element("tr", *(element("th", heading, scope="col") for heading in headings))
@@ -119,7 +128,8 @@ def _comparison(result: Result) -> Markup:
         element("thead", head),
         *(_group(group, width) for group in comparison.groups),
     )
-    return element("div", whole, class_="ranked")
+    folded = (element("p", sentence, class_="folded") for sentence in comparison.folded)
+    return element("div", whole, *folded, class_="ranked")
 
 
 def _group(group: Group, width: str) -> Markup:

@@ -141,9 +141,9 @@ class RunResult(Record):
     kind: Kind
     """Full, or incremental where change tracking allowed it."""
     start: Figure
-    """Start, in seconds of site time."""
+    """Start, in seconds since the run began."""
     end: Figure
-    """End of the last clean-up step, in seconds of site time."""
+    """End of the last clean-up step, in seconds since the run began."""
     bytes_read: Count
     """Bytes read from disks."""
     bytes_stored: Count
@@ -168,7 +168,8 @@ class PointResult(Record):
     kind: Kind
     """Full or incremental."""
     moment: Figure
-    """The instant it stands for, in seconds of site time: the stun of the VM snapshot."""
+    """The instant it stands for, the stun of the VM snapshot, in seconds of site time: that is since
+    the site was built, which may be earlier than the run began."""
     consistency: Consistency
     """What the guest finds: after a crash, with clean file systems, or clean applications."""
     verified: bool | None
@@ -224,23 +225,24 @@ class DatastoreResult(Record):
 class Phase(Record):
     """A stretch of the job on the time line; phases of different VMs may overlap.
 
-    `before` and `after` frame the job; `snapshot` lasts while VM snapshots are open but nothing
-    is read yet; `cleaning` is removal of array snapshots, mappings and mounts.
+    `before` and `after` frame the job; `snapshot` lasts while VM snapshots are open but neither
+    read nor merged yet; `preparing` is taking, promoting, mapping and mounting array snapshots;
+    `cleaning` is removing them again.
     """
 
     name: PhaseName
     """What goes on."""
     start: Figure
-    """Start, in seconds of site time."""
+    """Start, in seconds since the run began."""
     end: Figure
-    """End, in seconds of site time."""
+    """End, in seconds since the run began."""
 
 
 class Event(Record):
     """Something that happened at an instant."""
 
     time: Figure
-    """When, in seconds of site time."""
+    """When, in seconds since the run began."""
     kind: Name
     """What kind: `stun`, `snapshot-open`, `snapshot-removed`, `array-snapshot`, `fault` ..."""
     subject: str
@@ -250,12 +252,12 @@ class Event(Record):
 
 
 class Series(Record):
-    """The time line in bins of equal width; column `i` of each list is bin `i`."""
+    """The time line in whole bins of equal width; column `i` of each list is bin `i`."""
 
     bin_seconds: Annotated[Figure, Field(gt=0)]
     """Width of a bin, in seconds."""
     time: tuple[Figure, ...]
-    """Start of each bin, in seconds of site time."""
+    """Start of each bin, in seconds since the run began."""
     iops: tuple[Figure, ...]
     """Guest I/Os completed per second."""
     latency_ms_p50: tuple[Figure | None, ...]

@@ -35,6 +35,7 @@ METHOD_DASHES: Final[dict[MethodName, str]] = {
 }
 PHASE_COLOURS: Final = {
     "snapshot": "rgba(204, 121, 167, 0.45)",
+    "preparing": "rgba(120, 94, 240, 0.16)",
     "reading": "rgba(86, 180, 233, 0.20)",
     "consolidating": "rgba(230, 159, 0, 0.35)",
     "cleaning": "rgba(128, 128, 128, 0.30)",
@@ -42,9 +43,15 @@ PHASE_COLOURS: Final = {
 LATENCY_COLOURS: Final = {"p50": "#0a86c7", "p95": "#c98500", "max": "#9a6bb0"}
 
 _LABELLED_SHARE: Final = 0.12
-"""A phase shorter than this share of the axis has no room for its name."""
+"""A phase shorter than this share of the axis has no room for its name inside it."""
+
+_KNEE_PERCENT: Final = 80
+"""Mean time in an M/M/1 queue is five service times at 80 % busy, and ten at 90 %."""
 
 _ROW_PIXELS: Final = 210
+_LABEL_DECADES: Final = 0.3
+"""Room below the lowest latency for the names of the phases."""
+
 _GREY: Final = "#808080"
 
 
@@ -53,10 +60,12 @@ def latency_figure(result: Result) -> Figure:
     methods = result.ordered_methods()
     floor, ceiling = _latency_range(methods)
     unit_seconds, unit = _time_unit(methods)
-    layout = _layout(len(methods) * _ROW_PIXELS + 90, f"site time ({unit})", methods)
+    layout = _layout(len(methods) * _ROW_PIXELS + 90, f"{unit} since the run began", methods)
     traces: list[Figure] = []
     shapes: list[Figure] = []
     notes: list[Figure] = []
+    span = _span(methods)
+    titles: list[Figure] = []
     for row, (name, method) in enumerate(methods):
         top = 1 - row / len(methods)
         domain = [top - 0.82 / len(methods), top - 0.1 / len(methods)]
@@ -66,11 +75,12 @@ def latency_figure(result: Result) -> Figure:
         traces += _latency_traces(method, row, unit_seconds)
         traces.append(_stun_trace(method, row, unit_seconds, 10 ** (ceiling - 0.12)))
         shapes += [_shade(phase, domain, unit_seconds) for phase in method.phases]
-        notes.append(_panel_title(wording.METHOD_TITLES[name], domain))
-        notes += _phase_labels(method.phases, domain, unit_seconds, _span(methods))
+        titles.append(_panel_title(wording.METHOD_TITLES[name], domain))
+        notes += _phase_labels(method, domain, unit_seconds, span)
     layout["xaxis"]["anchor"] = f"y{_suffix(len(methods) - 1)}"
     shown = [shape for shape in shapes if shape["fillcolor"] is not None]
-    return {"data": traces, "layout": layout | {"shapes": shown, "annotations": notes}}
+    # Titles first: the style sheet hides what comes after them where the screen is narrow.
+    return {"data": traces, "layout": layout | {"shapes": shown, "annotations": titles + notes}}
 
 
 def iops_figure(result: Result) -> Figure:
@@ -95,13 +105,24 @@ def utilisation_figure(result: Result) -> Figure:
         line["fillcolor"] = _translucent(METHOD_COLOURS[name], 0.1)
         figure["data"].append(line)
     figure["layout"]["yaxis"]["range"] = [0, 100]
+    figure["layout"]["shapes"] = [
+        {
+            "type": "line",
+            "xref": "paper",
+            "x0": 0,
+            "x1": 1,
+            "y0": _KNEE_PERCENT,
+            "y1": _KNEE_PERCENT,
+            "line": {"width": 1, "dash": "dot", "color": _GREY},
+        }
+    ]
     return figure
 
 
 def _overlay(result: Result, unit: str, values: Callable[[Series], list[float]]) -> Figure:
     methods = result.ordered_methods()
     unit_seconds, time_unit = _time_unit(methods)
-    layout = _layout(_ROW_PIXELS + 90, f"site time ({time_unit})", methods)
+    layout = _layout(_ROW_PIXELS + 90, f"{time_unit} since the run began", methods)
     layout["yaxis"] = _axis(unit, rangemode="tozero", domain=[0, 1])
     traces = []
     for name, method in methods:
@@ -173,18 +194,34 @@ def _shade(phase: Phase, domain: list[float], unit: float) -> Figure:
 
 
 def _phase_labels(
-    phases: tuple[Phase, ...], domain: list[float], unit: float, span: float
+    method: MethodResult, domain: list[float], unit: float, span: float
 ) -> list[Figure]:
-    wide = [
-        phase
-        for phase in phases
-        if phase.name in PHASE_COLOURS and phase.end - phase.start >= _LABELLED_SHARE * span
-    ]
-    return [
-        _note(phase.name, x=_short((phase.start + phase.end) / 2 / unit), y=domain[0], xref="x")
-        | {"xanchor": "center", "yanchor": "bottom", "font": {"size": 11}}
-        for phase in wide
-    ]
+    """Name each phase that is wide enough, and a short merge beside it where it is the only one."""
+    labels = []
+    merges = sum(phase.name == "consolidating" for phase in method.phases)
+    for phase in method.phases:
+        if phase.name not in PHASE_COLOURS:
+            continue
+        text = _phase_text(phase, method)
+        if phase.end - phase.start >= _LABELLED_SHARE * span:
+            middle = _short((phase.start + phase.end) / 2 / unit)
+            label = _note(text, x=middle, y=domain[0], xref="x")
+            labels.append(label | {"xanchor": "center", "yanchor": "bottom", "font": {"size": 11}})
+        elif phase.name == "consolidating" and merges == 1:
+            text = f"{wording.seconds(phase.end - phase.start)} {text}"
+            label = _note(text, x=_short(phase.end / unit), y=domain[1], xref="x")
+            beside = {"xanchor": "left", "xshift": 10, "yanchor": "top", "align": "left"}
+            labels.append(label | beside | {"font": {"size": 11}})
+    return labels
+
+
+def _phase_text(phase: Phase, method: MethodResult) -> str:
+    """Return the phase's name, with its latency where the figure is that of this stretch alone."""
+    load = getattr(method.foreground, phase.name, None)
+    alone = sum(other.name == phase.name for other in method.phases) == 1
+    if load is None or load.latency_ms.p95 is None or not alone:
+        return phase.name
+    return f"{phase.name}<br>p95 {wording.milliseconds(load.latency_ms.p95)}"
 
 
 def _panel_title(title: str, domain: list[float]) -> Figure:
@@ -234,7 +271,7 @@ def _latency_range(methods: Methods) -> tuple[float, float]:
     ]
     if not values:
         return 0.0, 1.0
-    floor = math.floor(math.log10(min(values)) * 4) / 4
+    floor = math.floor(math.log10(min(values)) * 4) / 4 - _LABEL_DECADES
     return floor, max(math.ceil(math.log10(max(values)) * 4) / 4, floor + 1) + 0.25
 
 

@@ -37,6 +37,7 @@ def comparison_table(result: Result) -> RenderableType:
         _text(f"{result.scenario}: {result.title}", style="bold"),
         _main_table(result),
         Text(RANKING, style="dim"),
+        *(Text(sentence, style="dim") for sentence in compare(result).folded),
         Text(""),
         _vm_table(result),
         Text(
@@ -44,7 +45,7 @@ def comparison_table(result: Result) -> RenderableType:
         ),
         Text(""),
         *(_text(f"Note: {note}") for note in result.notes),
-        _text(comparison_sentences(result)),
+        *(_text(sentence) for sentence in comparison_sentences(result)),
         Text(verification_line(result), style=_verification_style(result)),
         _text(leftovers_line(result), style="bold red" if result.leftovers else ""),
     )

@@ -21,11 +21,6 @@ def timelines(result: Result) -> Markup:
     smaller = (
         ("iops", "Guest I/Os per second, all VMs.", plots.iops_figure(result)),
         ("delta", "Size of all delta disks.", plots.delta_figure(result)),
-        (
-            "utilisation",
-            "Busy share of the array's disks. Filled: the part due to the backup.",
-            plots.utilisation_figure(result),
-        ),
     )
     return joined(
         [
@@ -33,9 +28,16 @@ def timelines(result: Result) -> Markup:
             _figure(
                 "latency",
                 "Latency of the guests' I/O, all VMs, on a logarithmic scale that all methods"
-                " share. Shaded: the phases of the job. Triangles: stuns.",
+                " share: half and nineteen in twenty I/Os were faster than p50 and p95. Shaded: the"
+                " phases of the job. Triangles: stuns.",
                 plots.latency_figure(result),
                 _phase_key(),
+            ),
+            _figure(
+                "utilisation",
+                "Busy share of the array's disks. Filled: the part due to the backup. Dotted: 80 %,"
+                " from where on queues grow fast.",
+                plots.utilisation_figure(result),
             ),
             element("div", *(_figure(*parts) for parts in smaller), class_="figures"),
         ]

@@ -1,7 +1,8 @@
 """The outcome in one paragraph, computed from the numbers alone.
 
 What is wrong comes first: bytes that do not match, then failed runs, then what was left behind.
-Only then which method cost the guests least, and by what.
+Only then which method cost the guests least, and at which price.  A failure that the scenario is
+there to show is told as what it is: not wrong.
 """
 
 from __future__ import annotations
@@ -9,27 +10,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stuntdouble.results import wording
-from stuntdouble.results.comparison import SAME_WITHIN
+from stuntdouble.results.tradeoffs import tradeoff_sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stuntdouble.results.figures import MethodName
-    from stuntdouble.results.model import MethodResult, Result
+    from stuntdouble.results.model import Result
 
 
 def plain_verdict(result: Result) -> str:
     """Return what happened, for a reader who will not look at the table."""
+    return " ".join(verdict_parts(result))
+
+
+def verdict_parts(result: Result) -> list[str]:
+    """Return the verdict in parts of a sentence or two, what matters most first."""
     checks = [(_is_right(result), verification_line(result))]
     checks.append((not result.leftovers, leftovers_line(result)))
     alarms = [line for fine, line in checks if not fine]
     assurances = [line for fine, line in checks if fine]
-    return " ".join([*alarms, comparison_sentences(result), *assurances])
+    return [*alarms, *comparison_sentences(result), " ".join(assurances)]
 
 
-def comparison_sentences(result: Result) -> str:
-    """Return which runs failed, which method cost the guests least, and the main figures."""
-    return " ".join([*_failures(result), *_winner(result), _main_figures(result)])
+def comparison_sentences(result: Result) -> list[str]:
+    """Return which runs failed, which method cost the guests least and at which price."""
+    return [*_failures(result), *_expected(result), *tradeoff_sentences(result)]
 
 
 def verification_line(result: Result) -> str:
@@ -61,7 +64,10 @@ def leftovers_line(result: Result) -> str:
 
 
 def is_sound(result: Result) -> bool:
-    """Return whether no restore point is wrong, no run failed and nothing was left behind."""
+    """Return whether nothing went wrong but what the scenario expects to.
+
+    That is: no restore point is wrong, no run failed unexpectedly, nothing was left behind.
+    """
     return _is_right(result) and not _failures(result) and not result.leftovers
 
 
@@ -70,51 +76,29 @@ def _is_right(result: Result) -> bool:
 
 
 def _failures(result: Result) -> list[str]:
+    """Say which runs failed that should not have, and which should have and did not."""
     sentences = []
     for name, method in result.ordered_methods():
         failed = [run.outcome for run in method.runs if run.outcome != "ok"]
-        if failed:
+        title = wording.METHOD_TITLES[name].lower()
+        if failed and name not in result.expected_failures:
             runs = f"{len(failed)} of {wording.counted(len(method.runs), 'run')}"
-            title = wording.METHOD_TITLES[name].lower()
             sentences.append(f"With the {title}, {runs} failed: {failed[0].rstrip('.')}.")
+        elif name in result.expected_failures and not failed:
+            sentences.append(f"The {title} was expected to fail, and did not.")
     return sentences
 
 
-def _winner(result: Result) -> list[str]:
-    """Say which method cost the guests least over the whole job, if one clearly did."""
-    cost = {name: m.foreground.whole.excess_latency_seconds for name, m in result.ordered_methods()}
-    if len(cost) < 2:
-        return []
-    ranking: list[MethodName] = sorted(cost, key=lambda name: cost[name])
-    best, second = cost[ranking[0]], cost[ranking[1]]
-    if second - best <= SAME_WITHIN * max(abs(best), abs(second)):
-        return ["No method clearly cost the guests least over the whole job."]
-    others = wording.listed(
-        f"{wording.seconds(cost[name])} with the {wording.METHOD_TITLES[name].lower()}"
-        for name in ranking[1:]
-    )
-    title = wording.METHOD_TITLES[ranking[0]].lower()
-    sentence = (
-        f"The {title} cost the guests least: their I/O waited {wording.seconds(best)} longer in"
-        f" total than it would have at its usual latency, against {others}."
-    )
-    return [sentence]
-
-
-def _main_figures(result: Result) -> str:
-    """Set the main figures of all methods side by side in one sentence."""
-    methods = result.ordered_methods()
-
-    def figures(text: Callable[[MethodResult], str]) -> str:
-        return wording.listed(text(method) for _, method in methods)
-
-    named = wording.listed(
-        wording.seconds(method.snapshot_open_seconds) + (f" ({name})" if len(methods) > 1 else "")
-        for name, method in methods
-    )
-    stuns = figures(lambda m: wording.seconds(m.stuns.longest_seconds))
-    took = figures(lambda m: wording.seconds(m.backup.seconds))
-    return (
-        f"VM snapshots were open for up to {named}; the longest stun was {stuns};"
-        f" the backup took {took}."
-    )
+def _expected(result: Result) -> list[str]:
+    """Say which methods failed as the scenario means them to, and why."""
+    why: dict[str, list[str]] = {}
+    for name, method in result.ordered_methods():
+        failed = [run.outcome for run in method.runs if run.outcome != "ok"]
+        if failed and name in result.expected_failures:
+            title = wording.METHOD_TITLES[name].lower()
+            why.setdefault(failed[0].rstrip("."), []).append(f"the {title}")
+    return [
+        f"As this scenario means to show, {wording.listed(names)} made no restore point rather"
+        f" than a wrong one ({reason})."
+        for reason, names in why.items()
+    ]

@@ -31,6 +31,7 @@ METHOD_EXPLAINED: Final[dict[MethodName, str]] = {
 PHASE_TITLES: Final = {
     "before": "before the job",
     "snapshot": "VM snapshot open",
+    "preparing": "preparing the array snapshot",
     "reading": "while reading",
     "consolidating": "while consolidating",
     "cleaning": "cleaning up",

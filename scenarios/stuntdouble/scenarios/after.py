@@ -152,7 +152,7 @@ async def _restored(
     found = []
     for key in sizes:
         device = await done.hypervisor.open_target(name, key)
-        await restore_to_device(done.repository, point.id, key, device)
+        await restore_to_device(done.repository, point.id, key, device, blank=True)
         await device.close()
         disk = world.hypervisor.vm(name).disks[key].disk
         found += judge.check_level(world.site, disk.head, key, moments[key])

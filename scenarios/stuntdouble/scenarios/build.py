@@ -99,7 +99,7 @@ def build(scenario: spec.Scenario, seed: int, env: Environment, recorded: Record
     )
     world = World(scenario, seed, env, site, engine, journal, made, host)
     for each in made.values():
-        each.on_space_freed.append(lambda _pool: _retry(host))
+        each.on_space_freed.append(lambda _pool: host.answer_all())
     world.naas = {v.name: v.naa for a in made.values() for v in a.inventory.volumes.values()}
     volumes = {v.name: v for a in made.values() for v in a.inventory.volumes.values()}
     for d in scenario.datastores:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from stuntdouble.results import (
     Leftover,
     Load,
     MethodResult,
-    Phase,
     PointResult,
     RunResult,
     Series,
@@ -29,6 +27,8 @@ from stuntdouble.results import (
     VmResult,
     WholeJob,
 )
+from stuntdouble.scenarios.spans import phases, spans_of, union
+from stuntdouble.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,36 +38,32 @@ if TYPE_CHECKING:
     from stuntdouble.backup import JobReport
     from stuntdouble.iops import Latencies, Meter
     from stuntdouble.scenarios.lived import Run
+    from stuntdouble.scenarios.spans import Interval, Spans
 
-Interval = tuple[float, float]
-
-_BINS_MAX = 400  # what a plot of a screen's width can show
-_NICE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-_STALLS = (5.0, 30.0, 60.0)
-_CAUSED_BY_BACKUP = tuple(int(p) for p in Purpose if p is not Purpose.GUEST)
-
-
-@dataclass(frozen=True)
-class Spans:
-    """The phases of a run, as intervals of site time."""
-
-    before: list[Interval]
-    snapshot: list[Interval]
-    reading: list[Interval]
-    consolidating: list[Interval]
-    cleaning: list[Interval]
-    after: list[Interval]
-    job: list[Interval]
-
-    def of(self, name: str) -> list[Interval]:
-        """Return the intervals of a phase."""
-        found: list[Interval] = getattr(self, name)
-        return found
+_BINS_MAX: Final = 400  # what a plot of a screen's width can show
+_NICE_SECONDS: Final = (
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+    15.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    600.0,
+    1800.0,
+    3600.0,
+)
+_STALLS: Final = (5.0, 30.0, 60.0)
+_NOT_THE_GUESTS: Final = tuple(int(p) for p in Purpose if p is not Purpose.GUEST)
+_ROUNDING_SECONDS: Final = 1e-6  # what differences of sums over hours may be off by
 
 
 def method_result(done: Run, alone: Meter) -> MethodResult:
     """Return the figures of one method's run; *alone* is the same site without a backup."""
-    spans = _spans(done)
+    spans = spans_of(done)
     names = [vm.name for vm in done.world.scenario.vms]
     stuns = _stun_seconds(done)
     return MethodResult(
@@ -79,84 +75,19 @@ def method_result(done: Run, alone: Meter) -> MethodResult:
         stalls=_stalls_of(done, names),
         consolidation=_consolidation(done),
         foreground=_foreground(done, alone, spans, names),
-        array_utilisation=_utilisation(done, spans, share_of_backup=False),
-        array_utilisation_backup_share=_utilisation(done, spans, share_of_backup=True),
-        array_snapshot_peak_bytes=_peak(done, "snapshot_bytes"),
+        array_utilisation=_utilisation(done, spans),
+        array_utilisation_backup_share=_backup_share(done, alone, spans),
+        array_snapshot_peak_bytes=_snapshot_peak(done),
         backup=_backup(done),
         runs=tuple(_run(done, i) for i in range(len(done.reports))),
         vms=tuple(_vm(done, alone, spans, vm, stuns[vm]) for vm in names),
         datastores=_datastores(done),
-        phases=_phases(spans),
+        phases=phases(spans, done.began),
         events=_events(done),
-        series=_series(done, names),
+        series=_series(done, alone, names),
         restore_points=tuple(_point(done, i) for i in range(len(done.points))),
         leftovers=tuple(Leftover(kind=kind, name=name) for kind, name in done.leftovers),
     )
-
-
-# Phases. ---------------------------------------------------------------------------------------
-
-
-def _spans(done: Run) -> Spans:
-    jobs = [(r.started, r.ended) for r in done.reports]
-    phases: dict[str, list[Interval]] = {"snapshot": [], "reading": [], "removing": []}
-    for report in done.reports:
-        for outcome in report.vms:
-            for phase in outcome.phases:
-                phases[phase.name].append((phase.start, phase.end))
-    reading, merging = _union(phases["reading"]), _union(_merges(done))
-    snapshot = _minus(_union(phases["snapshot"]), reading)
-    cleaning = _minus(_union(jobs), _union([*reading, *merging, *snapshot]))
-    return Spans(
-        before=[(done.began, jobs[0][0])],
-        snapshot=snapshot,
-        reading=reading,
-        consolidating=merging,
-        cleaning=cleaning,
-        after=[(jobs[-1][1], done.ended)],
-        job=jobs,
-    )
-
-
-def _merges(done: Run) -> list[Interval]:
-    """Return when delta disks were being merged, from the hypervisor's own notes."""
-    return [
-        (e.time - e.facts["seconds"], e.time)
-        for e in done.world.journal.of("consolidation")
-        if e.time >= done.began
-    ]
-
-
-def _union(intervals: Iterable[Interval]) -> list[Interval]:
-    made: list[Interval] = []
-    for start, end in sorted(i for i in intervals if i[1] > i[0]):
-        if made and start <= made[-1][1]:
-            made[-1] = (made[-1][0], max(made[-1][1], end))
-        else:
-            made.append((start, end))
-    return made
-
-
-def _minus(intervals: list[Interval], taken: list[Interval]) -> list[Interval]:
-    """Return the part of *intervals* that no interval of *taken* covers; both are unions."""
-    made = []
-    for start, end in intervals:
-        at = start
-        for a, b in taken:
-            if b <= at or a >= end:
-                continue
-            if a > at:
-                made.append((at, a))
-            at = max(at, b)
-        if at < end:
-            made.append((at, end))
-    return made
-
-
-def _phases(spans: Spans) -> tuple[Phase, ...]:
-    names = ("before", "snapshot", "reading", "consolidating", "cleaning", "after")
-    rows = [(start, end, name) for name in names for start, end in spans.of(name)]
-    return tuple(Phase(name=n, start=a, end=b) for a, b, n in sorted(rows))  # type: ignore[arg-type]  # names are those of PhaseName
 
 
 # Latency and load. -----------------------------------------------------------------------------
@@ -248,7 +179,7 @@ def _stalls_of(done: Run, names: Sequence[str]) -> Stalls:
         silent += zip(
             lat.arrived[long].tolist(), (lat.arrived + lat.seconds)[long].tolist(), strict=True
         )
-        for start, end in _union(silent):
+        for start, end in union(silent):
             for bound in _STALLS:
                 counts[bound] += end - start > bound
     return Stalls(
@@ -282,25 +213,46 @@ def _consolidation(done: Run) -> Consolidation:
 # The array. ------------------------------------------------------------------------------------
 
 
-def _busy(done: Run, intervals: Sequence[Interval], purposes: tuple[int, ...] = ()) -> float:
-    """Return the busy seconds of the array's disks within *intervals*, summed over them."""
-    meter, stations = done.world.engine.meter, done.world.stations
-    return sum(float(meter.busy(stations, np.array([a, b]), purposes)[0]) for a, b in intervals)
+_LOADS: Final = ("before", "reading", "consolidating", "after")
 
 
-def _utilisation(done: Run, spans: Spans, *, share_of_backup: bool) -> ByPhase:
+def _utilisation(done: Run, spans: Spans) -> ByPhase:
+    """Return the busy share of the array's disks in each phase."""
     found: dict[str, float | None] = {}
-    for name in ("before", "reading", "consolidating", "after"):
-        intervals = spans.of(name)
-        length = sum(b - a for a, b in intervals) * len(done.world.stations)
-        busy = _busy(done, intervals)
-        if length <= 0:
-            found[name] = None
-        elif share_of_backup:
-            found[name] = _busy(done, intervals, _CAUSED_BY_BACKUP) / busy if busy else 0.0
-        else:
-            found[name] = min(busy / length, 1.0)
+    for name in _LOADS:
+        seconds = sum(b - a for a, b in spans.of(name)) * len(done.world.stations)
+        busy = sum(_busy(done, np.array(edges))[0] for edges in spans.of(name))
+        found[name] = min(busy / seconds, 1.0) if seconds > 0 else None
     return ByPhase(**found)
+
+
+def _backup_share(done: Run, alone: Meter, spans: Spans) -> ByPhase:
+    """Return which share of the busy time there would not have been without the backup."""
+    found: dict[str, float | None] = {}
+    for name in _LOADS:
+        cells = [np.array(edges) for edges in spans.of(name)]
+        busy = sum(_busy(done, edges)[0] for edges in cells)
+        caused = sum(_caused(done, alone, edges)[0] for edges in cells)
+        found[name] = (min(caused / busy, 1.0) if busy else 0.0) if cells else None
+    return ByPhase(**found)
+
+
+def _busy(done: Run, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the busy seconds of the array's disks between edges, summed over them."""
+    return done.world.engine.meter.busy(done.world.stations, edges)
+
+
+def _caused(done: Run, alone: Meter, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the busy seconds that the backup caused.
+
+    Guest I/O has side effects without any backup, too: deltas of snapshots that were there
+    before, zeroing.  What there was of them on the site left alone is not the backup's.
+    """
+    stations = done.world.stations
+    all_told = done.world.engine.meter.busy(stations, edges, _NOT_THE_GUESTS)
+    caused = all_told - alone.busy(stations, edges, _NOT_THE_GUESTS)
+    caused[caused < _ROUNDING_SECONDS] = 0.0
+    return caused
 
 
 # Space. ----------------------------------------------------------------------------------------
@@ -321,28 +273,31 @@ def _delta_line(done: Run, names: Iterable[str]) -> list[tuple[float, float]]:
     return line
 
 
-def _peak(done: Run, gauge: str) -> int:
-    values = [
-        value
+def _during(done: Run, line: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the values of a gauge from the run's beginning to its end."""
+    held = [value for time, value in line if time <= done.began]
+    return [*held[-1:], *(value for time, value in line if done.began < time <= done.ended)]
+
+
+def _snapshot_peak(done: Run) -> int:
+    """Return the largest space that array snapshots took, of all pools together."""
+    peaks = [
+        max(_during(done, line), default=0.0)
         for (name, _), line in done.world.engine.meter.gauges.items()
-        if name == gauge
-        for time, value in line
-        if time >= done.began
+        if name == "snapshot_bytes"
     ]
-    return int(max(values, default=0))
+    return int(sum(peaks))
 
 
 def _datastores(done: Run) -> tuple[DatastoreResult, ...]:
+    gauges = done.world.engine.meter.gauges
     made = []
-    for name, store in sorted(done.world.hypervisor.datastores.items()):
-        if name not in {d.name for d in done.world.scenario.datastores}:
-            continue
-        line = done.world.engine.meter.gauges.get(("datastore_free_bytes", name), [])
-        least = min([store.free_bytes, *(int(v) for t, v in line if t >= done.began)])
+    for d in sorted(done.world.scenario.datastores, key=lambda d: d.name):
+        store = done.world.hypervisor.datastores[d.name]
+        values = _during(done, gauges.get(("datastore_free_bytes", d.name), []))
+        least = int(min(values, default=store.free_bytes))
         made.append(
-            DatastoreResult(
-                name=name, capacity_bytes=store.capacity_bytes, free_bytes_min=int(least)
-            )
+            DatastoreResult(name=d.name, capacity_bytes=store.capacity_bytes, free_bytes_min=least)
         )
     return tuple(made)
 
@@ -361,8 +316,8 @@ def _run(done: Run, index: int) -> RunResult:
     errors = [f"{o.vm}: {o.error}" for o in report.vms if o.error]
     return RunResult(
         kind="incremental" if kinds == {"incremental"} else "full",
-        start=report.started,
-        end=report.ended,
+        start=report.started - done.began,
+        end=report.ended - done.began,
         bytes_read=report.bytes_read,
         bytes_stored=_stored(report),
         window_met=report.ended - report.started <= window if window else None,
@@ -411,7 +366,7 @@ def _point(done: Run, index: int) -> PointResult:
         vm=point.vm,
         method=done.method.value,
         kind=point.kind.value,
-        moment=point.moment,
+        moment=point.moment - done.began,
         consistency=point.consistency.value,
         verified=(not done.differences[point.id] and restored) if kept else None,
         bytes_read=point.bytes_read,
@@ -426,34 +381,40 @@ def _point(done: Run, index: int) -> PointResult:
 
 def _events(done: Run) -> tuple[Event, ...]:
     return tuple(
-        Event(time=e.time, kind=e.kind, subject=e.subject, text=_text(e.facts))
+        Event(time=e.time - done.began, kind=e.kind, subject=e.subject, text=_text(e.facts))
         for e in done.world.journal
         if e.time >= done.began
     )
 
 
 def _text(facts: dict[str, object]) -> str:
-    if "text" in facts:
-        return str(facts["text"])
-    shown = (
-        f"{key.replace('_', ' ')} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in facts.items()
-    )
-    return ", ".join(shown)
+    """Return what an event says, in words; a line of the hypervisor's own log stands for itself."""
+    own = facts.get("text", facts.get("line"))
+    return str(own) if own else ", ".join(_fact(*fact) for fact in facts.items())
 
 
-def _series(done: Run, names: Sequence[str]) -> Series:
+def _fact(key: str, value: object) -> str:
+    name = key.replace("_", " ").removesuffix("seconds").removesuffix("bytes")
+    if isinstance(value, float):
+        words = format_duration(value)
+    elif isinstance(value, int) and "bytes" in key:
+        words = format_size(value)
+    else:
+        words = ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return f"{name} {words}".strip().replace("  ", " ")
+
+
+def _series(done: Run, alone: Meter, names: Sequence[str]) -> Series:
     length = done.ended - done.began
     width = next((w for w in _NICE_SECONDS if length / w <= _BINS_MAX), length / _BINS_MAX)
-    edges = done.began + np.arange(int(np.ceil(length / width)) + 1) * width
+    bins = max(int(length / width), 1)  # whole ones: the rest of the last would look like a drop
+    edges: NDArray[np.float64] = done.began + np.arange(bins + 1, dtype=np.float64) * width
     lat = done.world.engine.meter.latencies(*names)
     rows = np.searchsorted(lat.arrived, edges)
     cells = [_latency(lat.seconds[a:b]) for a, b in pairwise(rows)]
-    stations = done.world.stations
-    room = width * len(stations)
-    meter = done.world.engine.meter
-    busy = np.clip(meter.busy(stations, edges) / room, 0.0, 1.0)
-    caused = np.clip(meter.busy(stations, edges, _CAUSED_BY_BACKUP) / room, 0.0, busy)
+    room = width * len(done.world.stations)
+    busy = np.clip(_busy(done, edges) / room, 0.0, 1.0)
+    caused = np.clip(_caused(done, alone, edges) / room, 0.0, busy)
     line = _delta_line(done, names)
     times = np.array([t for t, _ in line])
     values = [0, *(int(v) for _, v in line)]

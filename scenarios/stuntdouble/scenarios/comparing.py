@@ -201,6 +201,7 @@ def job_spec(world: World, method: Method, kind: Kind) -> JobSpec:
     """Return the job as the scenario describes it."""
     backup = world.scenario.backup
     limits = backup.latency
+    latency = None if limits is None else LatencyLimits(limits.hold, limits.throttle, limits.poll)
     return JobSpec(
         method=method,
         selection=Selection(world.backed_up, dict(backup.disks)),
@@ -210,7 +211,7 @@ def job_spec(world: World, method: Method, kind: Kind) -> JobSpec:
         transport=Transport(backup.transport),
         throttle=Throttle(backup.throttle.depth, backup.throttle.block, backup.throttle.rate),
         concurrency=backup.concurrency,
-        latency=limits and LatencyLimits(limits.hold, limits.throttle, limits.poll),
+        latency=latency,
     )
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from stuntdouble import hypervisor
 from stuntdouble.results import Assumption, Site, SiteDatastore, SitePool, SiteVm
-from stuntdouble.scenarios.values import parameters
-from stuntdouble.units import format_duration, format_size
+from stuntdouble.scenarios.values import parameters, parse_rate
+from stuntdouble.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from stuntdouble.scenarios import spec
@@ -41,7 +41,7 @@ def assumptions(scenario: spec.Scenario) -> tuple[Assumption, ...]:
     ]
     known = dict(scenario.sources)
     made = [
-        Assumption(name=name, value=value, source=known.pop(key, "default of the model"))
+        Assumption(name=name, value=value, source=known.pop(key, _origin(scenario, key)))
         for name, key, value in rows
     ]
     made += [Assumption(name=key, value=_value(scenario, key), source=known[key]) for key in known]
@@ -101,14 +101,37 @@ def _load(load: spec.Load) -> str:
     return f"{load.iops:g} IOPS, {shape}"
 
 
+def _origin(scenario: spec.Scenario, key: str) -> str:
+    """Say who chose the value of *key*, where the scenario names no source for it."""
+    found: Any = scenario
+    for part in key.split("."):
+        chosen = found if isinstance(found, dict) else found.model_fields_set
+        if part not in chosen:
+            return "default of the model"
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
+    return "scenario"
+
+
 def _value(scenario: spec.Scenario, key: str) -> str:
     """Return the value that *key* has in the scenario, for the report."""
     found: Any = scenario
+    unit: Any = str
     for part in key.split("."):
         if isinstance(found, dict):
-            found = found.get(part, "")
+            found, unit = found.get(part, ""), str
         elif isinstance(found, tuple):
-            found = next((x for x in found if getattr(x, "name", "") == part), "")
+            found = next((x for x in found if part in {getattr(x, "name", ""), str(x)}), "")
         else:
+            unit = _unit(type(found), part)
             found = getattr(found, part, "")
-    return str(found)
+    if isinstance(found, dict):
+        return ", ".join(f"{name} {value}" for name, value in found.items())
+    return str(unit(found))
+
+
+def _unit(model: Any, field: str) -> Any:
+    """Return what words a value of a table's field: a size, a duration, a rate, a plain number."""
+    known = getattr(model, "model_fields", {})
+    readers = [getattr(m, "func", None) for m in known[field].metadata] if field in known else []
+    words = {parse_size: format_size, parse_duration: format_duration, parse_rate: _rate}
+    return next((words[reader] for reader in readers if reader in words), str)

@@ -77,7 +77,7 @@ def check_level(site: Site, level: Level, key: int, moment: Moment) -> list[Diff
     def pieces() -> Iterable[memoryview]:
         for start in range(0, count, step):
             tokens = site.chain_tokens(level, start, min(step, count - start))
-            yield memoryview(site.render(tokens).reshape(-1))
+            yield site.render(tokens).reshape(-1).data
 
     wrong = first_difference(site, moment, pieces())
     return [] if wrong is None else [Difference(key, *wrong)]

@@ -45,7 +45,9 @@ def parse(table: dict[str, Any], where: str) -> Scenario:
         scenario = Scenario.model_validate(table)
     except ValidationError as error:
         raise Misuse(where, _explained(error.errors()[0])) from None
-    tables = [("hypervisor", hypervisor.Parameters, scenario.hypervisor)]
+    tables: list[tuple[str, type, dict[str, Any]]] = [
+        ("hypervisor", hypervisor.Parameters, scenario.hypervisor)
+    ]
     tables += [
         (f"arrays.{a.name}.parameters", array.Parameters, a.parameters) for a in scenario.arrays
     ]

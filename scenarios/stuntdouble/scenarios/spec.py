@@ -228,8 +228,8 @@ def _check_names(s: Scenario) -> None:
     used = [v for d in s.datastores for v in d.volumes]
     _unique("volumes under datastores", used)
     for d in s.datastores:
-        for v in d.volumes:
-            _known(f"datastore {d.name}: volume", v, volumes)
+        for used_volume in d.volumes:
+            _known(f"datastore {d.name}: volume", used_volume, volumes)
     for vm in s.vms:
         _unique(f"disks of {vm.name}", [disk.key for disk in vm.disks])
         for disk in vm.disks:
@@ -247,10 +247,7 @@ def _check_sizes(s: Scenario) -> None:
         for v in a.volumes:
             _divides(f"volume {v.name}: 1 MiB", MIB, "size", v.size)
     for d in s.datastores:
-        for name, size in (("block", d.block), ("zero_unit", d.zero_unit)):
-            if size & (size - 1) or size < block:
-                raise ValueError(f"datastore {d.name}: {name} must be a power of two, >= {block}")
-        _divides(f"datastore {d.name}: zero_unit", d.zero_unit, "block", d.block)
+        _check_datastore(d, block)
     for vm in s.vms:
         for disk in vm.disks:
             _check_disk(f"vm {vm.name}, disk {disk.key}", disk, block)
@@ -264,6 +261,13 @@ def _check_pool(p: Pool, block: int) -> None:
     least = {"raid0": 1, "raid10": 2, "raid5": 3, "raid6": 4}[p.raid]
     if p.disks < least or (p.raid == "raid10" and p.disks % 2):
         raise ValueError(f"pool {p.name}: {p.raid} does not work with {p.disks} disks")
+
+
+def _check_datastore(d: Datastore, block: int) -> None:
+    for name, size in (("block", d.block), ("zero_unit", d.zero_unit)):
+        if size & (size - 1) or size < block:
+            raise ValueError(f"datastore {d.name}: {name} must be a power of two, >= {block}")
+    _divides(f"datastore {d.name}: zero_unit", d.zero_unit, "block", d.block)
 
 
 def _check_disk(what: str, disk: Disk, block: int) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from stuntdouble.units import parse_duration, parse_size
 
 
-def _rate(value: str | float) -> float:
+def parse_rate(value: str | float) -> float:
     """Return bytes per second: ``"16 MiB/s"``, or a number."""
     if isinstance(value, str):
         size, slash, per = value.rpartition("/")
@@ -27,7 +27,7 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds: ``"5 min"`` or a number."""
 
-Rate = Annotated[float, BeforeValidator(_rate), Field(ge=0)]
+Rate = Annotated[float, BeforeValidator(parse_rate), Field(ge=0)]
 """Bytes per second: ``"16 MiB/s"``; 0 is no limit."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -89,7 +89,7 @@ def _quantity(key: str, hint: Any, value: Any) -> Any:
     if not isinstance(value, str) or hint not in {int, float}:
         return value
     if key.endswith("_per_second"):
-        return hint(_rate(value))
+        return hint(parse_rate(value))
     if "_bytes" in key:
         return parse_size(value)
     return parse_duration(value) if "_seconds" in key else value

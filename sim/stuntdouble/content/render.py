@@ -1,32 +1,30 @@
 """Tokens to bytes.
 
 Every rendered 512 B sector starts with its token and its number within the block, so a wrong byte
-names the write it came from.  The rest of its first half is cut from a tape of pseudo-random
-words at a place that the token chooses; the second half is zeros, so that content compresses to
-about one half, the planning default of backup products.
+names the write it came from.  The rest of its first half is pseudo-random words that token and
+sector choose, the same nowhere else; the second half is zeros.  So content compresses to about one
+half, the planning default of backup products, whatever the compressor remembers.
 """
 
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numba import njit
 
-from stuntdouble.content.token import FIRST_LITERAL, KIND_SHIFT, ZERO
+from stuntdouble.compiled import njit
+from stuntdouble.content.token import KIND_SHIFT, ZERO, TokenKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SECTOR_WORDS: Final = 64  # 512 B
 RANDOM_WORDS: Final = 32  # of each sector; the rest is zeros
-TAPE_WORDS: Final = 1 << 17  # 1 MiB: longer than the window of zstd's fast levels
 
 _ZERO = np.uint64(ZERO)
-_LITERAL = np.uint64(FIRST_LITERAL)
 _KIND = np.uint64(KIND_SHIFT)
+_LITERAL = np.uint64(TokenKind.LITERAL)
 _NUMBER = np.uint64((1 << KIND_SHIFT) - 1)
 
 # splitmix64 (Steele, Lea, Flood 2014): increment and the two multipliers of its finaliser.
@@ -43,37 +41,28 @@ def mix(word: Any) -> Any:
     return word ^ (word >> np.uint64(31))
 
 
-@njit("void(uint64[::1], uint64[:, ::1], uint64[::1], uint64[:, ::1])", cache=True)
-def _render(tokens: Any, out: Any, tape: Any, literals: Any) -> None:
-    room = np.uint64(tape.shape[0] - SECTOR_WORDS)
+@njit("void(uint64[::1], uint64[:, ::1], uint64[:, ::1])", cache=True)
+def _render(tokens: Any, out: Any, literals: Any) -> None:
     sectors = out.shape[1] // SECTOR_WORDS
     for i in range(tokens.shape[0]):
         token = tokens[i]
         if token == _ZERO or token == np.uint64(0):
             for w in range(out.shape[1]):
                 out[i, w] = np.uint64(0)
-        elif token >> _KIND == np.uint64(3):
+        elif token >> _KIND == _LITERAL:
             row = np.int64(token & _NUMBER)
             for w in range(out.shape[1]):
                 out[i, w] = literals[row, w]
         else:
             for sector in range(sectors):
                 at = sector * SECTOR_WORDS
-                start = np.int64(mix(token + np.uint64(sector) * _GAMMA) % room)
+                seed = mix(token + np.uint64(sector) * _GAMMA)
                 out[i, at] = token
                 out[i, at + 1] = np.uint64(sector)
                 for w in range(2, RANDOM_WORDS):
-                    out[i, at + w] = tape[start + w]
+                    out[i, at + w] = mix(seed + np.uint64(w) * _GAMMA)
                 for w in range(RANDOM_WORDS, SECTOR_WORDS):
                     out[i, at + w] = np.uint64(0)
-
-
-@cache
-def _tape() -> NDArray[np.uint64]:
-    with np.errstate(over="ignore"):
-        return np.asarray(
-            mix(np.arange(1, TAPE_WORDS + 1, dtype=np.uint64) * _GAMMA), dtype=np.uint64
-        )
 
 
 def render(
@@ -87,7 +76,7 @@ def render(
         literals: the pool that literal tokens point into (``LiteralPool.rows``).
     """
     out = np.empty((len(tokens), block_bytes // 8), np.uint64)
-    _render(np.ascontiguousarray(tokens, np.uint64), out, _tape(), literals)
+    _render(np.ascontiguousarray(tokens, np.uint64), out, literals)
     return out.view(np.uint8)
 
 

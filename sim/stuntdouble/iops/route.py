@@ -18,8 +18,8 @@ from enum import IntEnum
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from stuntdouble.compiled import njit
 from stuntdouble.site import Role, Step
 
 _VISITS: Final = 1 << 10  # room to begin with; it grows with the largest I/O

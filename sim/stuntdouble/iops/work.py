@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from numba import njit
+from stuntdouble.compiled import njit
 
 # What kind of station a row of parameters describes.
 DISK: Final = 0

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from stuntdouble.compiled import njit
 from stuntdouble.content import BORN_BLOCK_BITS, ZERO
 from stuntdouble.site.tables import (
     C_COUNT_ONLY,

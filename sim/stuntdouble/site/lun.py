@@ -19,7 +19,6 @@ from stuntdouble.site.tables import (
     I_NEWER,
     I_VOLUME,
     V_CHUNK_SHIFT,
-    V_MEDIUM,
     V_NEWEST,
     V_ORIGIN,
     V_OWN,
@@ -150,8 +149,3 @@ def own_bytes(lun: Lun) -> int:
     arena = lun.site.arena
     own = arena.column("volumes", lun.number, V_OWN)
     return arena.ones(own) * lun.chunk_bytes
-
-
-def medium_map(lun: Lun) -> int:
-    """Return the number of the map that holds a LUN's content."""
-    return lun.site.arena.column("volumes", lun.number, V_MEDIUM)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from stuntdouble.compiled import njit
 from stuntdouble.site.places import is_zeroed, location
 from stuntdouble.site.plan import Place
 from stuntdouble.site.tables import (

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from stuntdouble.compiled import njit
 from stuntdouble.content import ZERO
 from stuntdouble.site.bits import test
 from stuntdouble.site.log import token_at

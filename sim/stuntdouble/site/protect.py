@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from stuntdouble.compiled import njit
 from stuntdouble.site.bits import mark, test
 from stuntdouble.site.pieces import NEED_RESERVE, add_piece, lacking
 from stuntdouble.site.places import physical

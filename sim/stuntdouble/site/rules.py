@@ -18,8 +18,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from stuntdouble.compiled import njit
 from stuntdouble.content import FIRST_WRITTEN
 from stuntdouble.site.bits import mark, test
 from stuntdouble.site.log import note_move, note_write, note_zeroed

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
+from stuntdouble.compiled import njit
 from stuntdouble.site.places import aside, physical
 from stuntdouble.site.plan import Place, Role
 from stuntdouble.site.tables import (

@@ -25,9 +25,11 @@ import ctypes
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import config, njit, types
+from numba import config, types
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray
+
+from stuntdouble.compiled import njit
 
 STORE_VOLUMES: Final = 32  # VMFS: 32 extents to a datastore (vSphere configuration maximums)
 LOCATION_BITS: Final = 40  # a place is ordinal << 40 | block, plus one: 4 PiB of 4 KiB blocks

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from stuntdouble.compiled import njit
 from stuntdouble.site.pool import INDEX, SHARED
 from stuntdouble.site.tables import C_LEAVES, C_NODES, M_ROOT, M_ROOTS, view
 

@@ -12,7 +12,8 @@ from math import log1p
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
-from numba import njit
+
+from stuntdouble.compiled import njit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
