@@ -355,6 +355,7 @@ def test_a_registered_copy_tracks_under_another_identity():
         name = await port.mount_copy(freeze(bench))
         info = await port.register_vm(name, "vm")
         assert info.tracking
+        assert bench.hypervisor.vm(info.name).disks[2000].tracker.active
         await port.consolidate(info.name)
         again = await port.create_snapshot(info.name, "t", quiesce=False)
         old, new = taken.change_ids[2000], again.change_ids[2000]

@@ -123,6 +123,10 @@ def test_a_star_asks_for_what_is_in_use_by_grains(provisioning):
     bench.site.write(vm.disks[2000].disk, 70 * BLOCK, BLOCK)  # one 64 KiB unit is zeroed
     taken = bench.do(bench.hypervisor.create_snapshot(vm, "s"))
     assert changed(bench, taken, "*") == Runs.single(64 * BLOCK, 16 * BLOCK)
+    bench.site.write(vm.disks[2000].disk, 130 * BLOCK, BLOCK)  # a grain of 4 KiB in the delta
+    taken = bench.do(bench.hypervisor.create_snapshot(vm, "t"))
+    found = Runs.of([(64 * BLOCK, 16 * BLOCK), (128 * BLOCK, GRAIN)])
+    assert changed(bench, taken, "*") == found
 
 
 def test_a_star_is_the_whole_disk_where_snapshots_were_there_before():

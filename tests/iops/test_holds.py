@@ -218,6 +218,21 @@ def test_stun_fence_and_limit_each_hold_on_their_own() -> None:
     assert lab.times() == [5.0, 5.0, 6.0, 6.0, 6.5, 6.5]
 
 
+def test_what_is_let_go_and_held_up_in_one_instant_stays_where_it_is() -> None:
+    """Control posts: what it decides last in an instant is what counts."""
+    lab = Lab()
+    lab.stripe(fixed(1.0), servers=9)
+    guest = lab.guest(reads(*[1.0] * 4))
+    engine = lab.engine
+    engine.fence([lab.lun])
+    lab.at(2.0, lambda: engine.unfence([lab.lun]), lambda: engine.stun(guest))
+    lab.at(3.0, lambda: engine.resume(guest), lambda: engine.fence([lab.lun]))
+    lab.at(4.0, lambda: engine.unfence([lab.lun]), lambda: engine.set_limit(guest, 1))
+    lab.at(4.5, lambda: engine.set_limit(guest, 4), lambda: engine.set_limit(guest, 2))
+    lab.run(20.0)
+    assert lab.times() == [4.0, 4.5, 5.0, 5.5]
+
+
 # Lack of space. --------------------------------------------------------------------------------
 
 
@@ -385,9 +400,11 @@ def test_a_watch_happens_at_the_instant_of_its_cause() -> None:
         lambda: engine.fence([lab.lun]),
         lambda: piled.append(when(lab, engine.watch(lambda: len(guest.waiting), 2))),
     )
+    flood = when(lab, engine.watch(lambda: guest.in_flight, 3))
     lab.at(4.0, lambda: engine.unfence([lab.lun]))
     lab.run(20.0)
     assert (admitted, ended, now, piled) == ([0.5], [5.0], [0.0], [[2.0]])
+    assert flood == [4.0]
     assert not never.triggered
 
 

@@ -91,6 +91,11 @@ def test_recent_latency_is_the_mean_of_what_ended_since(rows, since) -> None:
     assert meter.recent_latency([], since) == 0.0
 
 
+def test_what_ended_at_the_very_instant_counts_as_recent() -> None:
+    meter = metered([("a", 1.0, 2.0), ("a", 1.0, 4.0)])
+    assert [meter.recent_latency(["a"], since) for since in (3.0, 3.5, 5.0, 5.5)] == [3, 4, 4, 0]
+
+
 def test_asking_changes_nothing() -> None:
     meter = Meter()
     meter.io("a", 1.0, 2.0)

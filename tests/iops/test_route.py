@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from stuntdouble.iops.route import Geometry, Raid, Router
@@ -78,6 +78,7 @@ def test_every_block_lies_on_exactly_one_place_and_no_two_share_one(geometry) ->
 
 @settings(max_examples=80)
 @given(geometries, st.integers(0, 200), st.integers(1, 200), st.booleans())
+@example(Geometry(Raid.RAID5, 0, 3, 4 * BLOCK), 1, 5, True)  # the ends of a row overlap in parity
 def test_a_large_io_touches_what_its_blocks_touch(geometry, first, count, write) -> None:
     at, size = first * BLOCK, count * BLOCK
     whole = blocks_of(visits(geometry, write, at, size), group=2)
@@ -180,10 +181,12 @@ def test_the_largest_io_in_the_smallest_stripes_fits() -> None:
     geometry = Geometry(Raid.RAID6, 0, 40, BLOCK)
     made = router(geometry)
     step = (0, DATA, 1, 1, 1, 1024 * BLOCK)
-    found = made.visits([step, (1, DATA, 1, 1, 5001, 1024 * BLOCK)])
-    assert sum(v[4] for v in found if v[0] == 2 and v[2]) > 1024 * BLOCK
-    # the buffer grew: the first step's visits are as they are alone
+    scattered = [(1, DATA, 1, 1, k * 97, BLOCK) for k in range(1000)]
+    found = made.visits([step, *scattered])
+    # the buffer grew: every step's visits are as they are alone
     assert [v for v in found if v[0] < 4] == router(geometry).visits([step])
+    assert len([v for v in found if v[0] >= 4]) == 6 * len(scattered)
+    assert made.visits(scattered[:1]) == router(geometry).visits(scattered[:1])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iops.lab import BLOCK, FS_BLOCKS, Lab, fixed
+from iops.lab import BLOCK, FS_BLOCKS, Lab, fixed, reads
 from stuntdouble.clock import completed, run
 from stuntdouble.errors import Bug, NoProgress, NoSpace
 from stuntdouble.extents import Runs
@@ -244,6 +244,19 @@ def test_a_fence_holds_the_streams_of_its_luns() -> None:
     assert lab.times() == [0.0, 0.0, 1.0, 2.0, 3.0, 6.0, 6.0, 7.0]
 
 
+def test_a_paced_start_comes_before_the_ends_of_its_instant() -> None:
+    lab = built(2.0, 2.0, servers=1)
+    guest = lab.guest(reads(0.0, 0.5))
+    lab.engine.set_limit(guest, 1)
+    items = [(BLOCK, BLOCK), (0, BLOCK)]
+    lab.at(1.0, lambda: lab.stream(Io.READ_LUN, lab.lun, items, 2, bytes_per_second=BLOCK))
+    lab.run(20.0)
+    # at 2 s the second item queues up, the guest's first read ends, its second is let go
+    backup, its_own = int(Purpose.BACKUP), int(Purpose.GUEST)
+    first = [(start, purpose) for start, station, purpose in lab.starts if station == 0]
+    assert first == [(0.0, its_own), (2.0, backup), (4.0, its_own)]
+
+
 # Failures. ---------------------------------------------------------------------------------------
 
 
@@ -264,7 +277,8 @@ def without_room() -> tuple[Lab, object]:
     return lab, disk
 
 
-ITEMS = [(k * FS_BLOCKS * BLOCK, BLOCK) for k in range(8)]
+# eight that need room, of which there is for three, and one that needs none
+ITEMS = [(k * FS_BLOCKS * BLOCK, BLOCK) for k in (*range(8), 0)]
 
 
 def test_lack_of_space_reaches_whoever_waits() -> None:

@@ -219,7 +219,7 @@ def _method_result(method):
 def point(method, vm, *, verified=True):
     read = 60 * GIB
     return PointResult(
-        id=f"{method}-{vm}-0001", vm=vm, kind="full", moment=302.41,
+        id=f"{method}-{vm}-0001", vm=vm, method=method, kind="full", moment=302.41,
         consistency="application", verified=verified, bytes_read=read, bytes_stored=read // 2,
         seconds=1190.0, skipped=("disk 2003: independent disk",) if vm == "files-03" else (),
     )  # fmt: skip
@@ -306,7 +306,7 @@ def arbitrary():
     kinds = st.sampled_from(["full", "incremental"])
     points = st.builds(
         PointResult,
-        id=names, vm=names, kind=kinds, moment=figures,
+        id=names, vm=names, method=st.sampled_from(METHOD_NAMES), kind=kinds, moment=figures,
         consistency=st.sampled_from(["crash", "file system", "application"]),
         verified=st.none() | st.booleans(), bytes_read=counts, bytes_stored=counts, seconds=figures,
         skipped=few(names),

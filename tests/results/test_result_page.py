@@ -157,7 +157,7 @@ def test_the_time_axis_has_a_readable_unit(hours, unit):
     line = type(series("storage"))(**scaled)
     method = method_result("storage").model_copy(update={"series": line, "phases": ()})
     figure = iops_figure(plausible(("storage",), methods={"storage": method}))
-    assert figure["layout"]["xaxis"]["title"]["text"] == f"site time ({unit})"
+    assert figure["layout"]["xaxis"]["title"]["text"] == f"{unit} since the run began"
 
 
 def test_markup_is_trusted_and_text_is_not():

@@ -45,8 +45,8 @@ def test_a_log_gets_one_plain_line_per_phase():
     watch = Watch()
     text = work(console(watch, terminal=False), watch, step=0.6)
     lines = text.splitlines()
-    assert lines[0] == "software: reading, 0:01:00.0, 1,000 I/Os, 0 restore points"
-    assert lines[-1] == "storage: after, 0:03:00.0, 3,000 I/Os, 1 restore point"
+    assert lines[0] == "software: reading, 0:01:00, 1,000 I/Os, 0 restore points"
+    assert lines[-1] == "storage: after, 0:03:00, 3,000 I/Os, 1 restore point"
     assert len(lines) == len(set(lines)) == 6
     assert all(sign.isprintable() or sign == "\n" for sign in text)
 

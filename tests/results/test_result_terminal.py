@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from results.made_up import arbitrary, method_result, plausible, point, vm_result
-from stuntdouble.results import METHOD_NAMES, Leftover, RunResult, comparison_table
+from stuntdouble.results import METHOD_NAMES, Leftover, RunResult, Stalls, comparison_table
 from stuntdouble.results.comparison import Cell, Row, compare, headlines, tightest
 from stuntdouble.results.terminal import VMS_SHOWN_MAX
 from stuntdouble.results.verdict import is_sound, plain_verdict
@@ -24,6 +24,35 @@ def printed(result, width=80):
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(comparison_table(result))
     return console.file.getvalue()
+
+
+def bothersome():
+    """A comparison in which no row is empty."""
+    facts = {
+        "runs": (
+            RunResult(
+                kind="full",
+                start=0.0,
+                end=9.0,
+                bytes_read=0,
+                bytes_stored=0,
+                outcome="no",
+                window_met=False,
+                rpo_seconds_achieved=9.0,
+            ),
+            *method_result("software").runs,
+        )
+    }
+    points = tuple(
+        point("software", f"vm-{i}", verified=v) for i, v in enumerate([None, False, True])
+    )
+    points += (point("software", "files-03"),)
+    software = method_result(
+        "software", stalls=Stalls(over_5_seconds=1, over_30_seconds=1, over_60_seconds=1),
+        restore_points=points, **facts,
+    )  # fmt: skip
+    rest = {name: method_result(name) for name in ("storage", "mounted")}
+    return plausible(methods={"software": software, **rest})
 
 
 def line_with(text, label):
@@ -39,18 +68,42 @@ def test_everything_fits_80_columns_with_methods_named_in_full(methods):
 
 
 def test_every_figure_of_a_comparison_is_there():
-    text = printed(plausible())
+    text = printed(bothersome())
     for label in [
         "open, longest", "delta, peak", "datastore free", "stuns", "stunned, total", "stunned, longest",
         "client stalls over 5 s", "client stalls over 30 s", "client stalls over 60 s", "rounds",
         "duration", "converged", "IOPS", "latency p50", "latency p95", "latency p99", "latency max",
         "before the job", "while reading", "while consolidating", "after the job", "excess latency",
         "snapshot space, peak", "full, duration (mean)", "full, read (mean)", "stored", "windows met",
-        "RPO achieved", "restore points verified", "not checked",
+        "RPO achieved", "restore points verified", "restore points wrong", "restore points not checked",
+        "runs that failed", "with disks skipped", "per I/O of the run",
     ]:  # fmt: skip
         assert line_with(text, label)
-    assert "All 9 restore points equal" in text
+    assert "Zero with every method" not in text
+    assert "All 9 restore points equal" in printed(plausible())
     assert "Nothing was left behind" in text
+
+
+def test_rows_that_say_nothing_are_named_in_a_line():
+    lines = " ".join(printed(plausible()).split())
+    assert "client stalls over 30 s; client stalls over 60 s; runs that failed;" in lines
+    comparison = compare(plausible())
+    assert "client stalls over 5 s" in {row.label for g in comparison.groups for row in g.rows}
+    none = method_result("storage", runs=(), restore_points=())
+    comparison = compare(plausible(methods={"storage": none, "software": none}))
+    assert any(s.startswith("No figure: windows met; RPO achieved") for s in comparison.folded)
+
+
+@settings(max_examples=50)
+@given(arbitrary())
+def test_every_row_is_either_shown_or_folded(result):
+    comparison = compare(result)
+    shown = [row for group in comparison.groups for row in group.rows]
+    assert all(
+        any(cell.text not in {"0", "0 s", "0 B", "–", "– (–)"} for cell in r.cells) for r in shown
+    )
+    # What a reader must never miss, however bad it is.
+    assert sum(row.label == "restore points verified" for row in shown) == 1
 
 
 def test_the_best_figure_is_marked_without_colour_and_ties_share_the_mark():
@@ -134,7 +187,70 @@ def test_the_verdict_of_a_sound_comparison():
 def test_methods_that_cost_the_same_have_no_winner():
     same = method_result("storage")
     result = plausible(("storage", "mounted"), methods={"storage": same, "mounted": same})
-    assert "No method clearly cost the guests least" in plain_verdict(result)
+    assert plain_verdict(result).startswith(
+        "The storage snapshot and the mounted snapshot cost the guests about the same"
+    )
+    assert "The price of" not in plain_verdict(result)
+
+
+def costing(name, seconds):
+    """A method whose guests waited *seconds* longer."""
+    whole = method_result(name).foreground.whole
+    whole = whole.model_copy(update={"excess_latency_seconds": float(seconds)})
+    foreground = method_result(name).foreground.model_copy(update={"whole": whole})
+    return method_result(name, foreground=foreground)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=3))
+def test_the_verdict_and_the_mark_agree_on_who_cost_least(seconds):
+    chosen = METHOD_NAMES[: len(seconds)]
+    methods = {n: costing(n, s) for n, s in zip(chosen, seconds, strict=True)}
+    result = plausible(chosen, methods=methods)
+    row = headlines(result)[0]
+    outcome = plain_verdict(result).split(" cost the guests ")[0].lower()
+    named = {i for i, name in enumerate(chosen) if f"the {name}" in outcome}
+    assert named == (row.best or set(range(len(chosen))))
+
+
+def test_the_best_has_its_price_told():
+    result = plausible()
+    text = plain_verdict(result)
+    assert "The price of the storage snapshot: more array space for snapshots (14.2 GiB" in text
+    assert "Merging the deltas back took" in text
+
+
+def test_a_method_that_failed_is_not_ranked():
+    run = RunResult(kind="full", start=0.0, end=9.0, bytes_read=0, bytes_stored=0, outcome="no")
+    failed = method_result("storage", runs=(run,))
+    methods = {"software": method_result("software"), "storage": failed}
+    text = plain_verdict(plausible(methods=methods))
+    assert "cost the guests" not in text
+    assert "With the software snapshot, the guests' I/O took" in text
+
+
+def test_an_expected_failure_is_told_as_one():
+    run = RunResult(kind="full", start=0.0, end=9.0, bytes_read=0, bytes_stored=0, outcome="gone")
+    failed = method_result("storage", runs=(run,), restore_points=())
+    methods = {"software": method_result("software"), "storage": failed}
+    result = plausible(methods=methods, expected_failures=("storage",))
+    assert is_sound(result)
+    assert plain_verdict(result).startswith("As this scenario means to show, the storage snapshot")
+    surprise = plausible(expected_failures=("storage",))
+    assert not is_sound(surprise)
+    assert "The storage snapshot was expected to fail, and did not." in plain_verdict(surprise)
+
+
+def test_a_method_that_cannot_run_incrementals_is_named():
+    both = tuple(
+        RunResult(kind=kind, start=0.0, end=9.0, bytes_read=1, bytes_stored=1)
+        for kind in ("full", "incremental")
+    )
+    methods = {
+        "storage": method_result("storage", runs=both),
+        "mounted": method_result("mounted", runs=(both[0], both[0])),
+    }
+    text = plain_verdict(plausible(methods=methods))
+    assert "Every run of the mounted snapshot had to read in full." in text
 
 
 def test_no_restore_point_is_said_and_not_taken_for_verified():

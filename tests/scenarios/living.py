@@ -115,9 +115,6 @@ def _live(
 
 
 def of(*names: str) -> pytest.MarkDecorator:
-    """Mark a test that looks at scenarios of the library, each run by one worker only."""
-    cases = [
-        pytest.param(name, marks=[pytest.mark.slow, pytest.mark.xdist_group(f"library-{name}")])
-        for name in names
-    ]
+    """Mark a test that looks at the outcomes of scenarios of the library."""
+    cases = [pytest.param(name, marks=pytest.mark.slow) for name in names]
     return pytest.mark.parametrize("outcome", cases, indirect=True)

@@ -53,7 +53,7 @@ def test_every_restore_point_holds_what_the_guest_had_written(outcome):
 @everywhere
 def test_a_method_that_must_fail_says_so_and_leaves_no_restore_point(outcome):
     for name, method in methods(outcome, sound=False):
-        assert all("snapshot" in run.outcome for run in method.runs), name
+        assert all("no longer valid" in run.outcome for run in method.runs), name
         assert method.restore_points == ()
         assert not Repository.open(outcome.directory / "repository" / name).points()
     assert outcome.result.expected_failures == outcome.scenario.expect_failure
@@ -140,10 +140,11 @@ def test_delta_disks_of_the_job_are_open_within_its_runs_only(outcome):
     for method in outcome.result.methods.values():
         series = method.series
         had = series.delta_bytes[0]
+        grown = outcome.scenario.name == "existing-snapshots"  # deltas of their own go on growing
         for start, size in zip(series.time, series.delta_bytes, strict=True):
             end = start + series.bin_seconds
             if all(end < run.start or start > run.end for run in method.runs):
-                assert size == had
+                assert size >= had if grown else size == 0
 
 
 @everywhere
@@ -152,8 +153,11 @@ def test_all_methods_keep_to_the_throttle(outcome):
     throttle = outcome.scenario.backup.throttle
     concurrent = min(outcome.scenario.backup.concurrency, len(outcome.result.site.vms))
     for name, method in methods(outcome):
-        # An I/O per stream starts at once, before the pace says anything.
-        slack = throttle.block * concurrent * len(method.runs)
+        # An I/O of each stream starts at once, before the pace says anything.
+        streams = sum(len(vm.disks) for vm in outcome.scenario.vms) * len(
+            outcome.scenario.datastores
+        )
+        slack = throttle.block * streams * len(method.runs)
         most = method.foreground.reading.seconds * throttle.rate * concurrent + slack
         assert method.backup.bytes_read <= most, name
 
@@ -251,7 +255,7 @@ def test_the_first_vm_waits_for_the_last(outcome):
     """Every VM snapshot of the group stays open until the one array snapshot is taken."""
     storage = outcome.result.methods["storage"]
     ((_, taken),) = events(storage, "array-snapshot")
-    opened = {subject: time for subject, time in events(storage, "snapshot-open")}
+    opened = dict(events(storage, "snapshot-open"))
     removed = [time for _, time in events(storage, "snapshot-removed")]
     assert len(opened) == 4
     assert max(opened.values()) <= taken <= min(removed)

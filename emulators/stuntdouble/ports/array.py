@@ -66,9 +66,7 @@ class Array(Protocol):
         """Return every mapping."""
         ...
 
-    async def create_snapshots(
-        self, naas: tuple[str, ...], name: str
-    ) -> tuple[ArraySnapshot, ...]:
+    async def create_snapshots(self, naas: tuple[str, ...], name: str) -> tuple[ArraySnapshot, ...]:
         """Snapshot the volumes in one instant, as a consistency group when there are several."""
         ...
 

@@ -138,9 +138,7 @@ class Hypervisor(Protocol):
         """Return one page of the areas written from changeId *since* to *snapshot*."""
         ...
 
-    async def open_disk(
-        self, snapshot: VmSnapshot, disk: int, transport: Transport
-    ) -> BlockDevice:
+    async def open_disk(self, snapshot: VmSnapshot, disk: int, transport: Transport) -> BlockDevice:
         """Open the frozen disk for reading through the hypervisor."""
         ...
 

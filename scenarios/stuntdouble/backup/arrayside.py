@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stuntdouble.backup.cleanup import adopted
-from stuntdouble.errors import InvalidState, Refused
+from stuntdouble.errors import Corrupt, InvalidState, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from stuntdouble.backup.cleanup import Undo
     from stuntdouble.backup.report import Diary
@@ -74,6 +75,20 @@ class ArraySide:
         volume = await self._promote(snapshot)
         mapping = await self._map(volume, initiator_iqn)
         return Presented(self._originals[snapshot.volume], mapping)
+
+    @asynccontextmanager
+    async def trusted(self) -> AsyncIterator[None]:
+        """Read within; what was read may be used where this ends without an error.
+
+        Raises:
+            InvalidState: as ``check_valid``; also where reading failed for that reason.
+        """
+        try:
+            yield
+        except Corrupt:
+            await self.check_valid()
+            raise
+        await self.check_valid()
 
     async def check_valid(self) -> None:
         """Make sure that the snapshots are still what they were.

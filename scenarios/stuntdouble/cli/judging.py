@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.errors import Corrupt
-from stuntdouble.results.wording import counted
+from stuntdouble.results.wording import counted, listed
 
 if TYPE_CHECKING:
     from stuntdouble.results import Result
@@ -26,7 +26,12 @@ def judged(result: Result) -> tuple[int, str]:
         return GOAL_MISSED, f"goal missed: {'; '.join(missed)}"
     if unchecked:
         return GOAL_MET, f"goal met, but {unchecked} of {_points(result)} could not be checked"
-    return GOAL_MET, f"goal met: {_points(result)}, each equal to the guest's disks"
+    one = len(result.restore_points) == 1
+    met = f"{_points(result)}, {'equal' if one else 'each equal'} to the guest's disks"
+    failed = [name for name, _ in result.ordered_methods() if name in result.expected_failures]
+    if failed:
+        met = f"{listed(failed)} failed, as the scenario expects; {met}"
+    return GOAL_MET, f"goal met: {met}"
 
 
 def _points(result: Result) -> str:

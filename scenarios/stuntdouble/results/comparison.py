@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SAME_WITHIN: Final = 0.02
 """Values within two per cent of the best count as equally good: less is noise of the seed."""
 
+COST_SAME_WITHIN: Final = 0.1
+"""Excess latencies within ten per cent are called about the same: another seed may turn them."""
+
 _NO_FIGURE: Final = {wording.NONE, f"{wording.NONE} ({wording.NONE})"}
 _ZEROS: Final = {"0", "0 s", "0 B", *_NO_FIGURE}
 
@@ -47,6 +50,7 @@ class Row:
     label: str
     cells: tuple[Cell, ...]
     better: Literal["lower", "higher"] = "lower"
+    same_within: float = SAME_WITHIN
 
     @property
     def best(self) -> frozenset[int]:
@@ -55,8 +59,11 @@ class Row:
         if len(ranked) < 2:
             return frozenset()
         best = min(ranked.values()) if self.better == "lower" else max(ranked.values())
-        margin = SAME_WITHIN * abs(best)
-        winners = frozenset(i for i, value in ranked.items() if abs(value - best) <= margin)
+        winners = frozenset(
+            i
+            for i, value in ranked.items()
+            if abs(value - best) <= self.same_within * max(abs(best), abs(value))
+        )
         return winners if len(winners) < len(ranked) else frozenset()
 
     @property
@@ -127,12 +134,7 @@ def headlines(result: Result) -> tuple[Row, ...]:
     """Return the few figures that a reader in a hurry wants; the first two are the outcome."""
     methods = tuple(method for _, method in result.ordered_methods())
     return (
-        _row(
-            "longer, all guest I/O together",
-            methods,
-            lambda m: m.foreground.whole.excess_latency_seconds,
-            wording.seconds,
-        ),
+        _cost_row("longer, all guest I/O together", methods),
         _row("per guest I/O", methods, excess_milliseconds_per_io, wording.milliseconds),
         _row("p95 latency during job", methods, _whole_p95, wording.milliseconds),
         _row("VM snapshot open", methods, lambda m: m.snapshot_open_seconds, wording.seconds),
@@ -146,10 +148,15 @@ def headlines(result: Result) -> tuple[Row, ...]:
     )
 
 
+def excess_seconds(method: MethodResult) -> float:
+    """Return what a method cost the guests: how much longer all their I/O took, in seconds."""
+    return method.foreground.whole.excess_latency_seconds
+
+
 def excess_milliseconds_per_io(method: MethodResult) -> float | None:
     """Return how much longer a guest I/O of the run took on average, in milliseconds."""
     count = sum(method.series.iops) * method.series.bin_seconds
-    return 1000 * method.foreground.whole.excess_latency_seconds / count if count >= 1 else None
+    return 1000 * excess_seconds(method) / count if count >= 1 else None
 
 
 def _whole_p95(method: MethodResult) -> float | None:
@@ -175,6 +182,11 @@ def _row(
 ) -> Row:
     values = [figure(method) for method in methods]
     return Row(label, tuple(Cell(text(value), value) for value in values), better)
+
+
+def _cost_row(label: str, methods: Methods) -> Row:
+    row = _row(label, methods, excess_seconds, wording.seconds)
+    return replace(row, same_within=COST_SAME_WITHIN)
 
 
 def _plain(label: str, methods: Methods, text: Callable[[MethodResult], str]) -> Row:
@@ -247,8 +259,12 @@ def _whole_rows(methods: Methods) -> tuple[Row, ...]:
         return method.foreground.whole
 
     return (
-        _row("excess latency", methods, lambda m: whole(m).excess_latency_seconds, wording.seconds),
-        _row("  per I/O of the run", methods, excess_milliseconds_per_io, wording.milliseconds),
+        _cost_row("excess latency", methods),
+        _plain(
+            "  per I/O of the run",
+            methods,
+            lambda m: wording.milliseconds(excess_milliseconds_per_io(m)),
+        ),
         _row("IOPS", methods, lambda m: whole(m).iops, wording.number, "higher"),
         *_latency_rows(methods, whole),
     )

@@ -115,7 +115,8 @@ def _marked(row: Row, column: int) -> tuple[str, ...]:
 def _comparison(result: Result) -> Markup:
     comparison = compare(result)
     caption = (
-        "Every figure by method. “best” marks the best of a row and what is within 2 % of it."
+        "Every figure by method. “best” marks the best of a row and what is within 2 % of it"
+        " (excess latency: 10 %)."
         " Phases are not ranked, because their lengths differ between methods."
         " Excess latency is beyond that of the same I/O on the same site without a backup."
     )

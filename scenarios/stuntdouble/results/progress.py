@@ -96,7 +96,8 @@ class Progress:
         """
         points = wording.counted(restore_points, "restore point")
         done = wording.counted(ios, "I/O")
-        self._show(fraction, f"{phase}, {wording.clock(seconds)}, {done}, {points}", phase)
+        words = phase.replace("-", " ")
+        self._show(fraction, f"{words}, {wording.watch(seconds)}, {done}, {points}", words)
 
     def _show(self, fraction: float, text: str, phase: str) -> None:
         if self._quiet or self._task is None:
@@ -107,7 +108,7 @@ class Progress:
             return
         if self._console.is_terminal:
             self._draw()
-        elif self._told != (self._name, phase):
+        elif self._told is None or self._told[0] != self._name or phase not in {"", self._told[1]}:
             self._told = (self._name, phase)
             line = f"{self._name}: {words}" if words else self._name
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)

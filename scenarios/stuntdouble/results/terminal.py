@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +15,8 @@ from stuntdouble.results.comparison import compare
 from stuntdouble.results.verdict import comparison_sentences, leftovers_line, verification_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import RenderableType
 
     from stuntdouble.results.comparison import Cell
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
 VMS_SHOWN_MAX: Final = 12
 """VMs in the table per VM, worst stun first: more fill the screen; all are in result.json."""
 
-RANKING: Final = "* best of its row, or within 2 %; phases are not ranked, as their lengths differ"
+RANKING: Final = (
+    "* best of its row, or within 2 % (excess latency: 10 %)\n"
+    "Excess latency: beyond that of the same I/O without a backup. Phases are not ranked."
+)
 
 _BEST: Final = " *"
 
@@ -45,10 +51,18 @@ def comparison_table(result: Result) -> RenderableType:
         ),
         Text(""),
         *(_text(f"Note: {note}") for note in result.notes),
-        *(_text(sentence) for sentence in comparison_sentences(result)),
+        *_verdict(result),
         Text(verification_line(result), style=_verification_style(result)),
         _text(leftovers_line(result), style="bold red" if result.leftovers else ""),
     )
+
+
+def _verdict(result: Result) -> Iterator[RenderableType]:
+    """Yield the outcome, and below it what else there is to say about it."""
+    outcome, *rest = comparison_sentences(result) or [""]
+    yield _text(outcome, style="bold")
+    for sentence in rest:
+        yield Padding(_text(sentence), (0, 0, 0, 2))
 
 
 def _text(content: str, style: str = "") -> Text:

@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stuntdouble.results import wording
-from stuntdouble.results.comparison import SAME_WITHIN, excess_milliseconds_per_io
+from stuntdouble.results.comparison import (
+    COST_SAME_WITHIN,
+    SAME_WITHIN,
+    excess_milliseconds_per_io,
+    excess_seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,9 +23,6 @@ if TYPE_CHECKING:
     from stuntdouble.results.model import MethodResult, Result
 
     Methods = Sequence[tuple[MethodName, MethodResult]]
-
-EQUAL_WITHIN: Final = 0.1
-"""Costs within ten per cent are called about the same: another seed may turn their order."""
 
 
 class Price(NamedTuple):
@@ -65,22 +67,19 @@ def tradeoff_sentences(result: Result) -> list[str]:
     ]
 
 
-def _excess(method: MethodResult) -> float:
-    return method.foreground.whole.excess_latency_seconds
-
-
 def _cheapest(methods: Methods) -> list[MethodName]:
     """Return the method that cost the guests least, and those that cost about the same."""
-    least = min(_excess(method) for _, method in methods)
+    least = min(excess_seconds(method) for _, method in methods)
     return [
         name
         for name, method in methods
-        if _excess(method) - least <= EQUAL_WITHIN * max(abs(least), abs(_excess(method)))
+        if excess_seconds(method) - least
+        <= COST_SAME_WITHIN * max(abs(least), abs(excess_seconds(method)))
     ]
 
 
 def _cost(methods: Methods, best: list[MethodName]) -> str:
-    waited = {name: wording.seconds(_excess(method)) for name, method in methods}
+    waited = {name: wording.seconds(excess_seconds(method)) for name, method in methods}
     if len(methods) == 1:
         ((name, method),) = methods
         each = wording.milliseconds(excess_milliseconds_per_io(method))

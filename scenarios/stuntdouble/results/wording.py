@@ -92,6 +92,11 @@ def clock(value: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}.{tenth}"
 
 
+def watch(value: float) -> str:
+    """Return an instant as a watch shows it, whole seconds: ``"1:02:03"``."""
+    return clock(int(value)).partition(".")[0]
+
+
 def counted(count: int, noun: str) -> str:
     """Return *count* with its noun: ``"1 VM"``, ``"3 VMs"``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

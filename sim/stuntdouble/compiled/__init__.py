@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numba
-from numba import njit
 
 __all__ = ["is_cold", "njit"]
+
+njit = numba.njit
+"""numba's decorator, as it is."""
 
 _KEPT: Final = 4
 _COMPILED: Final = ("content", "trace", "site", "iops")
