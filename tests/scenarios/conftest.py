@@ -7,6 +7,7 @@ import pickle
 from typing import TYPE_CHECKING
 
 import pytest
+
 from scenarios.living import Outcome, live_library
 
 if TYPE_CHECKING:

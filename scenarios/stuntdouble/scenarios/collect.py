@@ -139,10 +139,9 @@ def _excess(done: Run, alone: Meter, name: str) -> float:
     ones: there, means are compared.
     """
     mine, usual = done.world.engine.meter.latencies(name).seconds, alone.latencies(name).seconds
-    if not len(mine) or not len(usual):
-        return 0.0
     if any(vm.name == name and vm.load.kind == "closed" for vm in done.world.scenario.vms):
-        return float(len(mine) * (mine.mean() - usual.mean()))
+        usual = alone.latencies(name).during(done.began, done.ended).seconds
+        return float(len(mine) * (mine.mean() - usual.mean())) if len(mine) and len(usual) else 0.0
     count = min(len(mine), len(usual))
     return float((mine[:count] - usual[:count]).sum())
 

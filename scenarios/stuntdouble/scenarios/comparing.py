@@ -20,7 +20,7 @@ from stuntdouble.backup.catalog import Catalog
 from stuntdouble.backup.repository import Repository
 from stuntdouble.backup.retention import Policy
 from stuntdouble.backup.retention import apply as apply_retention
-from stuntdouble.clock import run
+from stuntdouble.clock import completed, run
 from stuntdouble.errors import Misuse
 from stuntdouble.hypervisor import LocalHypervisor
 from stuntdouble.iops import read_vscsi
@@ -127,8 +127,7 @@ async def _one(
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
-    for vm in scenario.vms:
-        world.engine.retire(world.hypervisor.vm(vm.name).guest)
+    await _retire(world)
     done.leftovers = await _leftovers(done)
     await take_steps(done)
     return done
@@ -145,7 +144,18 @@ async def _left_alone(
     world = build(scenario, seed, env, recorded)
     await prepare(world)
     await asyncio.sleep(seconds)
+    await _retire(world)
     return world.engine.meter
+
+
+async def _retire(world: World) -> None:
+    """Let no guest issue any more, and wait for what is under way: it counts as well."""
+    with world.env.entered():
+        for guest in world.engine.guests:
+            world.engine.retire(guest)
+        drained = [world.engine.drained(guest) for guest in world.engine.guests]
+    for each in drained:
+        await completed(each)
 
 
 async def _backups(done: Run) -> None:
