@@ -226,6 +226,8 @@ def test_a_method_that_failed_is_not_ranked():
     text = plain_verdict(plausible(methods=methods))
     assert "cost the guests" not in text
     assert "With the software snapshot, the guests' I/O took" in text
+    rows = [row for group in compare(plausible(methods=methods)).groups for row in group.rows]
+    assert not any(row.best for row in rows)
 
 
 def test_an_expected_failure_is_told_as_one():

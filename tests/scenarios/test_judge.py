@@ -1,11 +1,17 @@
 """The check has teeth: one wrong byte anywhere is found, and named."""
 
-import pytest
+import asyncio
+from itertools import pairwise
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scenarios.living import live
 from scenarios.tiny import live_through, tiny
 from stuntdouble.extents import OffsetTable, Runs, State
 from stuntdouble.ports import ChangedPage
-from stuntdouble.scenarios import comparing
+from stuntdouble.scenarios import comparing, judge
 
 
 def _verdicts(result):
@@ -52,12 +58,58 @@ class DropsAnArea(comparing.LocalHypervisor):
 
 @pytest.mark.parametrize(
     ("liar", "wrong"),
-    [(ShiftsARow, ("storage", "full")), (DropsAnArea, ("storage", "incremental"))],
+    [
+        (ShiftsARow, ("storage", "full")),
+        (DropsAnArea, ("storage", "incremental")),
+        (DropsAnArea, ("software", "incremental")),
+    ],
 )
 def test_a_lie_about_places_or_changes_is_found(liar, wrong, tmp_path, monkeypatch):
     monkeypatch.setattr(comparing, "LocalHypervisor", liar)
-    result = live_through(tiny(), tmp_path, methods=("storage",))
+    result = live_through(tiny(), tmp_path, methods=(wrong[0],))
     assert _verdicts(result)[wrong] is False
+
+
+@pytest.mark.parametrize("liar", [ShiftsARow, DropsAnArea])
+def test_the_mounted_method_asks_for_neither(liar, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparing, "LocalHypervisor", liar)
+    result = live_through(tiny(), tmp_path, methods=("mounted",))
+    assert _verdicts(result) == {("mounted", "full"): True}
+
+
+class TooLate(comparing.LocalArray):
+    """Takes the array snapshot a second after it was asked for, when the guest has gone on.
+
+    Without a VM snapshot in between that would be another image; with it, it must not matter.
+    """
+
+    async def create_snapshots(self, naas, name):
+        await asyncio.sleep(1)
+        return await super().create_snapshots(naas, name)
+
+
+def test_an_array_snapshot_may_come_later_than_the_vm_snapshot(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparing, "LocalArray", TooLate)
+    result = live_through(tiny(), tmp_path, methods=("storage", "mounted"))
+    assert all(_verdicts(result).values())
+
+
+class Forgets(comparing.LocalHypervisor):
+    """Removes the VM snapshot before the array snapshot is taken."""
+
+    async def offset_table(self, snapshot, disk):
+        table = await super().offset_table(snapshot, disk)
+        await self.remove_snapshot(snapshot)
+        return table
+
+
+def test_an_array_snapshot_without_the_vm_snapshot_is_found(tmp_path, monkeypatch):
+    """The base disk goes on changing: what is read is of no single instant."""
+    monkeypatch.setattr(comparing, "LocalHypervisor", Forgets)
+    table = tiny(backup={"runs": ["full"]})
+    result = live_through(table, tmp_path, methods=("storage",))
+    assert _verdicts(result) in ({("storage", "full"): False}, {})
+    assert _verdicts(result) or result.methods["storage"].runs[0].outcome != "ok"
 
 
 @pytest.mark.parametrize("method", ["software", "storage", "mounted"])
@@ -91,3 +143,60 @@ def test_one_corrupted_block_is_found(method, tmp_path, monkeypatch):
     assert _verdicts(result) == {(method, "full"): False}
     assert found[0].offset % 4096 == 604
     assert "write " in str(found[0])
+
+
+# The comparison itself. --------------------------------------------------------------------------
+
+SIZE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory):
+    """A moment of a disk of 1 MiB that its guest writes, and the bytes of it."""
+    table = tiny(backup={"runs": ["full"]})
+    table["vms"][0]["disks"][0] |= {"size": "1 MiB", "written": "512 KiB"}
+    table["vms"][0]["load"] |= {"working_set": "1 MiB"}
+    lived = live(table, tmp_path_factory.mktemp("frozen"), methods=("software",))
+    run = lived.runs["software"]
+    moment = run.moments(run.points[0])[2000]
+    site = run.world.site
+    return site, moment, site.render(site.truth(moment, 0, moment.disk.blocks)).tobytes()
+
+
+def pieces(data, cuts):
+    edges = [0, *sorted(cuts), len(data)]
+    return [memoryview(data[a:b]) for a, b in pairwise(edges)]
+
+
+cuts = st.lists(st.integers(0, SIZE), max_size=6)
+
+
+@given(cuts)
+@settings(max_examples=25)
+def test_the_truth_does_not_differ_wherever_it_is_cut(frozen, cuts):
+    site, moment, data = frozen
+    assert len(data) == SIZE
+    assert any(data)
+    assert judge.first_difference(site, moment, pieces(data, cuts)) is None
+
+
+@given(cuts, st.integers(0, SIZE - 1), st.integers(1, 255))
+@settings(max_examples=50)
+def test_one_wrong_byte_anywhere_is_found_where_it_is(frozen, cuts, at, flip):
+    site, moment, data = frozen
+    wrong = data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :]
+    found = judge.first_difference(site, moment, pieces(wrong, cuts))
+    assert found is not None
+    assert found[0] == at
+    truth = judge.Truth(site, moment)
+    assert truth.wrong_bytes(0, memoryview(wrong)) == 1
+    assert truth.wrong_bytes(at, memoryview(wrong)[at:]) == 1
+    assert truth.wrong_bytes(at + 1, memoryview(wrong)[at + 1 :]) == 0
+
+
+@given(st.integers(0, SIZE - 1))
+@settings(max_examples=25)
+def test_a_disk_that_ends_early_differs(frozen, stop):
+    site, moment, data = frozen
+    found = judge.first_difference(site, moment, pieces(data[:stop], []))
+    assert found == (stop, "the end of the disk elsewhere")

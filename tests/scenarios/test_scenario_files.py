@@ -2,9 +2,10 @@
 
 import pytest
 
-from scenarios.tiny import tiny
+from scenarios.tiny import live_through, tiny
 from stuntdouble.errors import Misuse
 from stuntdouble.scenarios import library, load, parse
+from stuntdouble.scenarios.describe import assumptions
 
 
 def _with(path, value):
@@ -105,3 +106,30 @@ def test_every_scenario_of_the_library_is_sound_and_called_as_its_file():
         scenario = load(each.name)
         assert scenario.name == each.name
         assert scenario.title == each.title
+
+
+def test_a_trace_is_asked_for_where_a_vm_replays_one_and_nowhere_else(tmp_path):
+    with pytest.raises(Misuse, match="--trace"):
+        live_through(_with(("vms", 0, "load"), {"kind": "trace"}), tmp_path)
+    with pytest.raises(Misuse, match="leave --trace out"):
+        live_through(tiny(), tmp_path, trace=tmp_path / "some.vscsi")
+
+
+def test_assumptions_say_their_values_in_words_and_who_chose_them():
+    table = tiny(hypervisor={"consolidation": "helper"}, datastores=tiny()["datastores"])
+    table["sources"] = {
+        "vms.vm-1.load.io": "a page",
+        "backup.throttle.rate": "a link",
+        "times.before": "long enough",
+        "arrays.array-1.parameters": "a data sheet",
+    }
+    table["arrays"][0]["parameters"] = {"chunk_bytes": "16 KiB"}
+    lines = {line.name: (line.value, line.source) for line in assumptions(parse(table, "test"))}
+    assert lines["consolidation"] == ("helper", "scenario")
+    assert lines["delta disks"] == ("vmfs-sparse", "default of the model")
+    assert lines["read depth, all methods"] == ("4", "scenario")
+    assert lines["transport of software reads"] == ("hot-add", "default of the model")
+    assert lines["read rate, all methods"] == ("4 MiB/s", "a link")
+    assert lines["vms.vm-1.load.io"] == ("4 KiB", "a page")
+    assert lines["times.before"] == ("5 s", "long enough")
+    assert lines["arrays.array-1.parameters"] == ("chunk_bytes 16 KiB", "a data sheet")

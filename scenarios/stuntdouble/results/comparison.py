@@ -3,7 +3,8 @@
 The terminal and the page draw the same rows.  A row has a best cell only where one value is
 better than another for everybody (a shorter stun), not where it is a matter of course (more bytes
 in a full backup than in an incremental), and only where methods really differ.  Phases are not
-ranked: they differ in length between methods, so only the whole job compares.  Rows that say
+ranked: they differ in length between methods, so only the whole job compares.  Nor is a method
+that failed: to give up early is cheap.  Rows that say
 nothing, zero or no figure with every method, are folded: named in a line below the table.
 """
 
@@ -148,6 +149,11 @@ def headlines(result: Result) -> tuple[Row, ...]:
     )
 
 
+def succeeded(method: MethodResult) -> bool:
+    """Return whether every run of a method ended well."""
+    return all(run.outcome == "ok" for run in method.runs)
+
+
 def excess_seconds(method: MethodResult) -> float:
     """Return what a method cost the guests: how much longer all their I/O took, in seconds."""
     return method.foreground.whole.excess_latency_seconds
@@ -181,7 +187,11 @@ def _row(
     better: Literal["lower", "higher"] = "lower",
 ) -> Row:
     values = [figure(method) for method in methods]
-    return Row(label, tuple(Cell(text(value), value) for value in values), better)
+    cells = (
+        Cell(text(value), value if succeeded(method) else None)
+        for method, value in zip(methods, values, strict=True)
+    )
+    return Row(label, tuple(cells), better)
 
 
 def _cost_row(label: str, methods: Methods) -> Row:

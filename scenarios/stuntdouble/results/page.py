@@ -11,7 +11,7 @@ from string import Template
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.results import wording
-from stuntdouble.results.comparison import compare, headlines
+from stuntdouble.results.comparison import compare, headlines, succeeded
 from stuntdouble.results.details import details
 from stuntdouble.results.elements import (
     EMPTY,
@@ -87,7 +87,9 @@ def _section(title: str, *parts: Markup) -> Markup:
 def _cards(result: Result) -> Markup:
     cost, each, *rows = headlines(result)
     cards = []
-    for column, (name, _) in enumerate(result.ordered_methods()):
+    for column, (name, method) in enumerate(result.ordered_methods()):
+        expected = " as expected" if name in result.expected_failures else ""
+        failed = element("p", element("span", f"failed{expected}", class_="pill failed"))
         figures = (
             element("div", element("dt", row.label), element("dd", *_marked(row, column)))
             for row in rows
@@ -97,6 +99,7 @@ def _cards(result: Result) -> Markup:
                 "article",
                 element("h3", wording.METHOD_TITLES[name]),
                 element("p", wording.METHOD_EXPLAINED[name]),
+                EMPTY if succeeded(method) else failed,
                 element("p", *_marked(cost, column), class_="cost"),
                 element("p", f"{cost.label}, than without a backup", class_="unit"),
                 element("p", f"{each.cells[column].text} {each.label}", class_="unit"),

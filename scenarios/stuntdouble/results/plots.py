@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.results import wording
+from stuntdouble.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,7 +91,9 @@ def iops_figure(result: Result) -> Figure:
 
 def delta_figure(result: Result) -> Figure:
     """Draw the size of all delta disks over time, a line per method."""
-    return _overlay(result, "GiB", lambda series: [size / 2**30 for size in series.delta_bytes])
+    sizes = (size for _, m in result.ordered_methods() for size in m.series.delta_bytes)
+    unit, factor = ("GiB", GIB) if max(sizes, default=0) >= GIB else ("MiB", MIB)
+    return _overlay(result, unit, lambda series: [size / factor for size in series.delta_bytes])
 
 
 def utilisation_figure(result: Result) -> Figure:

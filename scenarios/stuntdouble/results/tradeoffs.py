@@ -14,6 +14,7 @@ from stuntdouble.results.comparison import (
     SAME_WITHIN,
     excess_milliseconds_per_io,
     excess_seconds,
+    succeeded,
 )
 
 if TYPE_CHECKING:
@@ -50,11 +51,7 @@ _PRICES: Final = (
 
 def tradeoff_sentences(result: Result) -> list[str]:
     """Return who cost the guests least, what merging felt like, and the price of the best."""
-    sound = [
-        (name, method)
-        for name, method in result.ordered_methods()
-        if all(run.outcome == "ok" for run in method.runs)
-    ]
+    sound = [(name, method) for name, method in result.ordered_methods() if succeeded(method)]
     if not sound:
         return []
     best = _cheapest(sound)

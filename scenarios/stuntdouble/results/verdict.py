@@ -92,13 +92,15 @@ def _failures(result: Result) -> list[str]:
 def _expected(result: Result) -> list[str]:
     """Say which methods failed as the scenario means them to, and why."""
     why: dict[str, list[str]] = {}
+    titles = []
     for name, method in result.ordered_methods():
         failed = [run.outcome for run in method.runs if run.outcome != "ok"]
         if failed and name in result.expected_failures:
-            title = wording.METHOD_TITLES[name].lower()
-            why.setdefault(failed[0].rstrip("."), []).append(f"the {title}")
-    return [
-        f"As this scenario means to show, {wording.listed(names)} made no restore point rather"
-        f" than a wrong one ({reason})."
-        for reason, names in why.items()
-    ]
+            titles.append(f"the {wording.METHOD_TITLES[name].lower()}")
+            why.setdefault(failed[0].rstrip("."), []).append(name)
+    if not titles:
+        return []
+    reasons = "; ".join(f"{reason} ({wording.listed(names)})" for reason, names in why.items())
+    who = wording.listed(titles)
+    shown = f"As this scenario means to show, {who} failed rather than make a wrong restore point"
+    return [f"{shown}: {reasons}."]

@@ -146,6 +146,7 @@ async def _restored(
     done: Run, point: RestorePoint, name: str, datastore: str
 ) -> list[judge.Difference]:
     world = done.world
+    world.array_of(datastore).core.check_reachable()
     sizes = {disk.key: disk.capacity_bytes for disk in point.disks}
     await done.hypervisor.create_vm(name, datastore, sizes, Provisioning.THIN)
     moments = done.moments(point)

@@ -33,6 +33,7 @@ from stuntdouble.units import KIB
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from stuntdouble.array import Array
     from stuntdouble.clock import Environment
     from stuntdouble.iops import Load, Recorded
     from stuntdouble.scenarios import spec
@@ -74,6 +75,11 @@ class World:
     def backed_up(self) -> tuple[str, ...]:
         """The VMs that the job selects."""
         return self.scenario.backup.vms or tuple(vm.name for vm in self.scenario.vms)
+
+    def array_of(self, datastore: str) -> Array:
+        """Return the array that a datastore's first volume is of."""
+        volume = next(d for d in self.scenario.datastores if d.name == datastore).volumes[0]
+        return next(a for a in self.arrays.values() if volume in a.inventory.volumes)
 
     def mapped_to_host(self, naa: str) -> Lun:
         """Return the LUN with this identity that an array lets the host see."""

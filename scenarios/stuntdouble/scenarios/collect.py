@@ -259,11 +259,9 @@ def _caused(done: Run, alone: Meter, edges: NDArray[np.float64]) -> NDArray[np.f
 
 def _delta_line(done: Run, names: Iterable[str]) -> list[tuple[float, float]]:
     """Return how large all delta disks together are, from each instant on."""
-    changes = sorted(
-        (time, vm, value)
-        for vm in names
-        for time, value in done.world.engine.meter.gauges.get(("delta_bytes", vm), [])
-    )
+    gauges = done.world.engine.meter.gauges
+    changes = [(t, vm, v) for vm in names for t, v in gauges.get(("delta_bytes", vm), [])]
+    changes.sort(key=lambda change: change[0])  # of one instant, the last is what holds
     now: dict[str, float] = {}
     line = []
     for time, vm, value in changes:
@@ -313,6 +311,7 @@ def _run(done: Run, index: int) -> RunResult:
     kinds = {o.kind for o in report.vms if o.kind is not None} or {report.kind}
     window = done.world.scenario.backup.window
     errors = [f"{o.vm}: {o.error}" for o in report.vms if o.error]
+    errors += [f"left behind: {line}" for line in report.left_behind]
     return RunResult(
         kind="incremental" if kinds == {"incremental"} else "full",
         start=report.started - done.began,

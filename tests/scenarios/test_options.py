@@ -1,0 +1,245 @@
+"""Whatever a scenario asks for, every restore point is right and nothing is left behind."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from scenarios.living import Lived, live
+from scenarios.tiny import tiny
+from stuntdouble.backup.repository import Repository
+from stuntdouble.results import MethodResult
+
+ALL = ("software", "storage", "mounted")
+
+
+def changed(path: str, value: Any, table: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the tiny scenario with one key, given as a dotted path, set to *value*."""
+    made = copy.deepcopy(table) if table is not None else tiny()
+    at: Any = made
+    *parents, last = path.split(".")
+    for part in parents:
+        at = at[int(part)] if part.isdigit() else at.setdefault(part, {})
+    at[int(last) if last.isdigit() else last] = value
+    return made
+
+
+def sound(lived: Lived) -> dict[str, MethodResult]:
+    """Return the methods' results after checking what every sound run has in common."""
+    asked = lived.runs[next(iter(lived.runs))].world.scenario.backup.runs
+    for name, method in lived.result.methods.items():
+        assert [run.outcome for run in method.runs] == ["ok"] * len(asked), name
+        assert all(point.verified is True for point in method.restore_points), name
+        assert method.leftovers == ()
+        for vm in lived.runs[name].world.scenario.vms:
+            guest = lived.runs[name].world.hypervisor.vm(vm.name).guest
+            assert guest.arrived == guest.completed + guest.dropped
+            assert guest.dropped == 0
+    return lived.result.methods
+
+
+VARIANTS = {
+    "lazy zeroed": ("vms.0.disks.0.provisioning", "lazy-zeroed"),
+    "eager zeroed": ("vms.0.disks.0.provisioning", "eager-zeroed"),
+    "closed load": ("vms.0.load", {"kind": "closed", "outstanding": 4, "think": 0.05}),
+    "no load": ("vms.0.load", {"kind": "none"}),
+    "skewed and sequential": (
+        "vms.0.load",
+        {"iops": 60, "reads": 0.2, "io": "16 KiB", "skew": 3.0, "sequential": 0.5},
+    ),
+    "large I/O": ("vms.0.load", {"iops": 5, "reads": 0.2, "io": "1 MiB"}),
+    "SEsparse": ("hypervisor.delta_format", "se-sparse"),
+    "helpers": ("hypervisor.consolidation", "helper"),
+    "reservations": ("hypervisor.lock", "reservation"),
+    "tracking in pages": ("hypervisor.tracking_page_areas", 3),
+    "coarse tracking": ("hypervisor.tracking_grain_bytes", "1 MiB"),
+    "NBD": ("backup.transport", "nbd"),
+    "SAN": ("backup.transport", "san"),
+    "redirect on write": ("arrays.0.parameters", {"snapshot_kind": "redirect-on-write"}),
+    "small chunks": ("arrays.0.parameters", {"chunk_bytes": "4 KiB"}),
+    "flash": (
+        "arrays.0.pools.0",
+        {"name": "pool-1", "media": "flash", "raid": "raid0", "disks": 4, "disk_size": "1 GiB"},
+    ),
+    "RAID 6": (
+        "arrays.0.pools.0",
+        {
+            "name": "pool-1", "media": "7.2k", "raid": "raid6", "disks": 6, "disk_size": "1 GiB",
+            "reserve": "256 MiB",
+        },
+    ),
+    "a port in the way": ("arrays.0.pools.0.port", "32 MiB/s"),
+    "small blocks": ("content_block", 512),
+    "zeroing by 64 KiB": ("datastores.0.zero_unit", "64 KiB"),
+    "a chain": ("vms.0.chain", {"snapshots": 2, "written_after_each": "2 MiB"}),
+    "no tracking": ("vms.0.tracking", False),
+    "deep reads": ("backup.throttle", {"depth": 32, "block": "1 MiB"}),
+    "small reads": ("backup.throttle", {"depth": 1, "block": "4 KiB"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_every_variant_gives_right_restore_points(variant, tmp_path):
+    methods = sound(live(changed(*VARIANTS[variant]), tmp_path))
+    assert tuple(methods) == ALL
+    for name, method in methods.items():
+        kinds = [run.kind for run in method.runs]
+        assert kinds == (["full", "full"] if name == "mounted" else ["full", "incremental"])
+
+
+def test_a_closed_load_is_compared_by_its_mean(tmp_path):
+    lived = live(changed(*VARIANTS["closed load"]), tmp_path, methods=("software",))
+    run = lived.runs["software"]
+    mine = run.world.engine.meter.latencies("vm-1").seconds
+    usual = lived.alone.latencies("vm-1").during(run.began, run.ended).seconds
+    excess = lived.result.methods["software"].foreground.whole.excess_latency_seconds
+    assert excess == pytest.approx(len(mine) * (mine.mean() - usual.mean()), rel=1e-6)
+    assert excess > 0
+
+
+def test_selected_disks_alone_are_backed_up(tmp_path):
+    table = tiny()
+    table["vms"][0]["disks"] = [
+        {"key": 2000, "datastore": "ds-1", "size": "64 MiB", "written": "16 MiB"},
+        {"key": 2001, "datastore": "ds-1", "size": "32 MiB", "written": "4 MiB"},
+    ]
+    table["backup"]["disks"] = {"vm-1": [2001]}
+    lived = live(table, tmp_path)
+    for name in sound(lived):
+        run = lived.runs[name]
+        assert len(run.points) == 2
+        assert all([disk.key for disk in point.disks] == [2001] for point in run.points)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_retention_keeps_the_last_ones_and_they_stay_right(method, tmp_path):
+    table = tiny()
+    table["backup"] |= {"runs": ["full", *["incremental"] * 3], "keep_last": 2}
+    lived = live(table, tmp_path, methods=(method,))
+    sound(lived)
+    made = [point.id for point in lived.runs[method].points]
+    kept = Repository.open(tmp_path / "repository" / method).points()
+    assert [point.id for point in kept] == made[-2:]
+    gone = [f"{method}: retention let go of {id_}" for id_ in made[:2]]
+    assert list(lived.result.notes) == gone
+
+
+# Quiescing. --------------------------------------------------------------------------------------
+
+
+def frozen_for(seconds: float, fallback: str) -> dict[str, Any]:
+    table = tiny()
+    table["vms"][0]["quiesce"] = {"tools": True, "vss": True, "freeze": seconds}
+    table["backup"] |= {"runs": ["full"], "quiesce": True, "quiesce_fallback": fallback}
+    return table
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_a_guest_that_cannot_freeze_fails_its_backup_where_that_is_asked_for(method, tmp_path):
+    lived = live(frozen_for(12, "fail"), tmp_path, methods=(method,))
+    result = lived.result.methods[method]
+    assert "vm-1" in result.runs[0].outcome
+    assert result.runs[0].outcome != "ok"
+    assert result.restore_points == ()
+    assert result.leftovers == ()
+    assert result.stuns.count == 0
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_or_gets_a_crash_consistent_restore_point(method, tmp_path):
+    lived = live(frozen_for(12, "crash-consistent"), tmp_path, methods=(method,))
+    (point,) = sound(lived)[method].restore_points
+    assert point.consistency == "crash"
+    (quiesced,) = sound(live(frozen_for(2, "fail"), tmp_path / "2"))["software"].restore_points
+    assert quiesced.consistency == "application"
+
+
+# Latency control. --------------------------------------------------------------------------------
+
+
+def test_latency_control_backs_off_where_the_guests_suffer(tmp_path):
+    table = tiny()
+    table["backup"] |= {"runs": ["full"], "throttle": {"depth": 8, "block": "64 KiB"}}
+    table["vms"][0]["disks"][0] |= {"size": "256 MiB", "written": "192 MiB"}
+    limits = {"none": None, "generous": 0.5, "strict": 0.010}
+    lived = {}
+    for name, limit in limits.items():
+        if limit:
+            table["backup"]["latency"] = {"hold": limit, "throttle": limit, "poll": 1}
+        lived[name] = live(table, tmp_path / name, methods=("storage",))
+        sound(lived[name])
+    reading = {name: x.result.methods["storage"].foreground.reading for name, x in lived.items()}
+    assert reading["none"] == reading["generous"]
+    assert reading["strict"].latency_ms.p95 < 0.8 * reading["none"].latency_ms.p95
+    throttled = {n: list(x.runs["storage"].world.journal.of("throttled")) for n, x in lived.items()}
+    assert not throttled["generous"]
+    assert min(event.facts["depth"] for event in throttled["strict"]) == 1
+
+
+# No space. ---------------------------------------------------------------------------------------
+
+
+def silences(lived: Lived, method: str) -> list[tuple[float, float]]:
+    """Return from when to when vm-1 was paused."""
+    journal = lived.runs[method].world.journal
+    begun = [e.time for e in journal.of("paused") if e.subject == "vm-1"]
+    ended = [e.time for e in journal.of("resumed") if e.subject == "vm-1"]
+    return list(zip(begun, ended, strict=True))
+
+
+def test_an_array_that_refuses_writes_pauses_the_vm_and_nothing_is_lost(tmp_path):
+    table = tiny()
+    table["arrays"][0]["parameters"] = {"exhaustion": "refuse"}
+    table["arrays"][0]["pools"][0]["reserve"] = "24 MiB"
+    table["vms"][0]["load"] |= {"iops": 60, "reads": 0.2}
+    table["backup"] |= {"runs": ["full"], "throttle": {"depth": 2, "rate": "1 MiB/s"}}
+    lived = live(table, tmp_path, methods=("storage",))
+    storage = sound(lived)["storage"]
+    pauses = silences(lived, "storage")
+    assert pauses
+    assert max(end - start for start, end in pauses) > 5
+    assert storage.stalls.over_5_seconds >= 1
+    (reading,) = [phase for phase in storage.phases if phase.name == "reading"]
+    assert pauses[0][0] > reading.start
+    # The array snapshot's deletion makes room again.
+    (deleted,) = {e.time for e in lived.runs["storage"].world.journal.of("array-snapshot-deleted")}
+    assert pauses[-1][1] >= deleted
+
+
+def test_what_cannot_be_consolidated_is_reported(tmp_path):
+    """Without room for copies a delta disk stays: the run says so, and its restore point is right."""
+    table = tiny()
+    table["arrays"][0]["parameters"] = {"exhaustion": "refuse"}
+    table["arrays"][0]["pools"][0]["reserve"] = "16 MiB"
+    table["vms"][0]["load"] |= {"iops": 60, "reads": 0.2}
+    table["backup"] |= {"runs": ["full"], "throttle": {"depth": 2, "rate": "1 MiB/s"}}
+    lived = live(table, tmp_path, methods=("storage",))
+    storage = lived.result.methods["storage"]
+    assert [(each.kind, each.name) for each in storage.leftovers] == [("delta disk", "vm-1")]
+    assert "left behind" in storage.runs[0].outcome
+    assert storage.consolidation.converged is False
+    assert [point.verified for point in storage.restore_points] == [True]
+
+
+def test_a_datastore_that_fills_up_during_a_software_snapshot_pauses_the_vm(tmp_path):
+    table = tiny()
+    table["arrays"][0]["volumes"][0]["size"] = "128 MiB"
+    table["datastores"][0]["fragmentation"] = 0.0
+    table["vms"][0]["disks"][0]["provisioning"] = "eager-zeroed"
+    table["vms"][0]["load"] |= {"iops": 60, "reads": 0.2, "io": "64 KiB", "working_set": "64 MiB"}
+    filler = {"datastore": "ds-1", "size": "40 MiB", "provisioning": "eager-zeroed"}
+    table["vms"].append({"name": "filler", "disks": [filler]})
+    table["backup"] |= {
+        "vms": ["vm-1"], "runs": ["full"], "throttle": {"depth": 2, "rate": "1 MiB/s"}
+    }  # fmt: skip
+    lived = live(table, tmp_path, methods=("software",))
+    software = sound(lived)["software"]
+    pauses = silences(lived, "software")
+    assert pauses
+    assert software.stalls.over_5_seconds >= 1
+    assert software.stalls.over_30_seconds >= 1
+    assert software.datastores[0].free_bytes_min == 0
+    (removed,) = {e.time for e in lived.runs["software"].world.journal.of("consolidation")}
+    assert pauses[-1][1] <= removed + 1
