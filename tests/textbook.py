@@ -1,12 +1,8 @@
 """What a site must hold and plan, said once more with dictionaries and sets.
 
-A second opinion, written from the model's description and not from the site's code.  All numbers
-are content blocks, but for the bytes of a plan: (group, kind, write, pool, pool block, bytes).
-A write that cannot be admitted as things stand raises ``Lack`` and changes nothing.
-
-    volume   content, and what its images are owed; an image is a volume with a base
-    level    a file: a delta disk has slots, a base disk units that are zeroed before use
-    disk     head, ledger (block -> token), grain and set of tracked grains (0: not tracked)
+A second opinion, from the model's description and not from the site's code.  All numbers are content
+blocks, but for the bytes of a plan: (group, kind, write, pool, pool block, bytes).  An image is a
+volume with a base; a delta disk has slots.  What cannot be admitted raises ``Lack`` and changes nothing.
 """
 
 from __future__ import annotations
@@ -42,10 +38,14 @@ class Volume:
     def aside(self, block):
         return self.pool.start + (self.home + block) % self.pool.size
 
-    def lies(self, block):  # in the pool: at home, or aside in the reserve
+    def nearby(self, block):  # where a redirected chunk lies: 64 chunks in bit-reversed order
+        n, k = divmod(block // self.chunk, 64)
+        return self.home + (n * 64 + int(f"{k:06b}"[::-1], 2)) * self.chunk + block % self.chunk
+
+    def lies(self, block):  # in the pool: at home, nearby, or aside in the reserve
         chunk, aside, home = block // self.chunk, self.aside(block), self.home + block
         if not self.origin:
-            return aside if chunk in self.moved else home
+            return self.nearby(block) if chunk in self.moved else home
         base = self.origin.base
         for image in base.images[base.images.index(self.origin) :]:
             if chunk in self.own or chunk in image.copied:

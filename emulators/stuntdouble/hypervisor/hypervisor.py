@@ -24,6 +24,7 @@ from stuntdouble.hypervisor.parameters import (
 )
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning, VmSnapshot
+from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Hypervisor:
         journal: where stuns, freezes, snapshots, consolidations and pauses are noted.
         parameters: see there.
         lan_station: the engine's station for the management network, or -1 for none.
+
+    Raises:
+        Misuse: the parameters do not go with the site's content block.
     """
 
     def __init__(
@@ -62,7 +66,9 @@ class Hypervisor:
         parameters: Parameters | None = None,
         lan_station: int = -1,
     ) -> None:
-        self.host = Host(engine, streams, journal, parameters or Parameters(), lan_station)
+        parameters = parameters or Parameters()
+        parameters.check_block(engine.site.block_bytes, IO_BLOCKS_MAX)
+        self.host = Host(engine, streams, journal, parameters, lan_station)
         self.datastores: dict[str, Datastore] = {}
         self.vms: dict[str, Vm] = {}
         self.moments: dict[tuple[str, int], Moment] = {}

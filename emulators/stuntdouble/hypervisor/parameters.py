@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 from stuntdouble.errors import Misuse
 from stuntdouble.units import KIB, MIB, TIB
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DiskMode = Literal["dependent", "independent", "raw", "multi-writer"]
 DeltaFormat = Literal["vmfs-sparse", "se-sparse"]
+Consolidation = Literal["mirror", "helper"]
+Lock = Literal["ats", "reservation"]
 
 VMFS_SPARSE_BYTES_MAX: Final = 2 * TIB
 """Disks of 2 TiB and more always get SEsparse delta disks (VMFS5 and VMFS6 documentation)."""
@@ -57,13 +59,14 @@ class Parameters:
     """Metadata writes that a stun waits for, per disk, one after the other.  No source."""
 
     # Consolidation.
-    consolidation: Literal["mirror", "helper"] = "mirror"
+    consolidation: Consolidation = "mirror"
     """"mirror" from vSphere 6.0 on, "helper" before (KB 2039754 describes the latter)."""
     consolidation_depth: int = 8
     """I/Os that a consolidation keeps under way: as many as a backup's readers do by default.  No
     source."""
     consolidation_io_bytes: int = 64 * KIB
-    """Bytes of one I/O of a consolidation.  No source."""
+    """Bytes of one I/O of a consolidation, rounded down to whole content blocks, one at least; at
+    most what one I/O may have (``stuntdouble.site.IO_BLOCKS_MAX`` blocks).  No source."""
     consolidation_bytes_per_second: float = 0.0
     """Pace of a consolidation; 0 is as fast as it goes."""
     helper_stun_seconds_max: float = 12.0
@@ -88,7 +91,7 @@ class Parameters:
     """A guest without VSS stays frozen for 60 s at most, as VSS writers do."""
 
     # Datastores.
-    lock: Literal["ats", "reservation"] = "ats"
+    lock: Lock = "ats"
     """"ats" locks a file-system block by one compare-and-write; "reservation" locks the LUNs and
     is felt by every VM there (VMFS without hardware acceleration)."""
     lock_ios: int = 2
@@ -108,19 +111,68 @@ class Parameters:
     """Reconfiguring a proxy VM so that it has the disk; charged when a disk is opened."""
 
     def __post_init__(self) -> None:
-        whole = {
-            "chain_depth_max": self.chain_depth_max,
-            "growth_bytes": self.growth_bytes,
-            "consolidation_depth": self.consolidation_depth,
-            "consolidation_io_bytes": self.consolidation_io_bytes,
-            "tracking_page_areas": self.tracking_page_areas,
-        }
-        for name, value in whole.items():
-            if value < 1:
-                raise Misuse(name, f"{value} is below 1")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int":
+                _check_count(field.name, value, 0 if field.name in _MAY_BE_ZERO else 1)
+            elif field.type == "float":
+                _check_seconds_or_rate(field.name, value)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                text = f"{getattr(self, name)!r} is none of {', '.join(map(repr, choices))}"
+                raise Misuse(name, text)
+        self._check_budgets()
         grain = self.tracking_grain_bytes
-        if grain < 1 or grain & (grain - 1):
+        if grain & (grain - 1):
             raise Misuse("tracking_grain_bytes", f"{grain} is not a power of two")
+
+    def _check_budgets(self) -> None:
+        name = "helper_budgets_seconds"
+        budgets: Any = self.helper_budgets_seconds
+        if not isinstance(budgets, tuple) or not budgets:
+            raise Misuse(name, f"{budgets!r} is not a list of one time or more")
+        for seconds in budgets:
+            _check_seconds_or_rate(name, seconds)
+            if not seconds:
+                raise Misuse(name, "0 is not above 0")
+
+    def check_block(self, block_bytes: int, io_blocks_max: int) -> None:
+        """Refuse what does not go with content blocks of *block_bytes*.
+
+        Raises:
+            Misuse: change tracking is finer than a block, or an I/O of a consolidation longer than
+                the *io_blocks_max* blocks that one I/O may have.
+        """
+        if self.tracking_grain_bytes < block_bytes:
+            text = f"{self.tracking_grain_bytes} is less than a content block of {block_bytes}"
+            raise Misuse("tracking_grain_bytes", text)
+        most = block_bytes * io_blocks_max
+        if self.consolidation_io_bytes > most:
+            text = f"{self.consolidation_io_bytes} is more than the {most} bytes of one I/O"
+            raise Misuse("consolidation_io_bytes", text)
+
+
+_MAY_BE_ZERO: Final = frozenset(
+    {"snapshot_concurrency", "metadata_ios_per_disk", "lock_ios", "tracking_page_bytes"}
+)
+_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "delta_format": get_args(DeltaFormat),
+    "consolidation": get_args(Consolidation),
+    "lock": get_args(Lock),
+}
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Misuse(name, f"{value!r} is not a whole number")
+    if value < least:
+        raise Misuse(name, f"{value} is below {least}")
+
+
+def _check_seconds_or_rate(name: str, value: object) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0.0 <= cast("float", value) < float("inf"):
+        raise Misuse(name, f"{value!r} is not a number of 0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +214,6 @@ class QuiesceProfile:
     tools: bool = True
     vss: bool = False
     freeze_seconds: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_seconds_or_rate("freeze_seconds", self.freeze_seconds)

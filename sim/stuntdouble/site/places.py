@@ -2,8 +2,10 @@
 
     guest block ─level─▶ file block ─place─▶ volume block ─physical─▶ pool block
 
-The last arrow depends on array snapshots: a chunk that was redirected, that an image was given a
-copy of, or that an opened image wrote for itself, lies *aside*, in the pool's snapshot reserve.
+The last arrow depends on array snapshots.  A chunk that an image was given a copy of, or that an
+opened image wrote for itself, lies *aside*, in the pool's snapshot reserve behind the volumes.  A
+chunk that was redirected lies *nearby*, in spare room between the others: close to home, but no
+longer beside its neighbours.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from stuntdouble.site.words import get
 _LOCATION_BITS = LOCATION_BITS
 _LOCATION_MASK = (1 << LOCATION_BITS) - 1
 _COPY_ON_WRITE = COPY_ON_WRITE
+_NEAR_BITS = 6  # a neighbourhood of 64 chunks: no source, but near is what matters
 _ABSENT = np.uint64(0)
 _ZERO = np.uint64(ZERO)
 
@@ -105,6 +108,21 @@ def aside(s: Any, volume: Any, block: Any) -> Any:
 
 
 @njit(forceinline=True)
+def nearby(s: Any, volume: Any, block: Any) -> Any:
+    """Return the pool block of a redirected chunk: its neighbourhood of 64 chunks, in another order.
+
+    The order reverses the bits of the chunk's number there, so that no two neighbours stay
+    together.
+    """
+    shift = s.volumes[volume, V_CHUNK_SHIFT]
+    chunk = block >> shift
+    place = chunk >> _NEAR_BITS
+    for bit in range(_NEAR_BITS):
+        place = place << 1 | (chunk >> bit) & 1
+    return s.volumes[volume, V_PHYSICAL] + (place << shift) + (block & ((1 << shift) - 1))
+
+
+@njit(forceinline=True)
 def physical(s: Any, volume: Any, block: Any) -> Any:
     """Return the pool block behind *block* of *volume*, following an image to its base."""
     chunk = block >> s.volumes[volume, V_CHUNK_SHIFT]
@@ -121,7 +139,7 @@ def physical(s: Any, volume: Any, block: Any) -> Any:
             image = s.images[image, I_NEWER]
         volume = base
     if test(s, s.volumes[volume, V_MOVED], chunk):
-        return aside(s, volume, block)
+        return nearby(s, volume, block)
     return s.volumes[volume, V_PHYSICAL] + block
 
 
