@@ -71,10 +71,15 @@ class Lab:
         self.starts: list[tuple[float, int, int]] = []
         self.disk = self.new_disk("base", blocks)
 
-    def new_disk(self, name: str, blocks: int):
-        file = self.store.create_file(name, blocks, sparse=False, zeroed=True)
+    def new_disk(self, name: str, blocks: int, lun=None):
+        """Return a disk on the store, or on a store of its own on another LUN."""
+        store, keeper = self.store, self.keeper
+        if lun is not None:
+            store = self.site.create_store([lun], FS_BLOCKS, FS_BLOCKS)
+            store.keeper = keeper = Keeper()
+        file = store.create_file(name, blocks, sparse=False, zeroed=True)
         for index in range(blocks // FS_BLOCKS):
-            self.keeper.provide(file, index)
+            keeper.provide(file, index)
         return self.site.create_disk(name, blocks, file)
 
     def stations(self, *services: Service, servers: int = 1, stroke: int = 1 << 31) -> list[int]:
@@ -95,8 +100,12 @@ class Lab:
         self.engine.add_pool(self.pool, geometry)
         return numbers
 
-    def guest(self, load: Load | None, name: str = "vm", luns=None, *, start: bool = True) -> Guest:
-        guest = self.engine.add_guest(name, [self.disk], luns or [self.lun], load)
+    def guest(
+        self, load: Load | None, name: str = "vm", disks=None, *, start: bool = True
+    ) -> Guest:
+        disks = disks or [self.disk]
+        luns = list(dict.fromkeys(lun for disk in disks for lun in disk.head.file.store.luns))
+        guest = self.engine.add_guest(name, disks, luns, load)
         if start:
             self.engine.start(guest)
         return guest

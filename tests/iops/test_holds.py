@@ -162,17 +162,32 @@ def test_behind_a_fence_arrivals_pile_up_and_then_go_in_order() -> None:
 def test_a_fence_is_of_its_own_luns() -> None:
     lab = Lab()
     lab.stripe(fixed(0.125))
-    here, there = lab.guest(reads(1.0), "here"), lab.guest(reads(1.0), "there", [lab.other])
+    elsewhere = lab.new_disk("elsewhere", 256, lab.other)
+    here, there = lab.guest(reads(1.0), "here"), lab.guest(reads(1.0), "there", [elsewhere])
     lab.engine.fence([lab.lun])
     late = lab.guest(reads(1.0), "late")  # comes to a fenced LUN
     lab.run(2.0)
     assert (here.completed, there.completed, late.completed) == (0, 1, 0)
-    here.luns.append(lab.other)  # and gets a disk on another one meanwhile
     lab.engine.unfence([lab.lun])
     lab.run(3.0)
     assert (here.completed, there.completed, late.completed) == (1, 1, 1)
     with pytest.raises(Bug, match="not fenced"):
         lab.engine.unfence([lab.lun])
+
+
+def test_a_guest_on_two_luns_goes_on_with_the_one_that_is_not_fenced() -> None:
+    lab = Lab()
+    lab.stripe(fixed(0.125))
+    elsewhere = lab.new_disk("elsewhere", 256, lab.other)
+    rows = [(0.5 * k, k % 2, False, 0, 4096) for k in range(8)]
+    guest = lab.guest(Script(rows), disks=[lab.disk, elsewhere])
+    lab.engine.fence([lab.lun])
+    lab.run(5.0)
+    assert (guest.completed, len(guest.waiting)) == (4, 4)
+    lab.engine.unfence([lab.lun])
+    lab.run(6.0)
+    assert (guest.completed, len(guest.waiting)) == (8, 0)
+    assert [end for _, end in lab.io_times()][0::2] == [5.125, 5.25, 5.375, 5.5]
 
 
 @settings(max_examples=20)

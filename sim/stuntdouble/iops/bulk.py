@@ -6,7 +6,6 @@ Time comes from the engine's stream, bytes from the site's maps once the stream 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -69,25 +68,31 @@ async def read_bulk(
             replace(spec, items=items, depth=pace.depth, bytes_per_second=pace.bytes_per_second)
         )
     try:
-        for first, stop in _spans(items):
+        ends, first = np.cumsum(items[:, 1]), 0
+        while first < len(items):
+            stop = _span(ends, first, pace)
             with engine.env.entered():
                 stream.depth, stream.bytes_per_second = pace.depth, pace.bytes_per_second
                 reached = stream.reached(stop)
             await completed(reached)
             for start, length in _joined(items[first:stop]):
                 yield start, _bytes(render, engine.site.block_bytes, start, length)
+            first = stop
     finally:
         if not stream.finished.triggered:
             with engine.env.entered():
                 stream.stop()
 
 
-def _spans(items: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Cut the items into stretches of about a span's bytes."""
-    ends = np.cumsum(items[:, 1])
-    cuts = np.searchsorted(ends, np.arange(SPAN_BYTES, ends[-1], SPAN_BYTES)) + 1
-    edges = np.unique(np.concatenate(([0], cuts, [len(items)]))).tolist()
-    return list(pairwise(edges))
+def _span(ends: NDArray[np.int64], first: int, pace: Pace) -> int:
+    """Return where a span that begins with item *first* stops.
+
+    It is SPAN_BYTES long, or what the pace lets through in a second if that is less: so a change of
+    pace is noticed within about a second of site time.
+    """
+    size = min(SPAN_BYTES, pace.bytes_per_second or SPAN_BYTES)
+    begin = ends[first - 1] if first else 0
+    return max(int(np.searchsorted(ends, begin + size, side="right")), first + 1)
 
 
 def _joined(items: NDArray[np.int64]) -> list[tuple[int, int]]:

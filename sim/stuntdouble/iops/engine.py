@@ -68,8 +68,12 @@ class Load(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Turn:
-    """An I/O that has arrived and waits to be admitted; it takes nothing until it is."""
+    """An I/O that has arrived and waits to be admitted; it takes nothing until it is.
 
+    ``admitted`` happens without ``steps`` when the I/O was dropped.
+    """
+
+    disk: Disk
     attempt: Callable[[], list[Step]]
     steps: list[Step] | None = None
     admitted: Event | None = None
@@ -95,7 +99,7 @@ class Guest:
     arrived: int = 0
     completed: int = 0
     in_flight: int = 0
-    dropped: int = 0  # what waited when the guest was retired
+    dropped: int = 0  # what waited when the guest was retired or lost its power
     waiting: deque[Turn] = field(default_factory=deque)
     drains: list[Event] = field(default_factory=list)
     resumed: list[Event] = field(default_factory=list)
@@ -104,7 +108,7 @@ class Guest:
     @property
     def open(self) -> bool:
         """Whether an I/O may be admitted now."""
-        return not (self.stuns or self.fences or (self.limit and self.in_flight >= self.limit))
+        return not (self.stuns or (self.limit and self.in_flight >= self.limit))
 
 
 class Stream(Protocol):
@@ -191,6 +195,13 @@ class Engine(Protocol):
         """Let the guest issue no further I/O, for good.
 
         What is in flight ends; what waits is dropped, since nobody is left who issued it.
+        """
+        ...
+
+    def drop_waiting(self, guest: Guest) -> None:
+        """Drop what waits to be admitted: whoever issued it has lost its power.
+
+        What is in flight ends.  A closed load thinks, and goes on with as many as before.
         """
         ...
 

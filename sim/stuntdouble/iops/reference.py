@@ -86,8 +86,20 @@ class Reference:
     def retire(self, guest: Guest) -> None:
         """Let the guest issue no further I/O, for good; what waits is dropped."""
         guest.load = None
-        guest.dropped += len(guest.waiting)
+        self.drop_waiting(guest)
+
+    def drop_waiting(self, guest: Guest) -> None:
+        """Drop what waits to be admitted; who issued it in a closed loop is let go."""
+        dropped = list(guest.waiting)
         guest.waiting.clear()
+        guest.dropped += len(dropped)
+
+        def let_go() -> None:
+            for turn in dropped:
+                if turn.admitted is not None:
+                    turn.admitted.succeed()
+
+        self.post(let_go)
 
     def _open_load(
         self, guest: Guest, ios: Iterable[tuple[float, int, bool, int, int]]
@@ -146,7 +158,9 @@ class Reference:
                 return self.site.write(target, offset, length)
             return self.site.read(target.head, offset, length)
 
-        steps = yield from self._admission(guest, attempt)
+        steps = yield from self._admission(guest, target, attempt)
+        if steps is None:
+            return
         yield from self._visits(steps, Purpose.GUEST)
         guest.completed += 1
         guest.in_flight -= 1
@@ -159,33 +173,43 @@ class Reference:
         self.check_watches()
 
     def _admission(
-        self, guest: Guest, attempt: Callable[[], list[Step]]
-    ) -> Generator[Event, object, list[Step]]:
-        """Queue up, and wait for the guest's turn."""
+        self, guest: Guest, disk: Disk, attempt: Callable[[], list[Step]]
+    ) -> Generator[Event, object, list[Step] | None]:
+        """Queue up, and wait for the guest's turn; return no steps when it was dropped."""
         guest.arrived += 1
-        turn = Turn(attempt)
+        turn = Turn(disk, attempt)
         guest.waiting.append(turn)
         self._admit_waiting(guest)
         self.check_watches()
         if turn.steps is None:
             turn.admitted = self.env.event()
             yield turn.admitted
-        return cast("list[Step]", turn.steps)
+        return turn.steps
 
     def _admit_waiting(self, guest: Guest) -> None:
-        """Admit in order what may be admitted; an I/O without space keeps its place."""
+        """Admit in order what may be admitted; what is fenced or finds no space keeps its place."""
+        fenced: list[Turn] = []
         while guest.waiting and guest.open:
-            turn = guest.waiting[0]
+            turn = guest.waiting.popleft()
+            if self._is_fenced(turn.disk):
+                fenced.append(turn)
+                continue
             try:
                 turn.steps = turn.attempt()
             except NoSpace as error:
+                guest.waiting.appendleft(turn)
+                guest.waiting.extendleft(reversed(fenced))
                 self._without_space(guest, error)
                 return
-            guest.waiting.popleft()
             guest.in_flight += 1
             if turn.admitted is not None:
                 turn.admitted.succeed()
                 self.check_watches()
+        guest.waiting.extendleft(reversed(fenced))
+
+    def _is_fenced(self, disk: Disk) -> bool:
+        """Say whether a LUN under a disk is fenced."""
+        return any(self._fences.values()) and self._count_fences(disk.head.file.store.luns) > 0
 
     def _without_space(self, guest: Guest, error: NoSpace) -> None:
         if guest.on_no_space is None:
