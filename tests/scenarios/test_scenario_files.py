@@ -41,6 +41,10 @@ WRONG = [
     (("times", "before"), "-1 s", ["times.before", "-1 s"]),
     (("sources",), {"weather": "BBC"}, ["weather"]),
     (("after",), [{"do": "damage", "volume": "vol-7"}], ["vol-7", "vol-1"]),
+    (("vms", 0, "load", "io"), "8 MiB", ["vm-1", "load.io", "MiB"]),
+    (("vms", 0, "load", "working_set"), "2 KiB", ["vm-1", "load.io", "works on"]),
+    (("backup", "throttle", "block"), "8 MiB", ["backup.throttle.block", "MiB"]),
+    (("arrays", 0, "parameters"), {"lun_max": 256}, ["array-1.parameters", "LUN 256"]),
     (("content_block",), "3 KiB", ["content_block", "1 MiB"]),
     (("name",), "no spaces please", ["name", "no spaces please"]),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from stuntdouble.backup.cleanup import adopted
@@ -13,7 +14,7 @@ from stuntdouble.errors import Corrupt, InvalidState, Refused
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from stuntdouble.backup.cleanup import Undo
+    from stuntdouble.backup.cleanup import Step, Undo
     from stuntdouble.backup.report import Diary
     from stuntdouble.backup.work import Work
     from stuntdouble.ports import ArraySnapshot, Mapping, VolumeInfo
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Presented:
-    """A promoted volume as it is mapped, and the NAA identifier of its original."""
+    """A promoted volume as it is mapped, and the NAA identifier of its original.
+
+    ``step`` takes the mapping away: what is done with the LUN needs it.
+    """
 
     original: str
     mapping: Mapping
+    step: Step
 
 
 class ArraySide:
@@ -40,6 +45,7 @@ class ArraySide:
         self._diaries = diaries
         self._name = work.new_name()
         self._originals: dict[str, str] = {}
+        self._deletions: dict[str, Step] = {}
 
     async def snapshot(self, naas: Iterable[str]) -> tuple[ArraySnapshot, ...]:
         """Snapshot the volumes in one call, hence in one instant."""
@@ -58,12 +64,16 @@ class ArraySide:
             self._undo.forget(step)
             raise
         for snapshot in made:
+            delete = partial(self._delete_snapshot, snapshot.name)
+            name = f"array snapshot {snapshot.name}"
+            self._deletions[snapshot.name] = self._undo.add(name, delete)
             self._tell(
                 "array-snapshot",
                 snapshot.name,
                 f"array snapshot {snapshot.name} of {snapshot.volume} taken",
                 volume=snapshot.volume,
             )
+        self._undo.forget(step)  # each has its own by now, so that one in use keeps no other
         return made
 
     async def present(self, snapshot: ArraySnapshot, initiator_iqn: str) -> Presented:
@@ -72,9 +82,9 @@ class ArraySide:
         Raises:
             InvalidState: the mapping is of another volume than the promoted one.
         """
-        volume = await self._promote(snapshot)
-        mapping = await self._map(volume, initiator_iqn)
-        return Presented(self._originals[snapshot.volume], mapping)
+        volume, promoted = await self._promote(snapshot)
+        mapping, mapped = await self._map(volume, promoted, initiator_iqn)
+        return Presented(self._originals[snapshot.volume], mapping, mapped)
 
     @asynccontextmanager
     async def trusted(self) -> AsyncIterator[None]:
@@ -109,7 +119,7 @@ class ArraySide:
         self._originals = {naa: naa for naa in wanted}
         self._originals.update({name: naa for name, naa in known.items() if naa in wanted})
 
-    async def _promote(self, snapshot: ArraySnapshot) -> VolumeInfo:
+    async def _promote(self, snapshot: ArraySnapshot) -> tuple[VolumeInfo, Step]:
         name = f"{snapshot.name}-copy"
 
         async def find() -> VolumeInfo | None:
@@ -119,7 +129,8 @@ class ArraySide:
             await self._array.delete_volume(name)
             self._tell("volume-deleted", name, f"promoted volume {name} deleted")
 
-        step = self._undo.add(f"promoted volume {name}", delete)
+        below = self._deletions[snapshot.name]
+        step = self._undo.add(f"promoted volume {name}", delete, needs=(below,))
         try:
             create = self._array.promote(snapshot.name, name)
             volume = await adopted(create, find, self._diaries)
@@ -127,9 +138,11 @@ class ArraySide:
             self._undo.forget(step)
             raise
         self._tell("promoted", name, f"{snapshot.name} promoted to volume {name}", naa=volume.naa)
-        return volume
+        return volume, step
 
-    async def _map(self, volume: VolumeInfo, initiator_iqn: str) -> Mapping:
+    async def _map(
+        self, volume: VolumeInfo, promoted: Step, initiator_iqn: str
+    ) -> tuple[Mapping, Step]:
         async def find() -> Mapping | None:
             for mapping in await self._array.mappings():
                 if (mapping.volume, mapping.initiator_iqn) == (volume.name, initiator_iqn):
@@ -140,7 +153,8 @@ class ArraySide:
             await self._array.unmap_volume(volume.name, initiator_iqn)
             self._tell("unmapped", volume.name, f"{volume.name} unmapped")
 
-        step = self._undo.add(f"mapping of {volume.name} to {initiator_iqn}", unmap)
+        name = f"mapping of {volume.name} to {initiator_iqn}"
+        step = self._undo.add(name, unmap, needs=(promoted,))
         try:
             create = self._array.map_volume(volume.name, initiator_iqn)
             mapping = await adopted(create, find, self._diaries)
@@ -151,7 +165,7 @@ class ArraySide:
             raise InvalidState(f"LUN {mapping.lun}", f"volume {mapping.naa}", f"read {volume.naa}")
         text = f"{volume.name} mapped to {initiator_iqn} as LUN {mapping.lun}"
         self._tell("mapped", volume.name, text, lun=mapping.lun)
-        return mapping
+        return mapping, step
 
     async def _ours(self) -> tuple[ArraySnapshot, ...]:
         """Return the snapshots that carry the job's name, alone or as a part of theirs.
@@ -168,10 +182,11 @@ class ArraySide:
 
     async def _delete_snapshots(self) -> None:
         for snapshot in await self._ours():
-            await self._array.delete_snapshot(snapshot.name)
-            self._tell(
-                "array-snapshot-deleted", snapshot.name, f"array snapshot {snapshot.name} deleted"
-            )
+            await self._delete_snapshot(snapshot.name)
+
+    async def _delete_snapshot(self, name: str) -> None:
+        await self._array.delete_snapshot(name)
+        self._tell("array-snapshot-deleted", name, f"array snapshot {name} deleted")
 
     def _tell(self, kind: str, subject: str, text: str, **facts: object) -> None:
         self._note(kind, subject, vms=tuple(diary.vm for diary in self._diaries), **facts)

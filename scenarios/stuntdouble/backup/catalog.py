@@ -65,9 +65,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a job, in seconds of site time; ``reason`` says why it failed or was cancelled."""
+    """One run of a job, in seconds of site time; ``reason`` says why it failed or was cancelled.
+
+    ``serial`` is its number among the runs of every job of the catalog, from 1.
+    """
 
     id: str
+    serial: int
     job: str
     state: RunState
     queued: float
@@ -84,6 +88,16 @@ class Catalog:
 
     def __init__(self, store: Store) -> None:
         self._store = store.space("catalog")
+
+    @classmethod
+    def open(cls, store: Store, now: float) -> Catalog:
+        """Open the catalog in *store* for the only process that works on it.
+
+        Runs that say they run are of a process that ended: they are marked as interrupted.
+        """
+        catalog = cls(store)
+        catalog.interrupt(now)
+        return catalog
 
     # Restore points
 
@@ -148,8 +162,8 @@ class Catalog:
 
     def reconcile(self, repository: Repository) -> None:
         """Forget what *repository* no longer has, record what it has and this catalog missed."""
+        known = {point.id for point in self.points()}  # first: a point is committed, then recorded
         there = {point.id: point for point in repository.points()}
-        known = {point.id for point in self.points()}
         for id_ in sorted(known - there.keys()):
             self.forget(id_)
         for point in there.values():
@@ -187,8 +201,9 @@ class Catalog:
         self.job(job)
 
         def change(transaction: Transaction) -> Run:
-            number = 1 + sum(_run(text).job == job for text in transaction.all(_RUNS).values())
-            run = Run(f"{job}/{number}", job, RunState.QUEUED, now)
+            runs = transaction.all(_RUNS).values()
+            number = 1 + sum(_run(text).job == job for text in runs)
+            run = Run(f"{job}/{number}", 1 + len(runs), job, RunState.QUEUED, now)
             transaction.put(_RUNS, run.id, _to_json(run))
             return run
 
@@ -222,7 +237,7 @@ class Catalog:
         """Return the runs of *job*, or of every job, in the order in which they were queued."""
         runs = (_run(text) for text in self._store.all(_RUNS).values())
         wanted = (run for run in runs if job in {"", run.job})
-        return tuple(sorted(wanted, key=lambda run: (run.queued, run.job, _number(run))))
+        return tuple(sorted(wanted, key=lambda run: run.serial))
 
     def interrupt(self, now: float) -> tuple[Run, ...]:
         """Mark the runs that still say they run as interrupted, and return them.
@@ -243,10 +258,6 @@ def _series(point: RestorePoint) -> str:
 def _by_age(texts: dict[str, str]) -> tuple[RestorePoint, ...]:
     points = (point_from_json(text) for text in texts.values())
     return tuple(sorted(points, key=lambda point: (point.moment, point.id)))
-
-
-def _number(run: Run) -> int:
-    return int(run.id.rpartition("/")[2])
 
 
 def _to_json(value: Job | Run) -> str:

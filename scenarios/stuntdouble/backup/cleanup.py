@@ -7,7 +7,12 @@ after the request was carried out.  Leaving the stack's block runs the steps, ne
     pass 2    what failed is tried once more: what refused it may be gone by now
     report    what still fails is left behind, and the report names it
 
-No failure of one step keeps another from running, and a cancellation of the job, even a second
+A step waits for those that stand on what it removes, and is not tried while one of them has
+failed: a LUN is never pulled from under a mounted datastore, even where the array would let go.
+
+    array snapshot  <-  promoted volume  <-  mapping  <-  mount  <-  registered VM  <-  open disk
+
+No failure of one step keeps any other from running, and a cancellation of the job, even a second
 one in the middle of clean-up, waits until the clean-up is through.
 """
 
@@ -15,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stuntdouble.errors import Error, Lost, TaskInProgress
@@ -32,11 +37,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """Something to take back: what it is, how, and whose diaries hear of it."""
+    """Something to take back: what it is, how, and whose diaries hear of it.
+
+    ``needs`` are the steps of what it stands on; ``users`` those of what stands on it and could
+    not be removed, on whichever stack they are.
+    """
 
     name: str
     action: Callable[[], Awaitable[None]]
     diaries: tuple[Diary, ...]
+    needs: tuple[Step, ...] = ()
+    users: list[Step] = field(default_factory=list)
+
+    def settle(self, *, removed: bool) -> None:
+        """Tell the steps below whether they may go, as far as this one is concerned."""
+        for below in self.needs:
+            if self in below.users:
+                below.users.remove(self)
+            if not removed:
+                below.users.append(self)
 
 
 class Undo:
@@ -73,9 +92,19 @@ class Undo:
         if cancelled is not None:
             raise cancelled
 
-    def add(self, name: str, action: Callable[[], Awaitable[None]], *diaries: Diary) -> Step:
-        """Put a step on the stack; *diaries* default to the stack's own."""
-        step = Step(name, action, diaries or self._diaries)
+    def add(
+        self,
+        name: str,
+        action: Callable[[], Awaitable[None]],
+        *diaries: Diary,
+        needs: tuple[Step, ...] = (),
+    ) -> Step:
+        """Put a step on the stack; *diaries* default to the stack's own.
+
+        *needs* are the steps of what the new thing stands on, here or on a stack around this
+        one: they are left alone, and reported, as long as it could not be removed.
+        """
+        step = Step(name, action, diaries or self._diaries, needs)
         self._steps.append(step)
         return step
 
@@ -86,6 +115,7 @@ class Undo:
     async def now(self, step: Step) -> None:
         """Run a step before its time; if it fails, it stays on the stack and is told."""
         error = await uninterrupted(self._attempt(step))
+        step.settle(removed=error is None)
         if error is None:
             self.forget(step)
 
@@ -111,25 +141,22 @@ class Undo:
     async def _pass(self, steps: list[Step], bugs: list[BaseException]) -> dict[Step, str]:
         """Run *steps*; return those that failed, with the cause.  Bugs wait for the end."""
         loop = asyncio.get_running_loop()
-        attempts: list[asyncio.Task[str | None]] = []
-        for step in steps:
-            attempts.append(loop.create_task(self._attempt(step)))
-            if not self._at_once:
-                await _settled(attempts[-1])
         failures: dict[Step, str] = {}
-        for step, attempt in zip(steps, attempts, strict=True):
-            await _settled(attempt)
-            if attempt.cancelled():
-                failures[step] = "cancelled before it began"
-            elif (bug := attempt.exception()) is not None:
-                bugs.append(bug)
-                failures[step] = repr(bug)
-            elif (cause := attempt.result()) is not None:
-                failures[step] = cause
+        for batch in [steps] if self._at_once else [[step] for step in steps]:
+            attempts = [loop.create_task(self._attempt(step)) for step in batch]
+            for step, attempt in zip(batch, attempts, strict=True):
+                await _settled(attempt)
+                cause = _cause(attempt, bugs)
+                step.settle(removed=cause is None)
+                if cause is not None:
+                    failures[step] = cause
         return failures
 
     async def _attempt(self, step: Step) -> str | None:
         """Run one step, several times if something stood in its way; return why it failed."""
+        if step.users:
+            users = ", ".join(user.name for user in step.users)
+            return f"not touched, because {users} is still there"
         cause = ""
         for pause in (*self._retry_seconds, None):
             try:
@@ -148,6 +175,16 @@ class Undo:
                 await asyncio.sleep(pause)
         _tell(step, f"not removed yet: {cause}")
         return cause
+
+
+def _cause(attempt: asyncio.Task[str | None], bugs: list[BaseException]) -> str | None:
+    """Return why an attempt that is over failed, or None if it did not."""
+    if attempt.cancelled():
+        return "cancelled before it began"
+    if (bug := attempt.exception()) is not None:
+        bugs.append(bug)
+        return repr(bug)
+    return attempt.result()
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from stuntdouble.extents import Runs
     from stuntdouble.ports import RestorePoint
 
-PARTIAL_BYTES_MAX: Final = 64 * MIB  # 256 chunks: more than the reads a throttle keeps in flight
+PARTIAL_BYTES_MAX: Final = (
+    256 * MIB
+)  # 1024 chunks: what a sweep over scattered delta disks leaves open
 
 
 class _Partial:

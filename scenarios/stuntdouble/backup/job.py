@@ -92,13 +92,12 @@ def _check_ports(work: Work) -> None:
 
 async def _back_up_all(work: Work, diaries: Mapping[str, Diary]) -> None:
     targets = await _targets(work, diaries)
-    if work.spec.method is Method.STORAGE:
-        each = [
-            partial(storage.back_up_group, work, group, diaries) for group in volume_groups(targets)
-        ]
+    if work.spec.method is Method.SOFTWARE:
+        each = [partial(software.back_up, work, t, diaries[t.vm.name]) for t in targets]
     else:
-        back_up = software.back_up if work.spec.method is Method.SOFTWARE else mounted.back_up
-        each = [partial(back_up, work, target, diaries[target.vm.name]) for target in targets]
+        back_up = {Method.STORAGE: storage.back_up_group, Method.MOUNTED: mounted.back_up_group}
+        start = back_up[work.spec.method]
+        each = [partial(start, work, group, diaries) for group in volume_groups(targets)]
     if work.spec.latency is None:
         await together(start() for start in each)
         return

@@ -64,15 +64,15 @@ class JobSpec:
 
     ``throttle`` is how hard each reading VM may read; the job works on a copy of it.
     ``transport`` is how the software method, and the host of the mounted method, read disks.
-    ``concurrency`` bounds how many VMs (storage method: groups of VMs that share volumes) are
-    worked on at a time, and in every method how many VMs are read at a time.
-    ``snapshot_prefix`` begins the name of everything the job makes; together with the instant
-    of its start it must tell the job from others.  ``enable_tracking`` switches changed block
-    tracking on where it is off and the VM has no snapshot (with one, tracking would start from
-    a false picture).  ``retry_seconds`` are the pauses of a clean-up step that is tried again.
+    ``concurrency`` bounds how many VMs (storage and mounted method: groups of VMs that share
+    volumes) are worked on at a time, and in every method how many VMs are read at a time.
+    ``snapshot_prefix`` begins the name of everything the job makes; the instant of its start and
+    ``run``, its number among all runs of the catalog (see ``run_recorded``), tell it from others.
+    ``enable_tracking`` switches changed block tracking on where it is off and the VM has no
+    snapshot (with one, tracking would start from a false picture).  ``retry_seconds`` are the pauses of a clean-up step that is tried again.
 
     Raises:
-        Misuse: a bound below 1, a negative pause, or a prefix that is empty or too long.
+        Misuse: a bound below 1, a negative pause or run, or a prefix that is empty or too long.
     """
 
     method: Method
@@ -87,6 +87,7 @@ class JobSpec:
     snapshot_prefix: str = "stuntdouble"
     enable_tracking: bool = True
     retry_seconds: tuple[float, ...] = (1.0, 5.0, 20.0, 60.0)
+    run: int = 0
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
@@ -96,6 +97,8 @@ class JobSpec:
                 "snapshot_prefix",
                 f"{self.snapshot_prefix!r}: need 1 to {PREFIX_LENGTH_MAX} characters",
             )
+        if self.run < 0:
+            raise Misuse("run", f"{self.run}: need 0 or more")
         if any(pause < 0 for pause in self.retry_seconds):
             raise Misuse("retry_seconds", f"{self.retry_seconds}: need pauses of 0 s or more")
 

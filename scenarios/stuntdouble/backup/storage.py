@@ -16,11 +16,13 @@ for the last: that is part of the method's cost.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from stuntdouble.backup.arrayside import ArraySide
 from stuntdouble.backup.cleanup import Undo
 from stuntdouble.backup.copy import copy_volume, plan_reading, restore_point, write_zeros
+from stuntdouble.backup.instant import take_image
 from stuntdouble.backup.report import failing_alone
 from stuntdouble.backup.vmsnapshot import freeze
 from stuntdouble.backup.work import together
@@ -58,44 +60,26 @@ async def back_up_group(work: Work, group: Sequence[Target], diaries: Mapping[st
             Undo(ours, work.spec.retry_seconds) as undo,  # step 8, on every path
         ):
             side = ArraySide(work, undo, ours)
-            frozen, snapshots = await _image(work, side, group, diaries)
+            hold = partial(_hold, work)
+            frozen, snapshots = await take_image(  # steps 2 to 5
+                work, side, group, diaries, hold=hold, volumes=_volumes
+            )
             devices = await _attach(work, side, undo, snapshots)
             await together(_read(work, side, vm, devices) for vm in frozen)
 
 
-async def _image(
-    work: Work, side: ArraySide, group: Sequence[Target], diaries: Mapping[str, Diary]
-) -> tuple[list[Frozen], tuple[ArraySnapshot, ...]]:
-    """Hold the VMs still for one instant, and take the image of it: steps 2 to 5."""
-    ours = tuple(diaries[target.vm.name] for target in group)
-    frozen: dict[str, Frozen] = {}
-    async with Undo(ours, work.spec.retry_seconds, at_once=True) as thaw:  # step 5
-        await together(
-            _freeze(work, target, thaw, diaries[target.vm.name], frozen) for target in group
-        )
-        in_order = [frozen[t.vm.name] for t in group if t.vm.name in frozen]
-        if not in_order:
-            return [], ()
-        snapshots = await side.snapshot(_volumes(in_order))
-    return in_order, snapshots
-
-
-async def _freeze(
-    work: Work, target: Target, thaw: Undo, diary: Diary, frozen: dict[str, Frozen]
-) -> None:
+async def _hold(work: Work, target: Target, diary: Diary, thaw: Undo) -> Frozen:
     """Take a VM snapshot and fetch what can be asked only while it is open: steps 2 and 3."""
 
     async def in_use(disk: DiskInfo) -> Runs:
         return tables[disk.key].where(State.WRITTEN)
 
-    with failing_alone(diary):
-        snapshot = await freeze(work, target, thaw, diary)
-        tables = {
-            disk.key: await work.hypervisor.offset_table(snapshot, disk.key)
-            for disk in target.disks
-        }
-        plan = await plan_reading(work, target, snapshot, diary, in_use)
-        frozen[target.vm.name] = Frozen(target, diary, snapshot, tables, plan)
+    snapshot = await freeze(work, target, thaw, diary)
+    tables = {
+        disk.key: await work.hypervisor.offset_table(snapshot, disk.key) for disk in target.disks
+    }
+    plan = await plan_reading(work, target, snapshot, diary, in_use)
+    return Frozen(target, diary, snapshot, tables, plan)
 
 
 async def _attach(
@@ -108,7 +92,7 @@ async def _attach(
         presented = await side.present(snapshot, initiator.iqn)
         mapping = presented.mapping
         device = await initiator.attach(mapping)
-        undo.add(f"attached LUN {mapping.lun}", device.close)
+        undo.add(f"attached LUN {mapping.lun}", device.close, needs=(presented.step,))
         if device.identity != mapping.naa:
             lun = f"LUN {mapping.lun}"
             raise InvalidState(lun, f"volume {device.identity}", f"read {mapping.naa}")
@@ -125,18 +109,18 @@ async def _read(
             with restore_point(work, vm.target, vm.snapshot, vm.plan, vm.diary) as draft:
                 write_zeros(vm.tables, vm.plan, draft)
                 async with side.trusted():
-                    for naa in _volumes([vm]):
+                    for naa in _volumes(vm):
                         await copy_volume(
                             devices[naa], naa, vm.tables, vm.plan, work.throttle, draft, vm.diary
                         )
 
 
-def _volumes(vms: Sequence[Frozen]) -> tuple[str, ...]:
-    """Return the volumes of the VMs, each once: those of the datastores and of the tables.
+def _volumes(vm: Frozen) -> tuple[str, ...]:
+    """Return the volumes of a VM, each once: those of its datastores and of its tables.
 
     A VM that had snapshots before the job may have delta disks on other datastores: only its
     offset tables know those.
     """
-    names = [naa for vm in vms for naa in vm.target.volumes]
-    names += [naa for vm in vms for table in vm.tables.values() for naa in table.volumes]
+    names = [*vm.target.volumes]
+    names += [naa for table in vm.tables.values() for naa in table.volumes]
     return tuple(dict.fromkeys(names))

@@ -42,8 +42,8 @@ class History(Protocol):
 class Work:
     """One job under way.
 
-    ``throttle`` is the job's own copy.  ``vm_slots`` bounds the VMs (storage method: groups)
-    worked on at a time, ``read_slots`` the VMs of all groups that are read at a time.
+    ``throttle`` is the job's own copy.  ``vm_slots`` bounds the VMs (storage and mounted
+    method: groups) worked on at a time, ``read_slots`` the VMs of all groups that are read at a time.
     """
 
     spec: JobSpec
@@ -64,15 +64,13 @@ class Work:
     def __post_init__(self) -> None:
         self.vm_slots = asyncio.Semaphore(self.spec.concurrency)
         self.read_slots = asyncio.Semaphore(self.spec.concurrency)
-        milliseconds = round(asyncio.get_running_loop().time() * 1000)
-        self._stamp = np.base_repr(milliseconds, 36).lower()
+        self._stamp = stamp(asyncio.get_running_loop().time(), self.spec.run)
 
     def new_name(self) -> str:
-        """Return a name for something the job makes: prefix, start in ms, running number.
+        """Return a name for something the job makes: prefix, stamp of the job, running number.
 
-        The start is written in base 36: with what the array adds for the members of a group
-        (``.10``) and ``-copy`` for a promoted volume, names stay within 31 characters for 999
-        names a job and two years of site time (7 digits).
+        With what the array adds for the members of a group (``.10``) and ``-copy`` for a
+        promoted volume, names stay within 31 characters for 999 names a job.
         """
         return f"{self.spec.snapshot_prefix}-{self._stamp}-{next(self._numbers)}"
 
@@ -95,6 +93,17 @@ class Work:
             if self.latency is not None:
                 await self.latency.admit()
             yield
+
+
+def stamp(seconds: float, run: int) -> str:
+    """Return the seven characters that tell a job from others: its start and its run number.
+
+    Base 36: five digits for the milliseconds of the start, two for the run.  Two runs have the
+    same stamp only if they start in the same millisecond of a cycle of 36**5 ms (16.8 h) and
+    their numbers are a multiple of 36**2 = 1,296 apart.
+    """
+    instant = np.base_repr(round(seconds * 1000) % 36**5, 36).zfill(5)
+    return (instant + np.base_repr(run % 36**2, 36).zfill(2)).lower()
 
 
 async def together(

@@ -14,7 +14,7 @@ from stuntdouble.backup import (
     Method,
     QuiesceFallback,
     Selection,
-    run_job,
+    run_recorded,
 )
 from stuntdouble.backup.catalog import Catalog
 from stuntdouble.backup.repository import Repository
@@ -40,6 +40,15 @@ if TYPE_CHECKING:
     from stuntdouble.iops import Meter, Recorded
     from stuntdouble.results import MethodName, MethodResult, Progress
     from stuntdouble.scenarios.spec import Scenario
+
+_TOLD_BY_EMULATORS: Final = frozenset(
+    {
+        *("array-snapshot", "array-snapshot-deleted", "promoted", "mapped", "unmapped"),
+        *("volume-deleted", "mounted", "unmounted", "registered", "unregistered"),
+        *("snapshot-removed", "job-end"),
+    }
+)
+"""Milestones of a job that the emulators note themselves (and the end, which is a report)."""
 
 _LOOK_SECONDS: Final = 5.0  # of site time between two updates of the progress display
 
@@ -162,7 +171,7 @@ async def _backups(done: Run) -> None:
     scenario, loop = done.world.scenario, asyncio.get_running_loop()
     done.began = loop.time()
     await asyncio.sleep(scenario.times.before)
-    catalog = Catalog(open_store())
+    catalog = Catalog.open(open_store(), loop.time())
     for number, kind in enumerate(scenario.backup.runs):
         if number:
             done.phase = "between"
@@ -180,15 +189,16 @@ async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
 
     def note(what: str, subject: str, /, **facts: object) -> None:
         done.phase = what
-        if what != "job-end":
+        if what not in _TOLD_BY_EMULATORS:
             world.journal.note(world.env.now, what, subject, **facts)
 
     array = next(iter(world.arrays.values()))
-    report = await run_job(
+    report = await run_recorded(
+        catalog,
+        f"{world.scenario.name} by {done.method}",
         job_spec(world, done.method, kind),
         hypervisor=done.hypervisor,
         repository=done.repository,
-        history=catalog,
         array=done.array,
         initiator=LocalInitiator(array, BACKUP_IQN),
         host_iqn=HOST_IQN,
@@ -238,6 +248,9 @@ async def _leftovers(done: Run) -> list[tuple[str, str]]:
         left += [("VM snapshot", s) for s in vm.snapshots[existing[vm.name] :]]
         if vm.consolidation_needed:
             left.append(("delta disk", vm.name))
+    left += [
+        ("mount", name) for name, store in world.hypervisor.datastores.items() if store.mounted_copy
+    ]
     for volume in await done.array.volumes():
         if volume.name not in known:
             left.append(("promoted volume", volume.name))

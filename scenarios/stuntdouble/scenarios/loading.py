@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from stuntdouble import array, hypervisor
-from stuntdouble.errors import Misuse
+from stuntdouble.errors import Misuse, Unsupported
 from stuntdouble.scenarios.listing import LIBRARY, library
 from stuntdouble.scenarios.spec import Scenario
 from stuntdouble.scenarios.values import parameters
@@ -54,7 +54,7 @@ def parse(table: dict[str, Any], where: str) -> Scenario:
     for key, kind, values in tables:
         try:
             parameters(kind, values)
-        except ValueError as error:
+        except (ValueError, Misuse, Unsupported) as error:
             raise Misuse(where, f"{key}: {error}") from None
     return scenario
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from stuntdouble.scenarios.values import Name, Rate, Seconds, Share, Size, Table
+from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import GIB, KIB, MIB, SECTOR_BYTES, format_size
 
 Method = Literal["software", "storage", "mounted"]
@@ -251,8 +252,25 @@ def _check_sizes(s: Scenario) -> None:
     for vm in s.vms:
         for disk in vm.disks:
             _check_disk(f"vm {vm.name}, disk {disk.key}", disk, block)
-        if vm.load.working_set > min(disk.size for disk in vm.disks):
-            raise ValueError(f"vm {vm.name}: load.working_set is more than its smallest disk")
+        _check_load(vm, block)
+    if s.backup.throttle.block > io_bytes_max(block):
+        raise ValueError(f"backup.throttle.block: at most {format_size(io_bytes_max(block))}")
+
+
+def io_bytes_max(content_block: int) -> int:
+    """Return how large one I/O may be, wherever it begins within a content block."""
+    return (IO_BLOCKS_MAX - 1) * content_block
+
+
+def _check_load(vm: Vm, block: int) -> None:
+    load, smallest = vm.load, min(disk.size for disk in vm.disks)
+    touched = load.working_set or min(disk.written or disk.size for disk in vm.disks)
+    if load.working_set > smallest:
+        raise ValueError(f"vm {vm.name}: load.working_set is more than its smallest disk")
+    if load.kind in {"poisson", "closed"} and not 512 <= load.io <= touched:
+        raise ValueError(f"vm {vm.name}: load.io must be 512 B or more, and fit what it works on")
+    if load.io > io_bytes_max(block):
+        raise ValueError(f"vm {vm.name}: load.io is at most {format_size(io_bytes_max(block))}")
 
 
 def _check_pool(p: Pool, block: int) -> None:
