@@ -289,6 +289,10 @@ class History(Pair):
             self.machines = [m for m in self.machines if m.shelf is not group.opened]
             group.opened = None
 
+    def reclaim(self):
+        """Let the site look for what nobody can reach any more, which it does on its own at times."""
+        self.site.reclaim(thorough=False)
+
     def policy(self):
         """Choose what the array does when its reserve is full."""
         self.refuse = not self.refuse
@@ -317,8 +321,10 @@ def run_history(seed, steps, content="bytes"):
     random = Random(seed)
     history = History(random.randrange, content)
     deck = [operation for operation, weight in OPERATIONS.items() for _ in range(weight)]
-    for _ in range(steps):
+    for step in range(steps):
         random.choice(deck)(history)
+        if step % 9 == 4:
+            history.reclaim()
         if random.randrange(2):  # a check settles the content log: leave it full now and then
             history.check()
     history.check()

@@ -286,6 +286,24 @@ def test_zeros_of_another_volume_are_not_damaged_with_ours(build, add_disk) -> N
     run(main)
 
 
+def test_a_block_written_over_with_what_was_there_is_whole_again(build) -> None:
+    async def main(env) -> None:
+        rack = build(env)
+        rack.volume()
+        device = await attached(rack, "v1")
+        data = memoryview(bytes(range(256)) * 16)
+        await device.write(BLOCK, data)
+        with env.entered():
+            rack.array.damage(rack.array.volume("v1"), Runs.single(0, 3 * BLOCK))
+        with pytest.raises(MediumError) as broken:
+            await device.write(2 * BLOCK + 1, data[:1])  # the rest of the block is read for it
+        assert broken.value.args == (device.identity, 2 * BLOCK)
+        await device.write(BLOCK, data)
+        assert await read(device, Runs.single(BLOCK, BLOCK)) == data
+
+    run(main)
+
+
 def test_silent_damage_spoils_bytes_and_leaves_the_truth(build) -> None:
     async def main(env) -> None:
         rack = build(env)

@@ -110,6 +110,8 @@ class Array:
                 return
             if any(m.volume == volume for m in self.estate.mappings):
                 raise InvalidState(volume, "mapped", "delete it")
+            if self.estate.images[it.promoted_from].naa in self.estate.stuck_volumes:
+                raise InvalidState(volume, "stuck", "delete it")
             del self.estate.volumes[it.naa]
 
         await self.estate.call("delete_volume", commit)

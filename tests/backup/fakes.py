@@ -9,14 +9,14 @@ call is counted, guests write at each call, and a fault can be planned for any c
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from backup.fake_parts import BLOCK, Disk, Image, Vm, Volume
 from stuntdouble.errors import ChangeHistoryLost, InvalidState, NotFound, Unreachable
 from stuntdouble.extents import OffsetTable, Runs, State
 from stuntdouble.ports import (
     ALL_ALLOCATED,
-    ArraySnapshot,
     ChangedPage,
     Consistency,
     DiskInfo,
@@ -27,54 +27,10 @@ from stuntdouble.ports import (
     VmSnapshot,
 )
 
-BLOCK = 1024
 VOLUME_BLOCKS = 64
 SPAN_BLOCKS = 3
 SERVER_IQN = "iqn.2024-01.example:backup"
 HOST_IQN = "iqn.2024-01.example:host"
-
-
-@dataclass
-class Disk:
-    key: int
-    datastore: str
-    blocks: list[tuple[State, str, int]]
-    obstacle: str = ""
-    delta: dict[int, bytes | None] = field(default_factory=dict)
-    uuid: str = "52de"
-    epochs: list[set[int]] = field(default_factory=lambda: [set()])
-
-    @property
-    def capacity(self) -> int:
-        return len(self.blocks) * BLOCK
-
-
-@dataclass
-class Vm:
-    name: str
-    disks: dict[int, Disk]
-    snapshots: dict[str, VmSnapshot] = field(default_factory=dict)
-    tracking: bool = True
-    tracking_active: bool = True
-    consolidation_needed: bool = False
-
-
-@dataclass
-class Volume:
-    name: str
-    naa: str
-    data: bytearray
-    promoted_from: str = ""
-
-
-@dataclass
-class Image:
-    """An array snapshot: the bytes of a volume, and the disk files that lay on it."""
-
-    info: ArraySnapshot
-    naa: str
-    data: bytes
-    files: dict[str, dict[int, list[tuple[State, str, int]]]]
 
 
 class Estate:
@@ -93,6 +49,8 @@ class Estate:
         self.frozen: dict[tuple[str, float], dict[int, bytes]] = {}
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.faults: dict[int, str] = {}
+        self.unwilling: set[str] = set()
+        self.stuck_volumes: set[str] = set()
         self.bystander: asyncio.Task[Any] | None = None
         self.victim: asyncio.Task[Any] | None = None
         self.paging = "one"
@@ -100,7 +58,7 @@ class Estate:
         self.leave_delta = 0
         self.consolidate_works = True
         self.consolidate_error: Exception | None = None
-        self.intruder = False
+        self.intruder = ""
         self.in_use_known = True
         self.wrong_mapping = False
         self.lost_disk = 0
@@ -200,7 +158,7 @@ class Estate:
         fault = self.faults.get(number, "")
         if fault == "lost":
             raise Unreachable(f"injected at {name}")
-        if fault == "refused":
+        if fault == "refused" or name in self.unwilling:
             raise InvalidState(f"injected at {name}", "unwilling", "go on")
         if fault == "bug":
             raise ZeroDivisionError
@@ -293,7 +251,16 @@ class Hypervisor:
             lambda: (*(self._info(vm) for vm in estate.vms.values()), *estate.registered.values()),
         )
 
+    async def snapshots(self, vm):
+        found = await self.estate.call("vm_snapshots", lambda: self._vm(vm).snapshots, vm)
+        return tuple(found.values())
+
     async def create_snapshot(self, vm, name, *, quiesce):
+        if self.estate.intruder:  # somebody else takes one at the same time
+            theirs = name if self.estate.intruder == "twin" else "theirs"
+            foreign = VmSnapshot(self.estate.intruder, vm, theirs, 0.0, Consistency.CRASH, {})
+            self._vm(vm).snapshots[foreign.id] = foreign
+
         def commit() -> VmSnapshot:
             if quiesce and self.estate.quiesce_error is not None:
                 raise self.estate.quiesce_error
@@ -312,8 +279,6 @@ class Hypervisor:
             self.estate.frozen[vm, moment] = {
                 disk.key: self.estate.current(disk) for disk in it.disks.values()
             }
-            if self.estate.intruder:
-                it.snapshots["foreign"] = replace(it.snapshots[id_], id="foreign")
             return it.snapshots[id_]
 
         return await self.estate.call("create_snapshot", commit, vm, quiesce)

@@ -123,6 +123,20 @@ def test_jobs_are_kept_by_name():
         catalog.job("nightly")
 
 
+def test_a_point_that_another_process_commits_meanwhile_is_not_forgotten(tmp_path):
+    memory = Memory()
+    catalog, other = Catalog(memory.open()), Catalog(memory.open())
+
+    class Repository:
+        def points(self):
+            other.record(point_of(number=2, moment=2.0))  # committed just after this listing
+            return (point_of(),)
+
+    catalog.reconcile(Repository())
+    assert catalog.last("web", "storage") == point_of(number=2, moment=2.0)
+    assert len(catalog.points()) == 2
+
+
 def test_a_run_goes_only_where_the_table_leads():
     memory = Memory()
     catalog = Catalog(memory.open())
@@ -149,6 +163,20 @@ def test_a_run_goes_only_where_the_table_leads():
     assert numbers == list(range(1, len(RunState) ** 2 + 1))
 
 
+def test_a_serial_tells_a_run_from_those_of_every_job():
+    memory = Memory()
+    for name in ("nightly", "hourly", "nightly"):
+        catalog = Catalog(memory.open())
+        catalog.define(Job(name, "storage", ()))
+        catalog.queue(name, 1.0)
+    runs = Catalog(memory.open()).runs()
+    assert [(run.id, run.serial) for run in runs] == [
+        ("nightly/1", 1),
+        ("hourly/1", 2),
+        ("nightly/2", 3),
+    ]
+
+
 def test_runs_of_a_process_that_ended_are_interrupted():
     memory = Memory()
     catalog = Catalog(memory.open())
@@ -157,8 +185,8 @@ def test_runs_of_a_process_that_ended_are_interrupted():
     catalog.move(runs[0].id, RunState.RUNNING, 5.0)
     catalog.move(runs[1].id, RunState.RUNNING, 5.0)
     catalog.move(runs[1].id, RunState.FAILED, 6.0, "no space")
-    reopened = Catalog(memory.open())
-    (interrupted,) = reopened.interrupt(7.0)
+    reopened = Catalog.open(memory.open(), 7.0)
+    interrupted = reopened.runs()[0]
     assert (interrupted.id, interrupted.started, interrupted.ended) == (runs[0].id, 5.0, 7.0)
     assert [run.state for run in reopened.runs()] == ["interrupted", "failed", "queued"]
     assert reopened.interrupt(8.0) == ()

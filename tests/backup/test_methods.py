@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from backup.bench import Bench, spec_of, two_vms
 from backup.fakes import BLOCK, HOST_IQN, SERVER_IQN
 from stuntdouble.backup import Method, QuiesceFallback, Selection
+from stuntdouble.backup.work import stamp
 from stuntdouble.clock import run
 from stuntdouble.errors import QuiesceFailed
 from stuntdouble.extents import State
@@ -273,6 +274,25 @@ def test_mounted_registers_once_per_datastore_and_misses_no_disk():
     bench.check_nothing_left()
 
 
+def test_mounted_takes_one_array_snapshot_and_one_mount_for_all_vms_of_a_datastore():
+    bench = two_vms()
+    bench.estate.add_vm("vm-3", d2000=("ds-a", 3))
+    report = bench.run(spec_of(Method.MOUNTED, Kind.FULL, "vm-1", "vm-2", "vm-3"))
+    assert report.ok
+    count = bench.estate.count
+    assert count("create_snapshots") == 1
+    assert count("promote") == count("map_volume") == 3  # volumes
+    assert count("mount_copy") == count("unmount") == 2  # datastores
+    assert count("register_vm") == count("unregister_vm") == 4  # vm-1 lies on both
+    names = [name for name, _ in bench.estate.calls]
+    assert max(i for i, name in enumerate(names) if name == "read") < names.index("unregister_vm")
+    assert max(i for i, n in enumerate(names) if n == "unregister_vm") < names.index("unmount")
+    frozen = next(facts for name, facts in bench.estate.calls if name == "create_snapshots")
+    assert set(frozen[1]) == {"vm-1", "vm-2", "vm-3"}
+    bench.check_restorable()
+    bench.check_nothing_left()
+
+
 @pytest.mark.parametrize("method", TRACKED)
 def test_tracking_is_switched_on_so_that_the_next_backup_is_an_incremental(method):
     bench = two_vms()
@@ -393,11 +413,42 @@ def test_concurrency_bounds_how_many_vms_are_frozen_at_a_time():
     ]
 
 
-def test_names_stay_short_enough_for_an_array_after_a_year_of_site_time():
+@pytest.mark.parametrize("run_number", [0, 1, 10**9])
+def test_names_stay_short_enough_for_an_array_after_years_of_site_time(run_number):
     bench = two_vms()
 
     async def main(env):
-        await asyncio.sleep(365 * 86400.0)
-        return await bench.job(spec_of(Method.STORAGE))
+        await asyncio.sleep(5 * 365 * 86400.0)
+        return await bench.job(spec_of(Method.STORAGE, run=run_number))
 
     assert run(main).ok
+
+
+def test_jobs_that_start_at_the_same_instant_do_not_meet_by_name():
+    bench = two_vms()
+    bench.estate.add_datastore("ds-d", "naa.d")
+    bench.estate.add_vm("vm-3", d2000=("ds-d", 4))
+
+    async def main(env):
+        return await asyncio.gather(
+            bench.job(spec_of(Method.STORAGE, Kind.FULL, "vm-1", "vm-2", run=1)),
+            bench.job(spec_of(Method.STORAGE, Kind.FULL, "vm-1", "vm-3", run=2)),
+        )
+
+    reports = run(main)
+    assert all(report.ok for report in reports), [vm.lines for r in reports for vm in r.vms]
+    for kind in ("array-snapshot", "promoted"):
+        names = [subject for told, subject, _ in bench.notes if told == kind]
+        assert len(set(names)) == len(names) == 7
+    bench.check_nothing_left()
+
+
+@given(
+    run_numbers=st.lists(st.integers(0, 1295), min_size=2, max_size=2, unique=True),
+    seconds=st.floats(0, 1e9),
+)
+def test_a_name_says_the_run_and_has_one_length(run_numbers, seconds):
+    one, other = (stamp(seconds, number) for number in run_numbers)
+    assert one != other
+    assert len(one) == len(other) == 7
+    assert stamp(seconds, run_numbers[0]) == one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -53,6 +54,10 @@ def test_the_file_is_the_disk(tmp_path_factory, blocks, tail):
     ]
 
 
+def _names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
 def test_zeros_take_no_space(repository, tmp_path):
     draft = repository.begin({1: 64 << 20})
     draft.write(1, 32 << 20, memoryview(b"x" * CHUNK))
@@ -69,13 +74,37 @@ def test_an_existing_file_is_replaced_only_by_force(repository, tmp_path):
     point = committed(repository, b"new" * 100)
     target = tmp_path / "disk.raw"
     target.write_bytes(b"precious")
-    (tmp_path / "disk.raw.partial").write_bytes(b"left by a crash, and longer" * 100)
     with pytest.raises(Misuse, match="force"):
         restore_to_file(repository, point, 1, target)
     assert target.read_bytes() == b"precious"
     restore_to_file(repository, point, 1, target, force=True)
     assert target.read_bytes() == b"new" * 100
-    assert not (tmp_path / "disk.raw.partial").exists()
+    assert _names(tmp_path) == {"disk.raw", "repository"}
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_file_of_the_users_own_is_never_used_on_the_way(repository, tmp_path, damaged):
+    point = committed(repository, b"a" * CHUNK + os.urandom(CHUNK))
+    target = tmp_path / "disk.raw"
+    during: set[str] = set()
+    mine = {"disk.raw.partial", "disk.raw.1.partial", "disk.raw.2.partial"}
+    for name in mine:
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "disk.raw.3.partial").symlink_to(tmp_path / "elsewhere")
+
+    def progress(*at):
+        during.update(_names(tmp_path))
+        if damaged:
+            raise KeyboardInterrupt
+
+    before = _names(tmp_path)
+    with suppress(KeyboardInterrupt):
+        restore_to_file(repository, point, 1, target, progress=progress)
+    assert len(during - before) == 1  # in the same directory, so that a rename can move it
+    assert _names(tmp_path) - before == (set() if damaged else {"disk.raw"})
+    for name in mine:
+        assert (tmp_path / name).read_bytes() == name.encode()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_what_is_no_regular_file_is_never_replaced(repository, tmp_path):
@@ -97,7 +126,7 @@ def test_a_file_that_appears_meanwhile_is_spared(repository, tmp_path):
             repository, point, 1, target, progress=lambda *_: target.write_bytes(b"theirs")
         )
     assert target.read_bytes() == b"theirs"
-    assert not (tmp_path / "disk.raw.partial").exists()
+    assert _names(tmp_path) == {"disk.raw", "repository"}
 
 
 def test_a_damaged_chunk_leaves_nothing_half_written(repository, tmp_path):
@@ -111,7 +140,7 @@ def test_a_damaged_chunk_leaves_nothing_half_written(repository, tmp_path):
     with pytest.raises(DigestMismatch):
         restore_to_file(repository, point, 1, target, force=True)
     assert target.read_bytes() == b"precious"
-    assert not (tmp_path / "disk.raw.partial").exists()
+    assert _names(tmp_path) == {"disk.raw", "repository"}
 
 
 def test_a_full_disk_leaves_nothing_half_written(repository, tmp_path, monkeypatch):

@@ -94,6 +94,7 @@ def test_a_selection_that_makes_no_sense_is_refused(vms, disks):
         {"snapshot_prefix": ""},
         {"snapshot_prefix": "a" * 12},
         {"retry_seconds": (1.0, -1.0)},
+        {"run": -1},
     ],
 )
 def test_a_spec_that_makes_no_sense_is_refused(fields):

@@ -13,7 +13,13 @@ from stuntdouble.site import IO_BLOCKS_MAX
 
 FLOATS = [f.name for f in fields(Parameters) if f.type == "float"]
 COUNTS = [f.name for f in fields(Parameters) if f.type == "int"]
-MAY_BE_ZERO = {"snapshot_concurrency", "metadata_ios_per_disk", "lock_ios", "tracking_page_bytes"}
+MAY_BE_ZERO = {
+    "snapshot_concurrency",
+    "se_growth_ios",
+    "metadata_ios_per_disk",
+    "lock_ios",
+    "tracking_page_bytes",
+}
 
 
 def refused(**wrong):

@@ -451,3 +451,26 @@ def test_mounting_and_registering_take_their_time():
         assert bench.env.now - began == pytest.approx(20.0)
 
     play(scenario)
+
+
+def test_nothing_is_left_of_copies_that_are_gone():
+    async def scenario(bench, port):
+        rows = []
+        for _ in range(3):
+            copies = freeze(bench)
+            name = await port.mount_copy(copies)
+            info = await port.register_vm(name, "vm")
+            await port.unregister_vm(info.name)
+            await port.unmount(name)
+            for naa in copies:
+                bench.site.drop_lun(bench.opened.pop(naa))
+            for image in [i for images in bench.site.images.values() for i in images]:
+                bench.site.thaw(image)
+                bench.site.drop_lun(image.lun)
+            del image
+            bench.site.reclaim()
+            tables = ("volumes", "images", "stores", "files", "levels", "disks")
+            rows.append([bench.site.arena.used(table) for table in tables])
+        assert rows[0] == rows[1] == rows[2]
+
+    play(scenario)

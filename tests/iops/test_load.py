@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iops.lab import Lab, fixed
-from stuntdouble.iops import ClosedLoad, Pattern, PoissonLoad, Recorded, TraceLoad, load
+from stuntdouble.iops import ClosedLoad, Mix, Pattern, PoissonLoad, Recorded, TraceLoad, load
 from stuntdouble.iops.load import units
 from stuntdouble.trace import unit
 
@@ -43,9 +43,11 @@ def test_a_poisson_load_has_its_rate_and_no_memory() -> None:
 def loads(vm: str, seed: int = 5):
     pattern = Pattern(0.5, 4 * KIB, 1 << 22, skew=2.0, sequential_fraction=0.3)
     other = Pattern(1.0, 64 * KIB, 1 << 24)
+    mix = Mix(((1.0, pattern), (2.0, other)))
     return [
         PoissonLoad(seed, vm, 100.0, (pattern, other)),
         ClosedLoad(seed, vm, 4, 0.01, (pattern, other)),
+        PoissonLoad(seed, vm, 100.0, (mix, other)),
     ]
 
 
@@ -118,6 +120,62 @@ def test_what_cannot_be_is_refused(size) -> None:
         Pattern(0.5, size, 8192)
     with pytest.raises(ValueError, match="never begins"):
         ClosedLoad(1, "vm", 0, 0.1, (Pattern(0.5, 512, 512),))
+
+
+# Mixes. --------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(st.tuples(st.floats(0.1, 9.0), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=5),
+    st.integers(0, 100),
+)  # fmt: skip
+def test_a_mix_has_its_weights_and_its_parts_are_themselves(parts, seed) -> None:
+    sizes = [512 << k for k in range(len(parts))]
+    mix = Mix(
+        tuple(
+            (weight, Pattern(reads, size, size << 10, sequential_fraction=sequential))
+            for size, (weight, reads, sequential) in zip(sizes, parts, strict=True)
+        )
+    )
+    count = 4000
+    rows = list(islice(PoissonLoad(seed, "vm", 10.0, (mix,)).ios(), count))
+    total = sum(weight for weight, _ in mix.parts)
+    for weight, pattern in mix.parts:
+        mine = [row for row in rows if row[4] == pattern.io_bytes]
+        share = weight / total
+        assert len(mine) / count == pytest.approx(share, abs=5 * np.sqrt(0.25 / count))
+        bound = 5 * np.sqrt(0.25 / max(len(mine), 1))
+        reads = sum(not row[2] for row in mine)
+        assert reads == pytest.approx(pattern.read_fraction * len(mine), abs=bound * len(mine) + 1)
+        assert all(row[3] % row[4] == 0 and row[3] < pattern.working_set_bytes for row in mine)
+        if pattern.sequential_fraction == 1.0:
+            assert [row[3] // row[4] for row in mine] == [(k + 1) % 1024 for k in range(len(mine))]
+
+
+@given(st.floats(0.1, 100.0))
+def test_a_mix_of_one_is_that_one(weight) -> None:
+    pattern = Pattern(0.3, 4096, 1 << 20, skew=2.0, sequential_fraction=0.4)
+    alone = list(islice(PoissonLoad(2, "vm", 9.0, (pattern, pattern)).ios(), 200))
+    mixed = PoissonLoad(2, "vm", 9.0, (Mix(((weight, pattern),)), pattern))
+    assert list(islice(mixed.ios(), 200)) == alone
+
+
+def test_each_part_of_a_mix_goes_on_where_it_was() -> None:
+    """Seven in ten random, three sequential: the random ones do not break the sequence."""
+    random, sequential = Pattern(1.0, 8192, 1 << 24), Pattern(0.0, 65536, 1 << 24, 1.0, 1.0)
+    mix = Mix(((70, random), (30, sequential)))
+    rows = list(islice(PoissonLoad(1, "vm", 9.0, (mix, mix)).ios(), 2000))
+    for disk in (0, 1):
+        mine = [row[3] // 65536 for row in rows if row[1] == disk and row[2]]
+        assert mine == [(k + 1) % 256 for k in range(len(mine))]
+        assert len(mine) > 200
+
+
+@pytest.mark.parametrize("weights", [(), (0.0,), (1.0, -1.0), (float("nan"),), (float("inf"),)])
+def test_a_mix_that_cannot_be_is_refused(weights) -> None:
+    with pytest.raises(ValueError, match="a mix of weights"):
+        Mix(tuple((weight, Pattern(0.5, 512, 512)) for weight in weights))
 
 
 # Recordings. ---------------------------------------------------------------------------------------

@@ -173,9 +173,8 @@ def test_the_first_vm_waits_for_the_quiesce_of_the_last(tmp_path):
         name: {vm.name: vm.snapshot_open_seconds for vm in method.vms}
         for name, method in lived.result.methods.items()
     }
-    assert opened["storage"]["vm-1"] > opened["storage"]["neighbour"] + 8
-    # The mounted method has an array snapshot for each VM, and pays for that instead.
-    assert opened["mounted"]["vm-1"] < opened["storage"]["vm-1"] - 8
+    for method in ("storage", "mounted"):  # both take one array snapshot for the two
+        assert opened[method]["vm-1"] > opened[method]["neighbour"] + 8
 
 
 # Stuns. ------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def add_rule(operation):
     setattr(SiteMachine, operation.__name__, rule(data=st.data())(run))
 
 
-for each in OPERATIONS:
+for each in [*OPERATIONS, History.reclaim]:
     add_rule(each)
 
 TestSite = SiteMachine.TestCase

@@ -4,13 +4,13 @@ Pools of devices, volumes, copy-on-write and redirect-on-write snapshots, consis
 promotion, masking, reserve exhaustion and space reclaim; and the faults a scenario may ask for.
 """
 
-from stuntdouble.array.damage import DamageMode
 from stuntdouble.array.device import LocalInitiator, LocalLun
 from stuntdouble.array.local import LocalArray
 from stuntdouble.array.parameters import Exhaustion, Parameters, PoolSpec, SnapshotKind
 from stuntdouble.array.pool import Pool, StationEngine
 from stuntdouble.array.system import Array
 from stuntdouble.array.volume import Snapshot, Volume
+from stuntdouble.site import DamageMode
 
 __all__ = [
     "Array",

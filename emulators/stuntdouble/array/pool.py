@@ -3,8 +3,7 @@
     pool block 0                                            area                   capacity
     ├── volume 1 ──┼── volume 2 ──┼── … free ───────────────┼── snapshot reserve ──┤
 
-Every volume, thin or thick, is laid out at its full size.  A pool is never overcommitted: a thin
-volume that is fully backed cannot run dry, so provisioning shows in reports only.
+Every volume is laid out at its full size, so a pool is never overcommitted and no volume runs dry.
 """
 
 from __future__ import annotations

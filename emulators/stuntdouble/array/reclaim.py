@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from stuntdouble.errors import Unreachable
 from stuntdouble.iops import Purpose
 from stuntdouble.site import Role
 
@@ -54,7 +55,10 @@ class Reclaim:
             steps, freed = self._next_steps(pool, size)
             rate = core.parameters.reclaim_bytes_per_second
             due = max(due, core.env.now) + (freed / rate if rate else 0.0)
-            yield core.engine.submit(steps, Purpose.CONTROL)
+            try:
+                yield core.engine.submit(steps, Purpose.CONTROL)
+            except Unreachable:
+                return
             if due > core.env.now:
                 yield core.env.at(due)
             if core.lost:

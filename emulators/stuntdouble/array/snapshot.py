@@ -78,6 +78,10 @@ class Snapshots:
         core.gauge()
         core.note("array-snapshot-deleted", name, freed_bytes=freed)
 
+    def check_reachable(self) -> None:
+        """Raise Unreachable once the array is lost: who uses its LUNs asks."""
+        self._core.check_reachable()
+
     def make_room(self, lun: Lun) -> None:
         """Give up the volume's oldest snapshot, or refuse the write, as the policy has it."""
         core = self._core

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stuntdouble.array.core import Core
-from stuntdouble.array.damage import Damage
 from stuntdouble.array.masking import Masking
 from stuntdouble.array.parameters import Parameters
 from stuntdouble.array.pool import build_pool
@@ -13,20 +12,26 @@ from stuntdouble.array.promote import Promotion, new_naa
 from stuntdouble.array.reclaim import Reclaim
 from stuntdouble.array.snapshot import Snapshots
 from stuntdouble.array.volume import Inventory, Volume
-from stuntdouble.errors import AccessDenied, InvalidState, MediumError, Misuse, NotFound
+from stuntdouble.errors import (
+    AccessDenied,
+    InvalidState,
+    MediumError,
+    Misuse,
+    NotFound,
+    Unreachable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from simpy.events import Event
 
-    from stuntdouble.array.damage import DamageMode
     from stuntdouble.array.parameters import PoolSpec
     from stuntdouble.array.pool import Pool, StationEngine
     from stuntdouble.array.volume import Snapshot
     from stuntdouble.extents import Runs
     from stuntdouble.ports import Mapping
-    from stuntdouble.site import Lun
+    from stuntdouble.site import DamageMode, Lun
     from stuntdouble.trace import Journal, Streams
 
 
@@ -58,7 +63,6 @@ class Array:
         self.inventory = Inventory(self.parameters.name_length_max)
         self.core = Core(name, engine, streams, journal, self.parameters, self.inventory)
         self.masking = Masking(self.parameters.lun_max)
-        self._damage = Damage()
         self._reclaim = Reclaim(self.core)
         self._snapshots = Snapshots(self.core, self._reclaim)
         self._promotion = Promotion(self.core, self.masking, self._snapshots, self._reclaim)
@@ -89,14 +93,13 @@ class Array:
         self.core.gauge()
         return pool
 
-    def create_volume(self, name: str, size_bytes: int, pool: Pool, *, thin: bool = True) -> Volume:
+    def create_volume(self, name: str, size_bytes: int, pool: Pool) -> Volume:
         """Return a new volume, which holds whatever lay there before.
 
         Args:
             name: unique among volumes and array snapshots.
             size_bytes: whole chunks.
-            pool: where it lies.  It takes its whole size there, thin or not: see ``Pool``.
-            thin: what clients are told of its provisioning.
+            pool: where it lies.  It takes its whole size there: a pool is never overcommitted.
 
         Raises:
             NoSpace: it does not fit into the pool.
@@ -112,7 +115,7 @@ class Array:
             size_bytes // site.block_bytes, chunk // site.block_bytes, pool.number, start
         )
         lun.keeper = self._snapshots
-        volume = Volume(name, new_naa(self.core, name), lun, pool, start, thin=thin)
+        volume = Volume(name, new_naa(self.core, name), lun, pool, start)
         self.inventory.volumes[name] = volume
         return volume
 
@@ -250,9 +253,7 @@ class Array:
         self.core.check_reachable()
         if not volume.readable:
             raise MediumError(volume.naa, first * volume.lun.site.block_bytes)
-        rows = volume.lun.render(first, count)
-        self._damage.lay_over(volume, first, rows)
-        return rows
+        return volume.lun.site.show(volume.lun, first, count, volume.naa)
 
     def unfenced(self, lun: Lun) -> Generator[Event, Any, None]:
         """Wait while a snapshot of *lun* is being taken: for writes that no guest issues."""
@@ -270,14 +271,17 @@ class Array:
             runs: byte ranges of the volume, rounded outward to content blocks.
             mode: "error" for MediumError on reading, "silent" for wrong bytes.
         """
-        self._damage.add(volume, runs, mode)
+        volume.lun.damage(runs, mode)
         self.core.note("array-damage", volume.name, damaged_bytes=runs.total, mode=mode)
 
     def lose(self) -> None:
         """Lose the array, for good: requests and devices fail with Unreachable.
 
-        Guests are not held up: what becomes of their I/O is for the scenario to say.
+        So does what a hypervisor does to its volumes.  Guests get no answer at all (a host with all
+        paths down): their I/O hangs, and nothing of it is lost while they are powered on.
         """
         if not self.core.lost:
             self.core.lost = True
+            for pool in self.pools.values():
+                self.core.engine.cut_off(pool.number, Unreachable(self.name))
             self.core.note("array-lost", self.name)

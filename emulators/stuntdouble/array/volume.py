@@ -30,7 +30,6 @@ class Volume:
     pool: Pool
     start_block: int = -1
     read_only: bool = False
-    thin: bool = True
     origin: Snapshot | None = None
     snapshots: list[Snapshot] = field(default_factory=list)
 
@@ -43,11 +42,6 @@ class Volume:
     def serial(self) -> str:
         """The unit serial number (VPD page 80): the vendor's part of the identifier."""
         return self.naa[-16:].upper()
-
-    @property
-    def family(self) -> int:
-        """The site's number of the volume that this one began as."""
-        return self.lun.number if self.origin is None else self.origin.volume.lun.number
 
     @property
     def readable(self) -> bool:

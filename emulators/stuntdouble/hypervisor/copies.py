@@ -19,7 +19,7 @@ from stuntdouble.hypervisor.parameters import QuiesceProfile
 from stuntdouble.hypervisor.records import VmRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
     from simpy.events import Event
 
@@ -42,13 +42,16 @@ def mount(
 
     Raises:
         InvalidState: no whole datastore lies on the LUNs.
+        Unreachable: a LUN has been lost.
     """
     host = hypervisor.host
     times = host.parameters
     yield host.env.timeout(times.rescan_seconds)
+    _check_reachable(luns)
     if (known := _mounted(hypervisor, naas)) is not None:
         return known
     yield host.env.timeout(times.resignature_seconds + times.mount_seconds)
+    _check_reachable(luns)
     if (known := _mounted(hypervisor, naas)) is not None:  # by somebody else, meanwhile
         return known
     signature = host.streams["signatures"].hex(8)
@@ -83,6 +86,7 @@ def register(
     Raises:
         NotFound: no such datastore, or no such VM on it.
         InvalidState: it is registered already, or the datastore is no copy.
+        Unreachable: a LUN has been lost.
     """
     datastore = hypervisor.datastores.get(datastore_name)
     if datastore is None:
@@ -94,6 +98,7 @@ def register(
     if not datastore.mounted_copy:
         raise InvalidState(datastore_name, "not a mounted copy", f"register {name} from it")
     yield hypervisor.host.env.timeout(hypervisor.host.parameters.register_seconds)
+    _check_reachable(datastore.luns)
     if copy in hypervisor.vms:
         raise InvalidState(copy, "in the inventory already", "register it")
     levels = {disk.spec.key: _levels(datastore, disk) for disk in record.disks}
@@ -123,7 +128,14 @@ def unregister(hypervisor: Hypervisor, name: str) -> Generator[Event, object, No
     with vm.task("UnregisterVM"):
         yield hypervisor.host.env.timeout(hypervisor.host.parameters.unregister_seconds)
         del hypervisor.vms[name]
+        vm.guest.disks.clear()  # the engine keeps every guest; what lay below this one is gone
+        vm.guest.luns.clear()
         hypervisor.host.note("unregistered", name)
+
+
+def _check_reachable(luns: Iterable[Lun]) -> None:
+    for lun in luns:
+        lun.check_reachable()
 
 
 def _mounted(hypervisor: Hypervisor, naas: tuple[str, ...]) -> Datastore | None:

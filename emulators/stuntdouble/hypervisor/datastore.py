@@ -3,7 +3,7 @@
 The first file-system block of each LUN belongs to the file system itself, and metadata is written
 to the first LUN's.  Space is given out in file-system blocks: to flat files when they are made
 (or, thin ones, block by block when a guest writes there), to delta disks in steps of
-``growth_bytes``.
+their format, which the name of the file tells.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from stuntdouble.hypervisor.allocator import (
     gaps,
     scattered,
 )
+from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning
 
@@ -99,7 +100,7 @@ class Datastore:
             NoSpace: that much is not free; there is no such file then.
         """
         count = -(-blocks // self.store.fs_blocks)
-        first = min(self._growth_blocks, count)
+        first = min(self._growth_blocks(name), count)
         self._require(first)
         file = self.store.create_file(name, blocks, sparse=True, zeroed=True)
         self._on_growth[file.number] = on_growth
@@ -130,18 +131,20 @@ class Datastore:
         wanted = [index]
         if file.sparse:
             most = -(-file.blocks // self.store.fs_blocks)
-            stop = min(index + self._growth_blocks, most)
+            stop = min(index + self._growth_blocks(file.name), most)
             wanted = list(range(index, max(stop, index + 1)))[: self._allocator.free]
         self._place(file, wanted)
         if file.number in self._on_growth:
             self._on_growth[file.number]()
         if self._host.parameters.lock == "reservation":
             self._host.env.process(self._reserve())
-        return self._host.parameters.lock_ios
+        journal = self._host.parameters.se_growth_ios if _is_se_sparse(file.name) else 0
+        return self._host.parameters.lock_ios + journal
 
-    @property
-    def _growth_blocks(self) -> int:
-        return max(self._host.parameters.growth_bytes // self._block_bytes, 1)
+    def _growth_blocks(self, name: str) -> int:
+        parameters = self._host.parameters
+        step = parameters.se_growth_bytes if _is_se_sparse(name) else parameters.growth_bytes
+        return max(step // self._block_bytes, 1)
 
     def _require(self, count: int) -> None:
         if count > self._allocator.free:
@@ -232,6 +235,10 @@ def open_datastore(host: Host, signature: str, luns: list[Lun], naas: tuple[str,
     opened = Datastore(host, name, store, naas, Allocator(_free_runs(store)))
     opened.mounted_copy = True
     return opened
+
+
+def _is_se_sparse(name: str) -> bool:
+    return name.endswith(SE_SPARSE_SUFFIX)
 
 
 def _occupy(store: Store, name: str, places: list[Place]) -> None:

@@ -30,7 +30,8 @@ class LocalDisk:
     """A disk as a snapshot froze it, read through the hypervisor.
 
     ``level`` is asked for again before each span, because consolidation of an older snapshot may
-    move what this one froze; it raises NotFound once the snapshot is gone.
+    move what this one froze; it raises NotFound once the snapshot is gone.  Damaged storage raises
+    MediumError, or gives wrong bytes; lost storage raises Unreachable.
 
     Args:
         vm: whose disk it is.
@@ -53,6 +54,7 @@ class LocalDisk:
         if runs.clip(0, self.size_bytes) != runs:
             raise Misuse(self.identity, f"a read beyond its end at {self.size_bytes} bytes")
         self._require_open()
+        self._disk.check_reachable()
         spec = StreamSpec(
             Io.READ_LEVEL,
             self._level(),
@@ -70,8 +72,9 @@ class LocalDisk:
                 yield Span(offset, data)
 
     def _render(self, first: int, count: int) -> Any:
+        self._disk.check_reachable()
         site = self._vm.host.site
-        return site.render(site.chain_tokens(self._level(), first, count))
+        return site.show(self._level(), first, count, self.identity)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -107,6 +110,7 @@ class RestoreTarget:
             Misuse: not whole blocks, or beyond the end.
             NoSpace: a thin disk cannot grow; what lies before the failing I/O has been written.
             InvalidState: the device is closed, or the VM runs or has a snapshot by now.
+            Unreachable: the storage is lost; what was under way may have been written.
         """
         size = self._vm.host.site.block_bytes
         if offset % size or len(data) % size or offset < 0:
@@ -120,6 +124,7 @@ class RestoreTarget:
     def _write(self, offset: int, data: memoryview) -> Generator[Event, object, None]:
         """Admit the I/Os, then let them take their time side by side."""
         self._vm.require_off("write its disks")
+        self._disk.check_reachable()
         host = self._vm.host
         ended = []
         for at in range(0, len(data), WRITE_BYTES):

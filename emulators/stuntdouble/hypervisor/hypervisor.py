@@ -22,6 +22,7 @@ from stuntdouble.hypervisor.parameters import (
     Parameters,
     QuiesceProfile,
 )
+from stuntdouble.hypervisor.stun import lose_power
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning, VmSnapshot
 from stuntdouble.site import IO_BLOCKS_MAX
@@ -230,7 +231,10 @@ class Hypervisor:
             self.host.engine.start(vm.guest)
 
     def power_off(self, vm: Vm | str) -> Generator[Event, object, None]:
-        """Stop a VM once its I/O in flight has ended; change tracking is closed cleanly."""
+        """Stop a VM once its I/O in flight has ended; change tracking is closed cleanly.
+
+        What the guest had issued and was not admitted yet is dropped, here as in a crash.
+        """
         vm = self.vm(vm)
         with vm.task("PowerOffVM_Task"):
             yield self.host.env.timeout(0)
@@ -250,9 +254,7 @@ class Hypervisor:
     def _stop(self, vm: Vm) -> Generator[Event, object, None]:
         if not vm.powered_on:
             return
-        self.host.engine.stun(vm.guest)  # stands still until it is powered on
-        vm.powered_on = False
-        self.answer(vm)
+        lose_power(vm)
         yield self.host.engine.drained(vm.guest)
 
     # A full datastore. -----------------------------------------------------------------------

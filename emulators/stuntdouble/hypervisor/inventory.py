@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import simpy
 
 from stuntdouble.errors import Interrupted, InvalidState, NotFound, TaskInProgress
-from stuntdouble.hypervisor.parameters import VMFS_SPARSE_BYTES_MAX
+from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX, VMFS_SPARSE_BYTES_MAX
 from stuntdouble.hypervisor.records import DiskRecord, SnapshotRecord, VmRecord
 from stuntdouble.ports import DiskInfo, VmInfo, VmSnapshot
 
@@ -73,6 +73,11 @@ class VmDisk:
     def delta_bytes(self) -> int:
         """Space that its delta disks occupy."""
         return sum(level.file.size_bytes for level in self.chain.deltas)
+
+    def check_reachable(self) -> None:
+        """Raise Unreachable where a LUN that the disk may lie on has been lost."""
+        for lun in self.datastore.luns:
+            lun.check_reachable()
 
     def info(self) -> DiskInfo:
         """Return the disk as the inventory shows it."""
@@ -169,6 +174,11 @@ class Vm:
             raise NotFound(f"disk of {self.name}", key)
         return self.disks[key]
 
+    def check_reachable(self) -> None:
+        """Raise Unreachable where a LUN below any of its disks has been lost."""
+        for disk in self.disks.values():
+            disk.check_reachable()
+
     def find(self, snapshot_id: str) -> Snapshot | None:
         """Return a snapshot by its id, None where it is gone."""
         return next((s for s in self.snapshots if s.id == snapshot_id), None)
@@ -205,9 +215,9 @@ class Vm:
         disk.serial += 1
         sparse = disk.spec.capacity_bytes >= VMFS_SPARSE_BYTES_MAX
         sparse = sparse or self.host.parameters.delta_format == "se-sparse"
-        kind = "sesparse" if sparse else "delta"
+        suffix = SE_SPARSE_SUFFIX if sparse else "-delta.vmdk"
         stem = disk.name.removesuffix(".vmdk")
-        name = f"{stem}-{disk.serial:06d}-{kind}.vmdk"
+        name = f"{stem}-{disk.serial:06d}{suffix}"
         return disk.datastore.create_delta(name, disk.disk.blocks, self.gauge)
 
     def settle_tracking(self) -> None:

@@ -44,26 +44,38 @@ class LocalHypervisor:
         with self._host.env.entered():
             return tuple(vm.info() for vm in self.hypervisor.vms.values())
 
+    async def snapshots(self, vm: str) -> tuple[VmSnapshot, ...]:
+        """Return the snapshots of a VM, oldest first."""
+        with self._host.env.entered():
+            machine = self.hypervisor.vm(vm)
+            return tuple(machine.show(snapshot) for snapshot in machine.snapshots)
+
     async def create_snapshot(self, vm: str, name: str, *, quiesce: bool) -> VmSnapshot:
         """Take a snapshot of every disk that can have one."""
-        machine = self.hypervisor.vm(vm)
+        machine = self._reachable(vm)
         model = self.hypervisor.create_snapshot(machine, name, quiesce=quiesce)
         return await perform(self._host.env, model)
 
     async def remove_snapshot(self, snapshot: VmSnapshot) -> None:
         """Remove a snapshot and consolidate; idempotent once it is gone."""
-        vm = self.hypervisor.vm(snapshot.vm)
+        vm = self._reachable(snapshot.vm)
         await perform(self._host.env, self.hypervisor.remove_snapshot(vm, snapshot.id))
 
     async def consolidate(self, vm: str) -> None:
         """Merge delta disks that no snapshot needs any more."""
-        machine = self.hypervisor.vm(vm)
+        machine = self._reachable(vm)
         await perform(self._host.env, self.hypervisor.consolidate(machine))
 
     async def enable_tracking(self, vm: str) -> None:
         """Switch change tracking on; it becomes active at the next stun."""
-        machine = self.hypervisor.vm(vm)
+        machine = self._reachable(vm)
         await perform(self._host.env, self.hypervisor.set_tracking(machine, enabled=True))
+
+    def _reachable(self, vm: str) -> Vm:
+        """Return a VM; Unreachable before anything is changed where its storage is lost."""
+        machine = self.hypervisor.vm(vm)
+        machine.check_reachable()
+        return machine
 
     # What is where, and what has changed. ------------------------------------------------------
 
@@ -127,6 +139,7 @@ class LocalHypervisor:
     def _frozen(self, snapshot: VmSnapshot, key: int) -> tuple[Vm, VmDisk, Level]:
         vm, found = self._snapshot(snapshot)
         disk = vm.disk(key)
+        disk.check_reachable()
         if key not in found.frozen:
             raise InvalidState(
                 f"disk {key} of {vm.name}", disk.obstacle or "new", "read a snapshot"
@@ -151,6 +164,7 @@ class LocalHypervisor:
         if machine.powered_on:
             raise InvalidState(vm, "powered on", "open its disks")
         device = machine.disk(disk)
+        device.check_reachable()
         await self._attach(transport)
         return LocalDisk(machine, device, lambda: machine.image(disk), self._link(transport))
 
@@ -167,6 +181,8 @@ class LocalHypervisor:
         """Create a powered-off VM with a disk of so many bytes per device key."""
         if datastore not in self.hypervisor.datastores:
             raise NotFound("datastore", datastore)
+        for lun in self.hypervisor.datastores[datastore].luns:
+            lun.check_reachable()
         specs = [DiskSpec(key, size, provisioning, datastore) for key, size in disks.items()]
         vm = await perform(self._host.env, self.hypervisor.create_vm(name, specs))
         return vm.info()
@@ -175,7 +191,9 @@ class LocalHypervisor:
         """Open a disk of a powered-off VM without snapshots for writing."""
         machine = self.hypervisor.vm(vm)
         machine.require_off("write its disks")
-        return RestoreTarget(machine, machine.disk(disk))
+        device = machine.disk(disk)
+        device.check_reachable()
+        return RestoreTarget(machine, device)
 
     async def latency_seconds(self, datastore: str) -> float:
         """Return the mean latency of the datastore's I/O of the last 20 s."""

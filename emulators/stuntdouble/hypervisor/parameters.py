@@ -19,6 +19,9 @@ Lock = Literal["ats", "reservation"]
 VMFS_SPARSE_BYTES_MAX: Final = 2 * TIB
 """Disks of 2 TiB and more always get SEsparse delta disks (VMFS5 and VMFS6 documentation)."""
 
+SE_SPARSE_SUFFIX: Final = "-sesparse.vmdk"
+"""How the name of an SEsparse delta disk's file ends."""
+
 HARDWARE_VERSION: Final = 19
 """Virtual hardware of a VM unless it says otherwise: vSphere 7.0 U2's."""
 
@@ -43,10 +46,20 @@ class Parameters:
     chain_depth_max: int = 32
     """Delta disks in a chain (KB 318825)."""
     delta_format: DeltaFormat = "vmfs-sparse"
-    """Delta disks of VMs below 2 TiB on VMFS5; VMFS6 has "se-sparse" throughout.  The formats
-    differ in name and in growth only: a grain is one content block in both."""
+    """Delta disks of VMs below 2 TiB on VMFS5; VMFS6 has "se-sparse" throughout.
+
+    What differs here: the step of growth, and the metadata writes of each step.  What does not,
+    although it does in the field: VMFSsparse counts in units of 512 B and SEsparse in grains of
+    4 KiB, but a grain is one content block in both; each allocating write costs both one write of
+    the grain table; and an SEsparse delta gives no space back (unmap is not emulated)."""
     growth_bytes: int = 16 * MIB
-    """A VMFSsparse delta grows in steps of at least 15 to 16 MiB."""
+    """A VMFSsparse delta grows in steps of at least 15 to 16 MiB.  Steps of either format are
+    rounded down to whole file-system blocks, one at least."""
+    se_growth_bytes: int = MIB
+    """An SEsparse delta grows in steps of this: a block of VMFS.  No source."""
+    se_growth_ios: int = 1
+    """Metadata writes in an SEsparse delta itself, its journal, at each step of growth, besides
+    the ``lock_ios`` of either format.  No source."""
     snapshot_concurrency: int = 0
     """Outstanding I/Os of a VM while it has a delta disk; 0 is no limit.  An assumption: measured
     losses of concurrency exist for vSphere 5.5 only, and whoever sets it should say so."""
@@ -153,7 +166,13 @@ class Parameters:
 
 
 _MAY_BE_ZERO: Final = frozenset(
-    {"snapshot_concurrency", "metadata_ios_per_disk", "lock_ios", "tracking_page_bytes"}
+    {
+        "snapshot_concurrency",
+        "se_growth_ios",
+        "metadata_ios_per_disk",
+        "lock_ios",
+        "tracking_page_bytes",
+    }
 )
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "delta_format": get_args(DeltaFormat),

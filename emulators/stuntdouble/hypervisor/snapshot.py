@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stuntdouble.errors import InvalidState, LimitReached
 from stuntdouble.hypervisor.inventory import Snapshot
 from stuntdouble.hypervisor.quiesce import Freeze
-from stuntdouble.hypervisor.stun import stunned
+from stuntdouble.hypervisor.stun import lose_power, stunned
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -144,8 +144,7 @@ def _go_back(vm: Vm, target: Snapshot, deltas: NewDeltas, moments: Moments) -> N
             disk.drop(level)
     vm.current = target
     if vm.powered_on:
-        vm.powered_on = False
-        vm.host.engine.stun(vm.guest)  # stands still until it is powered on
+        lose_power(vm)
 
 
 def _disks_of(vm: Vm, snapshot: Snapshot) -> Iterator[VmDisk]:

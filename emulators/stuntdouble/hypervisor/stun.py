@@ -64,6 +64,20 @@ def stunned(
     return done
 
 
+def lose_power(vm: Vm) -> None:
+    """Let a running VM be off from this instant on; what is in flight on the wire still ends.
+
+    What waited to be admitted existed in the guest's memory only, and is gone.  So is the question
+    of a VM that was paused.  The guest stands still until it is powered on.
+    """
+    vm.powered_on = False
+    vm.host.engine.stun(vm.guest)
+    vm.host.engine.drop_waiting(vm.guest)
+    if vm.question:
+        vm.question = ""
+        vm.host.engine.resume(vm.guest)
+
+
 def _switched(vm: Vm, switch: Callable[[], T]) -> T:
     vm.settle_tracking()
     done = switch()

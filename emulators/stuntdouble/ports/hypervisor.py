@@ -112,6 +112,10 @@ class Hypervisor(Protocol):
         """Return the inventory, in the order in which it was built."""
         ...
 
+    async def snapshots(self, vm: str) -> tuple[VmSnapshot, ...]:
+        """Return the snapshots of *vm*, oldest first: names are whatever their makers chose."""
+        ...
+
     async def create_snapshot(self, vm: str, name: str, *, quiesce: bool) -> VmSnapshot:
         """Take a snapshot of every disk of *vm* that can have one; stuns the VM."""
         ...

@@ -4,7 +4,8 @@ Each thing has a step on an ``Undo`` stack *before* it is asked for, because a r
 after the request was carried out.  Leaving the stack's block runs the steps, newest first:
 
     pass 1    every step; Lost, TaskInProgress and cancellations are tried again after a pause
-    pass 2    what failed is tried once more: what refused it may be gone by now
+    pass 2    what failed is tried once more: what refused it may be gone by now; and so on, as
+              long as a pass after the first removed something
     report    what still fails is left behind, and the report names it
 
 A step waits for those that stand on what it removes, and is not tried while one of them has
@@ -128,7 +129,10 @@ class Undo:
                 _taken_back(step, step.diaries)
             elif step not in again:
                 _taken_back(step, tuple(diary for diary in step.diaries if diary.error))
-        hopeless = await self._pass([*again], bugs)
+        hopeless, before = again, -1
+        while hopeless and len(hopeless) != before:
+            before = len(hopeless)
+            hopeless = await self._pass([*hopeless], bugs)
         for step in again:
             if step not in hopeless:
                 _taken_back(step, step.diaries)
@@ -156,7 +160,9 @@ class Undo:
         """Run one step, several times if something stood in its way; return why it failed."""
         if step.users:
             users = ", ".join(user.name for user in step.users)
-            return f"not touched, because {users} is still there"
+            cause = f"not touched, because not removed: {users}"
+            _tell(step, cause)
+            return cause
         cause = ""
         for pause in (*self._retry_seconds, None):
             try:

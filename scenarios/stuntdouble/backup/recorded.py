@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Required, TypedDict
 
 from stuntdouble.backup.catalog import Job, RunState
 from stuntdouble.backup.job import run_job, silent
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from stuntdouble.backup.catalog import Catalog
     from stuntdouble.backup.report import JobReport, Note
     from stuntdouble.backup.select import JobSpec
     from stuntdouble.ports import Array, Hypervisor, Initiator, Repository
+
+
+class Systems(TypedDict, total=False):
+    """The systems that a job works on, as ``run_job`` takes them; each method needs its own."""
+
+    hypervisor: Required[Hypervisor]
+    array: Array | None
+    initiator: Initiator | None
+    host_iqn: str
 
 
 async def run_recorded(
@@ -22,12 +33,9 @@ async def run_recorded(
     job_name: str,
     spec: JobSpec,
     *,
-    hypervisor: Hypervisor,
     repository: Repository,
-    array: Array | None = None,
-    initiator: Initiator | None = None,
-    host_iqn: str = "",
     note: Note = silent,
+    **systems: Unpack[Systems],
 ) -> JobReport:
     """Define the job *job_name*, run it by ``run_job``, and record the run in *catalog*.
 
@@ -48,13 +56,10 @@ async def run_recorded(
     try:
         report = await run_job(
             replace(spec, run=run.serial),
-            hypervisor=hypervisor,
             repository=repository,
             history=catalog,
-            array=array,
-            initiator=initiator,
-            host_iqn=host_iqn,
             note=note,
+            **systems,
         )
     except asyncio.CancelledError:
         catalog.move(run.id, RunState.CANCELLED, loop.time(), "the job was cancelled")

@@ -6,6 +6,8 @@ Every byte is verified against its digest before it is written.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +36,9 @@ def restore_to_file(
 ) -> int:
     """Write *disk* of *point* to a raw, sparse file at *path*; return its size in bytes.
 
-    It is written beside its final name (``.partial`` appended) and renamed when it is whole and
-    on disk, so *path* is never half a disk.  Chunks of zeros take no space.
+    It is written beside its final name, to a new file (``.partial`` appended, and a number
+    where that exists), and renamed when it is whole and on disk, so *path* is never half a disk.
+    Chunks of zeros take no space.
 
     Raises:
         Misuse: *path* exists and *force* is not set, is no regular file, or cannot be written.
@@ -46,10 +49,7 @@ def restore_to_file(
     final = Path(path)
     _check_target(final, force=force)
     size = capacity(repository.point(point), disk)
-    partial = final.with_name(final.name + ".partial")
-    with explained(partial):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(partial, flags, 0o666)
+    partial, descriptor = _create_beside(final)
     try:
         try:
             with explained(partial):
@@ -129,6 +129,17 @@ def _copy(
         done += len(data)
         if progress is not None:
             progress(done, size)
+
+
+def _create_beside(final: Path) -> tuple[Path, int]:
+    """Create a file of a name that nobody has, next to *final*; return it and its descriptor."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    for number in count():
+        suffix = f".{number}.partial" if number else ".partial"
+        partial = final.with_name(final.name + suffix)
+        with explained(partial), suppress(FileExistsError):
+            return partial, os.open(partial, flags, 0o666)
+    raise AssertionError
 
 
 def _check_target(final: Path, *, force: bool) -> None:

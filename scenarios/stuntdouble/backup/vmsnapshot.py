@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 
 from stuntdouble.backup.select import Method, QuiesceFallback
 from stuntdouble.errors import InvalidState, NotFound, QuiesceFailed, Refused, TaskInProgress
-from stuntdouble.ports import Consistency, VmSnapshot
 
 if TYPE_CHECKING:
     from stuntdouble.backup.cleanup import Undo
     from stuntdouble.backup.report import Diary
     from stuntdouble.backup.select import Target
     from stuntdouble.backup.work import Work
-    from stuntdouble.ports import VmInfo
+    from stuntdouble.ports import VmInfo, VmSnapshot
 
 
 async def freeze(work: Work, target: Target, undo: Undo, diary: Diary) -> VmSnapshot:
@@ -35,7 +34,6 @@ async def freeze(work: Work, target: Target, undo: Undo, diary: Diary) -> VmSnap
     own = OwnSnapshot(work, vm, work.new_name(), diary)
     with diary.phase("snapshot"):
         await _enable_tracking(work, target, diary)
-        await own.look_first()
         step = undo.add(f"VM snapshot {own.name} of {vm}", own.remove, diary)
         try:
             return await _take(work, own, diary)
@@ -70,9 +68,8 @@ async def _enable_tracking(work: Work, target: Target, diary: Diary) -> None:
 class OwnSnapshot:
     """A VM snapshot of the job, from before it is asked for until it is certainly gone.
 
-    If the reply to its creation is lost, ``remove`` looks for a snapshot that was not there
-    before.  One such snapshot is the job's; of several, none is touched, because the inventory
-    shows ids and not names, and the others belong to somebody else.
+    If the reply to its creation is lost, ``remove`` looks for a snapshot of its name, which is
+    the job's own.  Of several none is touched: all but one belong to somebody else.
     """
 
     def __init__(self, work: Work, vm: str, name: str, diary: Diary) -> None:
@@ -81,15 +78,10 @@ class OwnSnapshot:
         self._work = work
         self._vm = vm
         self._diary = diary
-        self._before: frozenset[str] = frozenset()
         self._taken: VmSnapshot | None = None
         self._opened = 0.0
         self._gone = False
         self._rescue: OwnSnapshot | None = None
-
-    async def look_first(self) -> None:
-        """Remember which snapshots are not the job's; call it right before ``take``."""
-        self._before = frozenset((await self._info()).snapshots)
 
     async def take(self, *, quiesce: bool) -> VmSnapshot:
         """Ask for the snapshot."""
@@ -128,12 +120,12 @@ class OwnSnapshot:
         self._gone = True
 
     async def _find_stray(self) -> VmSnapshot | None:
-        new = [id_ for id_ in (await self._info()).snapshots if id_ not in self._before]
-        if len(new) > 1:
-            raise InvalidState(self._vm, f"holding {len(new)} new snapshots", "tell which is ours")
-        if not new:
-            return None
-        return VmSnapshot(new[0], self._vm, self.name, self._opened, Consistency.CRASH, {})
+        there = await self._hypervisor.snapshots(self._vm)
+        named = [snapshot for snapshot in there if snapshot.name == self.name]
+        if len(named) > 1:
+            holding = f"holding {len(named)} snapshots named {self.name}"
+            raise InvalidState(self._vm, holding, "tell which is ours")
+        return named[0] if named else None
 
     async def _consolidate(self) -> None:
         """Climb the ladder, from where an earlier call left it."""
@@ -156,7 +148,6 @@ class OwnSnapshot:
     async def _consolidate_by_snapshot(self) -> None:
         """Take and remove another snapshot: its removal takes older delta disks along."""
         rescue = OwnSnapshot(self._work, self._vm, self._work.new_name(), self._diary)
-        await rescue.look_first()
         self._rescue = rescue
         try:
             await rescue.take(quiesce=False)

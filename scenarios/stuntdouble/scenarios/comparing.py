@@ -23,7 +23,7 @@ from stuntdouble.backup.retention import apply as apply_retention
 from stuntdouble.clock import completed, run
 from stuntdouble.errors import Misuse
 from stuntdouble.hypervisor import LocalHypervisor
-from stuntdouble.iops import read_vscsi
+from stuntdouble.iops import read_trace
 from stuntdouble.ports import Kind, Throttle, Transport
 from stuntdouble.results import Result
 from stuntdouble.scenarios.after import take_steps
@@ -107,7 +107,7 @@ def _recorded(scenario: Scenario, trace: Path | None) -> Recorded | None:
         return None
     if not scenario.trace_vms:
         raise Misuse(f"scenario {scenario.name}", "no VM of it replays a trace: leave --trace out")
-    return read_vscsi(trace)
+    return read_trace(trace)
 
 
 async def _one(

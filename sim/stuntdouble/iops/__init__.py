@@ -1,12 +1,14 @@
 """When things happen: load, stations, side I/O, streams, and what is measured of them."""
 
 from stuntdouble.iops.bulk import read_bulk
+from stuntdouble.iops.curve import BATCH_NIGHT, OFFICE_DAY, RateCurve
 from stuntdouble.iops.engine import Engine, Guest, Io, Load, Purpose, Stream, StreamSpec
-from stuntdouble.iops.load import ClosedLoad, Pattern, PoissonLoad, TraceLoad
+from stuntdouble.iops.fleet import VmProfile, fleet
+from stuntdouble.iops.load import ClosedLoad, Mix, Pattern, PoissonLoad, TraceLoad
 from stuntdouble.iops.measure import Latencies, Meter
 from stuntdouble.iops.reference import Reference
 from stuntdouble.iops.route import Geometry, Raid
-from stuntdouble.iops.traces import Recorded, Summary, read_vscsi
+from stuntdouble.iops.traces import Recorded, Summary, read_trace, read_vscsi
 from stuntdouble.iops.work import (
     DISK_10K,
     DISK_7200,
@@ -19,9 +21,11 @@ from stuntdouble.iops.work import (
 )
 
 __all__ = [
+    "BATCH_NIGHT",
     "DISK_10K",
     "DISK_7200",
     "FLASH_CHANNEL",
+    "OFFICE_DAY",
     "ClosedLoad",
     "Engine",
     "Geometry",
@@ -30,10 +34,12 @@ __all__ = [
     "Latencies",
     "Load",
     "Meter",
+    "Mix",
     "Pattern",
     "PoissonLoad",
     "Purpose",
     "Raid",
+    "RateCurve",
     "Recorded",
     "Reference",
     "Service",
@@ -41,10 +47,13 @@ __all__ = [
     "StreamSpec",
     "Summary",
     "TraceLoad",
+    "VmProfile",
     "disk",
     "exponential",
     "flash",
+    "fleet",
     "link",
     "read_bulk",
+    "read_trace",
     "read_vscsi",
 ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from stuntdouble.clock import Environment
-    from stuntdouble.errors import NoSpace
+    from stuntdouble.errors import Error, NoSpace, Unreachable
     from stuntdouble.iops.measure import Meter
     from stuntdouble.site import Disk, Level, Lun, Site, Step
 
@@ -103,6 +103,8 @@ class Guest:
     waiting: deque[Turn] = field(default_factory=deque)
     drains: list[Event] = field(default_factory=list)
     resumed: list[Event] = field(default_factory=list)
+    hung: list[Event] = field(default_factory=list)  # what is in flight to where nobody answers
+    lost: Unreachable | None = None  # why something hangs
     on_no_space: Callable[[NoSpace], object] | None = None
 
     @property
@@ -117,15 +119,15 @@ class Stream(Protocol):
     Items start in order.  ``depth`` and ``bytes_per_second`` may be changed while it runs, from
     control; a depth of 0 pauses the stream, which still counts as I/O that somebody waits for.
 
-    NoSpace stops a stream.  ``failure`` keeps the error, and whoever waits for the end gets it,
-    also who begins to wait later; if nobody does, the run goes on.
+    NoSpace, MediumError and Unreachable stop a stream.  ``failure`` keeps the error, and whoever
+    waits for the end gets it, also who begins to wait later; if nobody does, the run goes on.
     """
 
     depth: int
     bytes_per_second: float
 
     @property
-    def failure(self) -> NoSpace | None:
+    def failure(self) -> Error | None:
         """What stopped the stream short, if anything did."""
         ...
 
@@ -163,7 +165,7 @@ class StreamSpec:
         purpose: on whose account.
         bytes_per_second: pace of the starts; 0 is as fast as it goes.
         link: a station that each item's bytes cross at the end (a LAN), or -1.
-        luns: the LUNs whose fences hold the stream up.
+        luns: the LUNs whose fences hold the stream up, and whose loss ends it.
     """
 
     io: Io
@@ -214,7 +216,10 @@ class Engine(Protocol):
         ...
 
     def drained(self, guest: Guest) -> Event:
-        """Return an event that happens once none of the guest's I/O is in flight."""
+        """Return an event that happens once none of the guest's I/O is in flight.
+
+        It fails with Unreachable where some will never end (see ``cut_off``).
+        """
         ...
 
     def set_limit(self, guest: Guest, outstanding: int) -> None:
@@ -229,8 +234,16 @@ class Engine(Protocol):
         """Undo one ``fence``."""
         ...
 
+    def cut_off(self, pool: int, error: Unreachable) -> None:
+        """Answer no I/O to a pool of the site any more, for good: all paths are down.
+
+        Guest I/O to it hangs, waiting or in flight, while the clocks run on: it is lost, counted as
+        dropped, only with its guest's power.  Streams and submitted I/O fail with *error*.
+        """
+        ...
+
     def submit(self, steps: list[Step], purpose: Purpose) -> Event:
-        """Post one I/O of given steps; the event happens when it has ended."""
+        """Post one I/O of given steps; the event happens when it has ended, or fails."""
         ...
 
     def stream(self, spec: StreamSpec) -> Stream:

@@ -6,19 +6,24 @@ which guests run nor on the size of a batch.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from stuntdouble.iops.recorded import BLOCK_BYTES, IO_BYTES_MAX
 from stuntdouble.trace import stream_key
+from stuntdouble.units import SECTOR_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from stuntdouble.iops.traces import Recorded
+    from stuntdouble.iops.curve import RateCurve
+    from stuntdouble.iops.recorded import Recorded
 
 _BATCH: Final = 4096  # draws at a time: enough that NumPy's call costs nothing
 
@@ -63,26 +68,53 @@ class Pattern:
 
 
 @dataclass(frozen=True, slots=True)
+class Mix:
+    """Several patterns on one disk: say 70 % random 8 KiB and 30 % sequential 64 KiB.
+
+    Args:
+        parts: (weight, pattern); an I/O is of each with a chance in proportion to its weight.  A
+            sequential I/O follows on from the one before *of its part*.
+    """
+
+    parts: tuple[tuple[float, Pattern], ...]
+
+    def __post_init__(self) -> None:
+        weights = [weight for weight, _ in self.parts]
+        if not weights or not all(0 < weight < float("inf") for weight in weights):
+            raise ValueError(f"a mix of weights {weights}: each must be above 0, and one is needed")
+
+
+@dataclass(frozen=True, slots=True)
 class PoissonLoad:
-    """Arrivals at a mean rate that do not wait for one another."""
+    """Arrivals at a mean rate that do not wait for one another.
+
+    With a ``curve`` the rate is ``iops`` times what the curve says: the arrivals of the constant
+    rate are moved in time, so that there is neither a step nor a rejected draw in between.
+    """
 
     seed: int
     vm: str
     iops: float
-    patterns: tuple[Pattern, ...]  # one for each disk; arrivals are spread evenly
+    patterns: tuple[Pattern | Mix, ...]  # one for each disk; arrivals are spread evenly
     outstanding: int = 0
+    curve: RateCurve | None = None
 
     def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
         """Yield (seconds, index of the disk, write, offset, length)."""
         if self.iops <= 0:
             return
         key = stream_key(self.seed, "gaps", self.vm)
-        now = 0.0
+        work = last = 0.0
         for start, ios in enumerate(_batches(self.seed, self.vm, self.patterns)):
             gaps = -np.log1p(-units(key, start * _BATCH, _BATCH)) / self.iops
-            for gap, (disk, write, offset, length) in zip(gaps.tolist(), ios, strict=True):
-                now += gap
-                yield now, disk, write, offset, length
+            gaps[0] += work
+            moments = np.add.accumulate(gaps)  # in order: the same sums in batches of any size
+            work = float(moments[-1])
+            if self.curve is not None:
+                moments = self.curve.when(moments)
+            for moment, (disk, write, offset, length) in zip(moments.tolist(), ios, strict=True):
+                last = max(last, moment)  # rounding at the end of a period is not to go back
+                yield last, disk, write, offset, length
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +125,7 @@ class ClosedLoad:
     vm: str
     outstanding: int
     think_seconds: float  # mean; exponential
-    patterns: tuple[Pattern, ...]
+    patterns: tuple[Pattern | Mix, ...]
 
     def __post_init__(self) -> None:
         if self.outstanding < 1:
@@ -129,7 +161,10 @@ class TraceLoad:
             return
         length = np.minimum(r.length_bytes, self.disk_bytes)
         offset = r.offset_bytes % np.maximum(self.disk_bytes - length + 1, 1)
-        offset -= offset % 512
+        phase = offset % BLOCK_BYTES
+        # Where it wrapped, an I/O may have come to touch a block more than the engine takes.
+        too_long = (offset != r.offset_bytes) & (phase + length > IO_BYTES_MAX)
+        offset -= np.where(too_long, phase, offset % SECTOR_BYTES)
         seconds = r.seconds / self.speed
         lap = float(seconds[-1]) + 1.0 / self.speed  # a second's pause, of the recording's time
         start = 0.0
@@ -146,25 +181,35 @@ class TraceLoad:
 
 
 def _batches(
-    seed: int, vm: str, patterns: tuple[Pattern, ...]
+    seed: int, vm: str, patterns: tuple[Pattern | Mix, ...]
 ) -> Iterator[list[tuple[int, bool, int, int]]]:
     """Yield batches of (disk, write, offset, length), endlessly."""
-    keys = {name: stream_key(seed, name, vm) for name in ("disk", "write", "offset", "sequential")}
-    last = [0] * len(patterns)
+    purposes = ("disk", "part", "write", "offset", "sequential")
+    keys = [stream_key(seed, purpose, vm) for purpose in purposes]
+    mixes = [p if isinstance(p, Mix) else Mix(((1.0, p),)) for p in patterns]
+    edges = [_edges(mix) for mix in mixes]
+    parts = [[pattern for _, pattern in mix.parts] for mix in mixes]
+    last = [[0] * len(mix.parts) for mix in mixes]
     start = 0
     while True:
-        draws = {name: units(key, start, _BATCH).tolist() for name, key in keys.items()}
+        draws = [units(key, start, _BATCH).tolist() for key in keys]
         batch = []
-        for i in range(_BATCH):
-            disk = int(draws["disk"][i] * len(patterns))
-            p = patterns[disk]
+        for at_disk, at_part, at_kind, at_offset, at_order in zip(*draws, strict=True):
+            disk = int(at_disk * len(patterns))
+            part = bisect_right(edges[disk], at_part)
+            p = parts[disk][part]
             slots = p.working_set_bytes // p.io_bytes
-            if draws["sequential"][i] < p.sequential_fraction:
-                slot = (last[disk] + 1) % slots
+            if at_order < p.sequential_fraction:
+                slot = (last[disk][part] + 1) % slots
             else:
-                slot = int(draws["offset"][i] ** p.skew * slots)
-            last[disk] = slot
-            write = draws["write"][i] >= p.read_fraction
-            batch.append((disk, write, slot * p.io_bytes, p.io_bytes))
+                slot = int(at_offset**p.skew * slots)
+            last[disk][part] = slot
+            batch.append((disk, at_kind >= p.read_fraction, slot * p.io_bytes, p.io_bytes))
         yield batch
         start += _BATCH
+
+
+def _edges(mix: Mix) -> list[float]:
+    """Return where in [0, 1) one part ends and the next begins."""
+    sums = list(accumulate(weight for weight, _ in mix.parts))
+    return [each / sums[-1] for each in sums[:-1]]

@@ -9,12 +9,16 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
+
+_PURPOSE_BITS: Final = 8  # of a number that stands for a station and a purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,31 @@ class Meter:
         self._guests: dict[str, _GuestLog] = defaultdict(_GuestLog)
         self._visits: dict[tuple[int, int], tuple[array[float], array[float]]] = {}
         self.gauges: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        self.pull: Callable[[], None] | None = None
+        """Called before a result is looked up, where I/O is measured elsewhere and taken over."""
+
+    def take_ios(
+        self, names: list[str], numbers: NDArray[np.int64], times: NDArray[np.float64]
+    ) -> None:
+        """Note guests' I/Os in order: each is *names* [number] and a row (arrived, completed)."""
+        for number, rows in _apart(numbers):
+            entry = self._guests[names[number]]
+            entry.arrived.frombytes(times[rows, 0].tobytes())
+            entry.completed.frombytes(times[rows, 1].tobytes())
+
+    def take_visits(self, kinds: NDArray[np.int64], times: NDArray[np.float64]) -> None:
+        """Note visits in order: rows of (station, purpose), and of (start, seconds)."""
+        for kind, rows in _apart(kinds[:, 0] << _PURPOSE_BITS | kinds[:, 1]):
+            key = (kind >> _PURPOSE_BITS, kind & ((1 << _PURPOSE_BITS) - 1))
+            if key not in self._visits:
+                self._visits[key] = (array("d"), array("d"))
+            starts, lengths = self._visits[key]
+            starts.frombytes(times[rows, 0].tobytes())
+            lengths.frombytes(times[rows, 1].tobytes())
+
+    def _take_over(self) -> None:
+        if self.pull is not None:
+            self.pull()
 
     def io(self, guest: str, arrived: float, completed: float) -> None:
         """Note a guest's I/O."""
@@ -71,6 +100,7 @@ class Meter:
 
     def latencies(self, *guests: str) -> Latencies:
         """Return the I/Os of *guests*, of all where none is named, in order of arrival."""
+        self._take_over()
         chosen = [self._guests[g] for g in guests or tuple(self._guests)]
         arrived = np.concatenate([np.frombuffer(g.arrived) for g in chosen] or [np.empty(0)])
         completed = np.concatenate([np.frombuffer(g.completed) for g in chosen] or [np.empty(0)])
@@ -81,6 +111,7 @@ class Meter:
         self, stations: list[int], edges: NDArray[np.float64], purposes: tuple[int, ...] = ()
     ) -> NDArray[np.float64]:
         """Return the busy seconds of *stations* between consecutive *edges*, summed over them."""
+        self._take_over()
         total = np.zeros(len(edges) - 1)
         for (station, purpose), (starts, lengths) in self._visits.items():
             if station in stations and (not purposes or purpose in purposes):
@@ -89,6 +120,7 @@ class Meter:
 
     def recent_latency(self, guests: list[str], since: float) -> float:
         """Return the mean latency of I/O completed from *since* on, 0 where there was none."""
+        self._take_over()
         total, count = 0.0, 0
         for name in guests:
             entry = self._guests[name]
@@ -98,6 +130,15 @@ class Meter:
                 total += entry.completed[k] - entry.arrived[k]
                 count += 1
         return total / count if count else 0.0
+
+
+def _apart(numbers: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield (number, its rows) for every number there is, in order of its first row."""
+    order = np.argsort(numbers, kind="stable")
+    found, counts = np.unique(numbers, return_counts=True)
+    parts = np.split(order, np.cumsum(counts)[:-1])
+    for k in np.argsort([rows[0] for rows in parts]).tolist():
+        yield int(found[k]), parts[k]
 
 
 def busy_between(

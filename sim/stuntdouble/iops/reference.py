@@ -16,6 +16,7 @@ from stuntdouble.clock import Priority
 from stuntdouble.errors import Bug, NoSpace
 from stuntdouble.iops.engine import Guest, Io, Load, Purpose, StreamSpec, Turn
 from stuntdouble.iops.measure import Meter
+from stuntdouble.iops.paths import Paths, drain, fail, give_up, hang
 from stuntdouble.iops.route import Geometry, Router
 from stuntdouble.iops.station import Station
 from stuntdouble.iops.stream import ReferenceStream, item_bytes
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from stuntdouble.clock import Environment
+    from stuntdouble.errors import Unreachable
     from stuntdouble.iops.route import Visit
     from stuntdouble.iops.work import Service
     from stuntdouble.site import Disk, Level, Lun, Site, Step
@@ -40,12 +42,14 @@ class Reference:
         self.env = env
         self.site = site
         self.meter = Meter()
+        self.paths = Paths()
         self.stations: list[Station] = []
         self.guests: list[Guest] = []
         self._seed = seed
         self._router = Router(site.block_bytes)
         self._fences: dict[int, int] = {}
         self._fenced: list[ReferenceStream] = []
+        self._streams: dict[Event, ReferenceStream] = {}  # those under way
         self._watches: list[tuple[Callable[[], float], float, Event]] = []
 
     # Building. -----------------------------------------------------------------------------
@@ -93,13 +97,14 @@ class Reference:
         dropped = list(guest.waiting)
         guest.waiting.clear()
         guest.dropped += len(dropped)
+        issuers = [turn.admitted for turn in dropped if turn.admitted is not None]
+        issuers += give_up(guest)
 
-        def let_go() -> None:
-            for turn in dropped:
-                if turn.admitted is not None:
-                    turn.admitted.succeed()
+        def go_on() -> None:
+            for event in issuers:
+                event.succeed()
 
-        self.post(let_go)
+        self.post(go_on)
 
     def _open_load(
         self, guest: Guest, ios: Iterable[tuple[float, int, bool, int, int]]
@@ -162,14 +167,15 @@ class Reference:
         if steps is None:
             return
         yield from self._visits(steps, Purpose.GUEST)
+        if (error := self.paths.lost_disk(target)) is not None:
+            if hang(guest, answer := self.env.event(), error):
+                yield answer
+            return
         guest.completed += 1
         guest.in_flight -= 1
         self.meter.io(guest.name, arrived, self.env.now)
         self._admit_waiting(guest)
-        if not guest.in_flight:
-            for drain in guest.drains:
-                drain.succeed()
-            guest.drains.clear()
+        drain(guest)
         self.check_watches()
 
     def _admission(
@@ -182,7 +188,7 @@ class Reference:
         self._admit_waiting(guest)
         self.check_watches()
         if turn.steps is None:
-            turn.admitted = self.env.event()
+            turn.admitted = turn.admitted or self.env.event()
             yield turn.admitted
         return turn.steps
 
@@ -191,6 +197,11 @@ class Reference:
         fenced: list[Turn] = []
         while guest.waiting and guest.open:
             turn = guest.waiting.popleft()
+            if (lost := self.paths.lost_disk(turn.disk)) is not None:
+                turn.admitted = turn.admitted or self.env.event()
+                guest.in_flight += 1
+                hang(guest, turn.admitted, lost)
+                continue
             if self._is_fenced(turn.disk):
                 fenced.append(turn)
                 continue
@@ -265,7 +276,9 @@ class Reference:
     def drained(self, guest: Guest) -> Event:
         """Return an event that happens once none of the guest's I/O is in flight."""
         event = self.env.expect(self.env.event())
-        if guest.in_flight:
+        if guest.hung:
+            fail(event, cast("Unreachable", guest.lost))
+        elif guest.in_flight:
             guest.drains.append(event)
         else:
             event.succeed()
@@ -299,6 +312,16 @@ class Reference:
 
         self.post(let_go)
 
+    def cut_off(self, pool: int, error: Unreachable) -> None:
+        """Answer no I/O to a pool of the site any more, for good."""
+        self.paths.cut(pool, error)
+
+        def tell() -> None:
+            for stream in list(self._streams.values()):
+                stream.open()
+
+        self.post(tell)
+
     def _count_fences(self, luns: Iterable[Lun]) -> int:
         return sum(self._fences.get(lun.number, 0) for lun in luns)
 
@@ -328,8 +351,12 @@ class Reference:
         ended = self.env.expect(self.env.event())
 
         def model() -> Generator[Event, object, None]:
-            yield from self._visits(steps, purpose)
-            ended.succeed()
+            if self.paths.lost_steps(steps) is None:
+                yield from self._visits(steps, purpose)
+            if (error := self.paths.lost_steps(steps)) is None:
+                ended.succeed()
+            else:
+                fail(ended, error)
             self.check_watches()
 
         self.post(lambda: self.env.process(model()))
@@ -337,7 +364,14 @@ class Reference:
 
     def stream(self, spec: StreamSpec) -> ReferenceStream:
         """Post a stream."""
-        return ReferenceStream(self, spec)
+        stream = ReferenceStream(self, spec)
+        self._streams[stream.finished] = stream
+
+        def over(event: Event) -> None:
+            del self._streams[event]
+
+        stream.finished.callbacks.append(over)
+        return stream
 
     def item(self, spec: StreamSpec, start: int, count: int) -> Generator[Event, object, None]:
         """One item of a stream."""
@@ -347,6 +381,8 @@ class Reference:
         if spec.link >= 0:
             size = item_bytes(spec, count, self.site)
             yield self.stations[spec.link].visit(0, 0, size, spec.purpose)
+        if (error := self.paths.lost(spec.luns)) is not None:
+            raise error
 
     def _item_steps(self, spec: StreamSpec, start: int, count: int) -> list[Step]:
         self._refuse_oversize(item_bytes(spec, count, self.site))

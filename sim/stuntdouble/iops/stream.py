@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from stuntdouble.clock import Priority
-from stuntdouble.errors import NoSpace
+from stuntdouble.errors import Error
 from stuntdouble.iops.engine import Io
+from stuntdouble.iops.paths import fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.clock import Environment
     from stuntdouble.iops.engine import StreamSpec
+    from stuntdouble.iops.paths import Paths
     from stuntdouble.site import Site
 
 
@@ -27,6 +29,7 @@ class Host(Protocol):
 
     env: Environment
     site: Site
+    paths: Paths
 
     def post(self, action: Callable[[], object]) -> None:
         """Let *action* happen after all control of this instant."""
@@ -50,7 +53,7 @@ class ReferenceStream:
 
     def __init__(self, engine: Host, spec: StreamSpec) -> None:
         self.spec = spec
-        self.failure: NoSpace | None = None
+        self.failure: Error | None = None
         self.finished: Event = engine.env.expect(engine.env.event())
         self._engine = engine
         self._depth = spec.depth
@@ -111,7 +114,10 @@ class ReferenceStream:
         self._engine.post(self.open)
 
     def open(self) -> None:
-        """Start what may start now; finish where nothing is left."""
+        """Start what may start now; finish where nothing is left, or nobody answers any more."""
+        lost = self._engine.paths.lost(self.spec.luns)
+        if lost is not None and not self.finished.triggered:
+            self._fail(lost)
         while self._may_start():
             index = self._next
             self._next += 1
@@ -146,13 +152,16 @@ class ReferenceStream:
         start, count = self._items[index]
         try:
             yield from self._engine.item(self.spec, start, count)
-        except NoSpace as error:
-            self.failure, self._stopped = self.failure or error, True
+        except Error as error:
+            self._fail(error)
         else:
             self._note(index)
         self._under_way -= 1
         self.open()
         self._engine.check_watches()
+
+    def _fail(self, error: Error) -> None:
+        self.failure, self._stopped = self.failure or error, True
 
     def _note(self, index: int) -> None:
         self._ended.add(index)
@@ -176,9 +185,7 @@ class ReferenceStream:
         if self.failure is None:
             event.succeed(self._prefix)
             return
-        event.fail(self.failure)
-        # Nobody need be waiting: a stream may have been left to itself, or be asked later.
-        event.defused = True
+        fail(event, self.failure)  # a stream may have been left to itself, or be asked later
 
 
 def item_bytes(spec: StreamSpec, count: int, site: Site) -> int:

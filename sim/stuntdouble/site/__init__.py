@@ -3,11 +3,11 @@
 Five mechanisms under neutral names, and no policy: *layers* (a file seen on top of another),
 *marks* (which grains were written), *forks* (a map as it was), *copy before write*, and *holds*
 (which the I/O engine adds).  Hypervisor and array decide when to use them; they hold no byte and
-no bitmap themselves.
+no bitmap themselves.  *Faults* lie over all of it: blocks that cannot be read, or give wrong bytes.
 """
 
 from stuntdouble.site.disk import Bitmap, Disk, Level, Moment
-from stuntdouble.site.lun import Image, Lun, LunKeeper
+from stuntdouble.site.lun import DamageMode, Image, Lun, LunKeeper
 from stuntdouble.site.plan import (
     COPY_ON_WRITE,
     PLAN,
@@ -26,6 +26,7 @@ __all__ = [
     "PLAN",
     "REDIRECT_ON_WRITE",
     "Bitmap",
+    "DamageMode",
     "Disk",
     "File",
     "FileKeeper",

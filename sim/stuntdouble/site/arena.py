@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 
@@ -17,40 +18,101 @@ if TYPE_CHECKING:
 
 _LEAVES_KEPT = 1 << 22  # free before a call: no call, nor the log that it leaves, takes more
 _NODES_KEPT = 1 << 16
+_KEPT = {"leaves": _LEAVES_KEPT, "nodes": _NODES_KEPT}
+_COUNTED = {"leaves": C_LEAVES, "nodes": C_NODES}
 
 
 class Arena:
-    """Tables, and numbers handed out one after the other: rows are never reused in a run."""
+    """Tables, and the numbers of their rows, which are given out again once they are free."""
 
     def __init__(self) -> None:
         self.tables = Tables(**{name: reserve(*shape) for name, shape in SHAPES.items()})
         self.addresses = np.array(
             [[table.ctypes.data, table.shape[0]] for table in self.tables], np.int64
         )
+        self.roots = 0
         self._rows = dict.fromkeys(SHAPES, 1)
-        self._roots = 0
+        self._free: dict[str, list[int]] = {name: [] for name in SHAPES}
+        self._handles: dict[str, dict[int, ref[object]]] = {name: {} for name in SHAPES}
+        self._limits: dict[str, int] = {}
+        self._rows_due = False
         self.tables.counters[[C_LEAVES, C_NODES]] = 1
         self.tables.plan[:, 3] = -1
         self.tables.plan[: len(PLAN)] = [[int(x) for x in stage] for stage in PLAN]
         # a plan row is (place, role, write, group): the order of Stage
+        self.set_limits()
 
     def new_row(self, table: str) -> int:
-        """Return the number of a fresh row of *table*."""
+        """Return the number of a row of *table* that is free; all of it is 0."""
+        if self._free[table]:
+            row = self._free[table].pop()
+            getattr(self.tables, table)[row] = 0
+            return row
         row = self._rows[table]
         if row >= SHAPES[table][0]:
             raise LimitReached(f"rows of the site's table of {table}", SHAPES[table][0])
         self._rows[table] = row + 1
+        self._rows_due |= row >= self._limits[table]
         return row
+
+    # Reuse: see stuntdouble.site.reuse. ----------------------------------------------------
+
+    def hold(self, table: str, row: int, handle: object) -> None:
+        """Keep a row, and what it names, for as long as *handle* is alive."""
+        self._handles[table][row] = ref(handle)
+
+    def held(self, table: str) -> set[int]:
+        """Return the rows whose handles are alive."""
+        return {row for row, handle in self._handles[table].items() if handle() is not None}
+
+    def keep(self, table: str, rows: set[int]) -> None:
+        """Let every row of *table* but these be given out again, lowest first."""
+        self._free[table] = [row for row in range(self._rows[table] - 1, 0, -1) if row not in rows]
+        handles = self._handles[table]
+        self._handles[table] = {row: handles[row] for row in handles if row in rows}
+
+    def used(self, table: str) -> int:
+        """Return how many rows of *table* are in use, or were when they were last counted."""
+        if table == "roots":
+            return self.roots
+        if table in _COUNTED:
+            return int(self.tables.counters[_COUNTED[table], 0])
+        return self._rows[table] - len(self._free[table])
+
+    @property
+    def due(self) -> bool:
+        """Whether a table holds so much that it pays to look for what nobody can reach."""
+        counters: Any = self.tables.counters
+        return bool(
+            self._rows_due
+            or counters[C_LEAVES, 0] > self._limits["leaves"]
+            or counters[C_NODES, 0] > self._limits["nodes"]
+        )
+
+    def set_limits(self) -> None:
+        """Look again when twice as much is in use, or half of what is free has been taken."""
+        for table, (rows, _, _) in SHAPES.items():
+            used, capacity = self.used(table), rows - _KEPT.get(table, 0)
+            least = capacity // (128 if table == "leaves" else 8)  # 240 MiB of leaves
+            self._limits[table] = min(max(2 * used, least), (used + capacity) // 2)
+        self._rows_due = False
 
     def new_map(self, length: int) -> int:
         """Return the number of a fresh map of *length* words, all 0."""
         roots = -(-length // ROOT_WORDS)
-        if self._roots + roots > SHAPES["roots"][0]:
-            raise LimitReached("words of all maps of the site", SHAPES["roots"][0] * ROOT_WORDS)
+        first = self._new_roots(roots)
         number = self.new_row("maps")
-        self.tables.maps[number] = self._roots, roots
-        self._roots += roots
+        self.tables.maps[number] = first, roots
+        self.tables.roots[first : first + roots] = 0
         return number
+
+    def _new_roots(self, count: int) -> int:
+        first = self.roots
+        if first + count > SHAPES["roots"][0]:
+            raise LimitReached("words of all maps of the site", SHAPES["roots"][0] * ROOT_WORDS)
+        self.roots += count
+        self._rows_due |= self.roots > self._limits["roots"]
+        return first
 
     def new_bitmap(self, length: int) -> int:
         """Return the number of a fresh bitmap of *length* bits, all clear."""
@@ -62,8 +124,7 @@ class Arena:
             return 0
         number = self.new_row("maps")
         roots = int(self.tables.maps[source, M_ROOTS])
-        self.tables.maps[number] = self._roots, roots
-        self._roots += roots
+        self.tables.maps[number] = self._new_roots(roots), roots
         words.fork(self.addresses, source, number)
         return number
 

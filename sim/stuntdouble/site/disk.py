@@ -20,6 +20,9 @@ from stuntdouble.site.tables import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from stuntdouble.site.site import Site
     from stuntdouble.site.store import File
 
@@ -41,6 +44,10 @@ class Level:
     def mirror(self, on: bool) -> None:  # noqa: FBT001  # a switch, and called as one
         """Let guest writes to this level go to its parent as well."""
         self.site.arena.tables.levels[self.number, L_MIRROR] = int(on)
+
+    def tokens(self, start: int, count: int) -> NDArray[np.uint64]:
+        """Return what guest blocks hold, zeros where nothing was written."""
+        return self.site.chain_tokens(self, start, count)
 
     @property
     def depth(self) -> int:
@@ -104,6 +111,7 @@ class Disk:
         row = arena.tables.disks[self.number]
         sealed = Bitmap(int(row[D_TRACKED]))
         assert sealed.number, f"{self.name} is not tracked"
+        arena.hold("maps", sealed.number, sealed)
         row[D_TRACKED] = arena.new_bitmap(-(-self.blocks >> int(row[D_TRACK_SHIFT])))
         return sealed
 
@@ -117,7 +125,9 @@ class Disk:
         """Keep what the guest has written up to now."""
         self.site.settle()
         ledger = self.site.arena.column("disks", self.number, D_LEDGER)
-        return Moment(self, seconds, self.site.arena.fork(ledger))
+        made = Moment(self, seconds, self.site.arena.fork(ledger))
+        self.site.arena.hold("maps", made.ledger, made)
+        return made
 
     def rewind(self, moment: Moment) -> None:
         """Let the guest have written what it had at *moment*, nothing later: a revert."""
@@ -131,4 +141,6 @@ def new_level(site: Site, file: File, parent: Level | None) -> Level:
     number = site.arena.new_row("levels")
     row = site.arena.tables.levels[number]
     row[L_FILE], row[L_PARENT] = file.number, parent.number if parent else 0
-    return Level(site, number, file, parent)
+    made = Level(site, number, file, parent)
+    site.arena.hold("levels", number, made)
+    return made

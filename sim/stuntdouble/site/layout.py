@@ -30,8 +30,7 @@ def offset_table(level: Level, blocks: int, names: dict[int, str]) -> OffsetTabl
     """
     site = level.site
     site.settle()
-    where = np.empty(blocks, np.int64)
-    places.locate(site.arena.addresses, level.number, 0, where)
+    where = _located(level, 0, blocks)
     volumes = sorted(names)
     ordinal = {number: i for i, number in enumerate(volumes)}
     rows = []
@@ -45,6 +44,19 @@ def offset_table(level: Level, blocks: int, names: dict[int, str]) -> OffsetTabl
         offset = (word & _BLOCK_MASK) * site.block_bytes
         rows.append((ordinal[word >> _VOLUME_SHIFT], at, offset, size, state))
     return OffsetTable([names[v] for v in volumes], blocks * site.block_bytes, rows)
+
+
+def locations(level: Level, start: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the volume and the block in it that each guest block is read from; volume 0 for zeros."""
+    where = _located(level, start, count)
+    raw = where >> LOCATION_BITS & 1
+    return (where >> _VOLUME_SHIFT) * raw, where & _BLOCK_MASK
+
+
+def _located(level: Level, start: int, count: int) -> NDArray[np.int64]:
+    where = np.empty(count, np.int64)
+    places.locate(level.site.arena.addresses, level.number, start, where)
+    return where
 
 
 def _stretches(where: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ knows none of the meanings of what it freezes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from stuntdouble.errors import Unsupported
 from stuntdouble.site.tables import (
@@ -22,18 +22,27 @@ from stuntdouble.site.tables import (
     V_NEWEST,
     V_ORIGIN,
     V_OWN,
+    V_POOL,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from stuntdouble.extents import Runs
     from stuntdouble.site.site import Site
     from stuntdouble.site.store import Store
 
+DamageMode = Literal["error", "silent"]
+"""What bad blocks do to a reader: MediumError, or wrong bytes and not a word."""
+
 
 class LunKeeper(Protocol):
-    """Who decides what happens when a copy before a write finds no room."""
+    """Whose LUN it is: who answers for it, and makes room for copies before writes."""
+
+    def check_reachable(self) -> None:
+        """Raise Unreachable where nobody answers for the LUN any more."""
+        ...
 
     def make_room(self, lun: Lun) -> None:
         """Free space, or give up an image; NoSpace refuses the write."""
@@ -56,6 +65,11 @@ class Lun:
         return self.blocks * self.site.block_bytes
 
     @property
+    def pool(self) -> int:
+        """The site's number of the pool it lies in."""
+        return self.site.arena.column("volumes", self.number, V_POOL)
+
+    @property
     def chunk_bytes(self) -> int:
         """The unit in which an array snapshot copies or redirects."""
         shift = self.site.arena.column("volumes", self.number, V_CHUNK_SHIFT)
@@ -66,8 +80,24 @@ class Lun:
         return self.site.medium_tokens(self.number, start, count)
 
     def render(self, start: int, count: int) -> NDArray[np.uint8]:
-        """Return the bytes of blocks, a row per block."""
+        """Return the bytes of blocks as they should be, a row per block; devices ask ``Site.show``."""
         return self.site.render(self.tokens(start, count))
+
+    def check_reachable(self) -> None:
+        """Raise Unreachable where the LUN has been lost."""
+        if self.keeper is not None:
+            self.keeper.check_reachable()
+
+    def damage(self, runs: Runs, mode: DamageMode) -> None:
+        """Let what holds byte ranges go bad, from now on, for every LUN and image that shares it.
+
+        A block is whole again, for the one LUN, once it has been written or zeroed.  Ranges are
+        rounded outward to content blocks.
+
+        Raises:
+            Unsupported: the site keeps only counts.
+        """
+        self.site.faults.damage(self, runs, mode)
 
 
 @dataclass(eq=False)
@@ -114,6 +144,7 @@ def freeze(site: Site, luns: list[Lun], kind: int) -> list[Image]:
         arena.tables.volumes[base.number, V_NEWEST] = number
         site.set_origin(lun, number)
         made.append(Image(number, base, lun))
+        arena.hold("images", number, made[-1])
     for image in made:
         site.images.setdefault(image.base.number, []).append(image)
     return made

@@ -10,8 +10,9 @@ An index of 0 means "nothing here: reads as 0".  The top bit of an index says th
 to is shared with another map and must be copied before it is written.  Forking a map copies its
 roots and sets that bit on both sides: about 10 µs per TiB of 4 KiB blocks.
 
-The arena is reserved as address space and becomes memory as it is touched, so nothing ever moves
-and compiled code may keep the addresses.
+The arena is reserved as address space and becomes memory as it is touched, so no table
+ever moves and compiled code may keep the addresses.  What lies in the tables slides down when
+``reuse`` closes the gaps that maps nobody can reach have left.
 """
 
 from __future__ import annotations

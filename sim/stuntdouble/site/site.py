@@ -11,9 +11,10 @@ import numpy as np
 from stuntdouble.content import LiteralPool, render
 from stuntdouble.errors import Bug, NoSpace
 from stuntdouble.extents import Runs
-from stuntdouble.site import layout, log, lun, places, rules, words
+from stuntdouble.site import layout, log, lun, places, reuse, rules, words
 from stuntdouble.site.arena import Arena
 from stuntdouble.site.disk import Disk, Level, new_level
+from stuntdouble.site.faults import Faults
 from stuntdouble.site.lun import Image, Lun
 from stuntdouble.site.plan import Role
 from stuntdouble.site.store import File, Store, new_store
@@ -35,6 +36,7 @@ from stuntdouble.site.tables import (
     V_BLOCKS,
     V_BORN,
     V_CHUNK_SHIFT,
+    V_FAULTS,
     V_MEDIUM,
     V_MOVED,
     V_NEWEST,
@@ -85,7 +87,9 @@ class Site:
         self.files: WeakValueDictionary[int, File] = WeakValueDictionary()
         self.history: list[tuple[int, ...]] = []
         self._keep_log = keep_log
-        self._luns: dict[int, Lun] = {}
+        self.luns: dict[int, Lun] = {}
+        self.faults = Faults(self)
+        self._born = 0
         counters = self.arena.tables.counters
         counters[C_BLOCK_BYTES] = block_bytes
         counters[C_COUNT_ONLY] = content == "counts"
@@ -114,7 +118,8 @@ class Site:
         """Return a fresh volume at pool block *physical*; it holds recognisable garbage."""
         made = self._new_lun(blocks, chunk_blocks, pool, physical)
         row = self.arena.tables.volumes[made.number]
-        row[V_MEDIUM], row[V_BORN] = self.arena.new_map(blocks), made.number
+        row[V_MEDIUM], row[V_BORN] = self.arena.new_map(blocks), self._born
+        self.faults.watch(made)
         return made
 
     def _new_lun(self, blocks: int, chunk_blocks: int, pool: int, physical: int) -> Lun:
@@ -125,7 +130,9 @@ class Site:
         row[V_POOL], row[V_PHYSICAL] = pool, physical
         row[V_MOVED] = self.arena.new_bitmap(blocks // chunk_blocks)
         made = Lun(self, number, blocks)
-        self._luns[number] = made
+        self._born += 1  # a volume's number may be that of one that is gone; its garbage may not
+        self.luns[number] = made
+        self.arena.hold("volumes", number, made)
         return made
 
     def create_store(self, luns: Iterable[Lun], fs_blocks: int, zero_blocks: int) -> Store:
@@ -139,6 +146,7 @@ class Site:
         row[D_BLOCKS], row[D_LEDGER] = blocks, self.arena.new_map(blocks)
         disk = Disk(self, number, name, blocks, new_level(self, file, None))
         disk.set_head(disk.head)
+        self.arena.hold("disks", number, disk)
         return disk
 
     def new_level(self, file: File, parent: Level | None) -> Level:
@@ -154,6 +162,7 @@ class Site:
 
     def freeze(self, luns: list[Lun], kind: int) -> list[Image]:
         """Freeze *luns* in one instant; see stuntdouble.site.lun."""
+        self._reclaim_if_due()
         self.settle()
         self.arena.check()
         return lun.freeze(self, luns, kind)
@@ -165,6 +174,8 @@ class Site:
     def fork_luns(self, luns: list[Lun], image: Image | None) -> list[Lun]:
         """Return twins of *luns* with every map that belongs to them, as they are now."""
         self.settle()
+        if image is not None:
+            self._reclaim_if_due()
         twins: dict[int, Lun] = {}
         arena = self.arena
         for base in luns:
@@ -173,6 +184,7 @@ class Site:
             twin = self._new_lun(base.blocks, chunk, int(row[V_POOL]), int(row[V_PHYSICAL]))
             fresh = arena.tables.volumes[twin.number]
             fresh[V_MEDIUM], fresh[V_BORN] = arena.fork(int(row[V_MEDIUM])), row[V_BORN]
+            fresh[V_FAULTS] = arena.fork(int(row[V_FAULTS]))
             if image is not None:
                 self.set_origin(twin, image.number)
             twins[base.number] = twin
@@ -185,7 +197,7 @@ class Site:
     def drop_lun(self, twin: Lun) -> None:
         """Forget a LUN that was opened from an image; what it had of its own comes free."""
         self.release_reserve(twin, lun.own_bytes(twin))
-        del self._luns[twin.number]
+        del self.luns[twin.number]
 
     def set_origin(self, twin: Lun, image: int) -> None:
         """Say that a LUN's unwritten chunks lie where *image* keeps them."""
@@ -219,9 +231,14 @@ class Site:
         return self._admit(lambda t: rules.read(t, level.number, block, count, head, tail))
 
     def move(self, level: Level, block: int, count: int) -> list[Step]:
-        """Admit the move of a delta disk's grains in a range of guest blocks to its parent."""
+        """Admit the move of a delta disk's grains in a range of guest blocks to its parent.
+
+        Raises:
+            MediumError: one of them is damaged and cannot be read.
+        """
         assert level.file.sparse, f"{level.file.name} has no grains that could be moved"
         self._rounded(block * self.block_bytes, count * self.block_bytes, level.file.blocks)
+        self.faults.check(level, block, count, level.file.name)
         return self._admit(lambda t: rules.move(t, level.number, block, count))
 
     def volume_read(self, target: Lun, offset: int, length: int) -> list[Step]:
@@ -273,7 +290,7 @@ class Site:
         assert inside.all(), f"a write outside {disk.name}"
         assert not (counts > rules.IO_BLOCKS_MAX).any(), "an I/O is too long"
         while done < len(rows):
-            self._make_room_in_log()
+            self.make_room()
             some = rows[: done + _BULK_WRITES_MAX]
             done = int(rules.bulk_write(self.arena.addresses, disk.number, some, done))
             if need := int(self.arena.tables.counters[C_NEED, 0]):
@@ -289,7 +306,7 @@ class Site:
         return block, stop - block, offset - block * size, stop * size - offset - length
 
     def _admit(self, admit: Callable[[Any], int]) -> list[Step]:
-        self._make_room_in_log()
+        self.make_room()
         extra: list[Step] = []
         while (steps := admit(self.arena.addresses)) < 0:
             extra += self._provide(steps)
@@ -299,7 +316,7 @@ class Site:
         """Ask the keeper of what is lacking to make room; return what that costs."""
         at = int(self.arena.tables.counters[C_NEED_AT, 0])
         if need == rules.NEED_RESERVE:
-            short = self._luns[at]
+            short = self.luns[at]
             if short.keeper is None:
                 raise NoSpace("the snapshot reserve", short.chunk_bytes, 0)
             before = self._room(short)
@@ -324,10 +341,28 @@ class Site:
 
     # Content. ------------------------------------------------------------------------------
 
-    def _make_room_in_log(self) -> None:
+    def make_room(self) -> None:
+        """Make sure that the next admission finds room in the log and the arena.
+
+        Rows, roots, nodes and leaves may have been taken back and moved when this returns, so
+        nothing may keep their numbers across it but handles (see ``Arena.hold``).
+        """
         if self.arena.tables.counters[C_LOG, 0] > _LOG_ROOM:
             self.settle()
+        self._reclaim_if_due()
         self.arena.check()
+
+    def _reclaim_if_due(self) -> None:
+        if self.arena.due:
+            self.reclaim()
+
+    def reclaim(self, *, thorough: bool = True) -> None:
+        """Take back what nobody can reach any more; see stuntdouble.site.reuse.
+
+        The site does it by itself when much has been given out.
+        """
+        self.settle()
+        reuse.reclaim(self.arena, thorough=thorough)
 
     def settle(self) -> None:
         """Apply the content log; whoever forks or reads content does this first."""
@@ -335,6 +370,7 @@ class Site:
         if pending and self._keep_log:
             self.history += map(tuple, self.arena.tables.log[:pending].tolist())
         if pending:
+            self.faults.follow()
             log.settle(self.arena.addresses)
 
     def medium_tokens(self, volume: int, start: int, count: int) -> NDArray[np.uint64]:
@@ -358,6 +394,16 @@ class Site:
     def render(self, tokens: NDArray[np.uint64]) -> NDArray[np.uint8]:
         """Return the bytes of *tokens*, a row per block."""
         return render(tokens, self.block_bytes, self.literals.rows)
+
+    def show(self, source: Lun | Level, start: int, count: int, device: str) -> NDArray[np.uint8]:
+        """Return the bytes that *device* reads of a LUN or level: the one door, faults and all.
+
+        Raises:
+            MediumError: a block is damaged and cannot be read.
+        """
+        rows = self.render(source.tokens(start, count))
+        self.faults.lay_over(source, start, rows, device)
+        return rows
 
     @property
     def writes(self) -> int:

@@ -114,6 +114,7 @@ class Store:
         row[F_ZEROED] = 0 if zeroed else arena.new_bitmap(-(-blocks // self.zero_blocks) + 1)
         file = File(self, name, number, sparse, blocks)
         self.files[name] = self.site.files[number] = file
+        arena.hold("files", number, file)
         return file
 
     def delete_file(self, name: str) -> list[tuple[int, int]]:
@@ -140,6 +141,7 @@ class Store:
                 row[column] = arena.fork(int(old[column]))
             copy = File(twin, name, number, file.sparse, file.blocks, dict(file.places))
             twin.files[name] = self.site.files[number] = copy
+            arena.hold("files", number, copy)
         return twin
 
 
@@ -155,4 +157,5 @@ def new_store(site: Site, luns: tuple[Lun, ...], fs_blocks: int, zero_blocks: in
     row[S_VOLUMES : S_VOLUMES + len(luns)] = [lun.number for lun in luns]
     store = Store(site, number, luns, fs_blocks, zero_blocks)
     luns[0].stores.append(store)
+    site.arena.hold("stores", number, store)
     return store

@@ -13,7 +13,7 @@ call and, for the optimiser, the knowledge that they do not move.
                  store: up to 32 volumes and the size of a file-system block
                    │
                    ▼
-                 volume: medium (block → token), copied, origin … image ─▶ pool
+                 volume: medium (block → token), faults, origin … image ─▶ pool
 
 Column names start with the letter of their table.  Maps are referred to by number; map 0 is
 "none".  Numbers of volumes, files, levels, disks and images start at 1, so 0 is "none" there too.
@@ -41,7 +41,7 @@ L_FILE, L_PARENT, L_MIRROR = range(3)
 F_STORE, F_PLACE, F_SLOTS, F_USED, F_ROOM, F_ZEROED = range(6)
 S_FS_SHIFT, S_ZERO_SHIFT, S_VOLUMES = range(3)  # S_VOLUMES is the first of 32 columns
 (V_MEDIUM, V_BLOCKS, V_CHUNK_SHIFT, V_POOL, V_PHYSICAL, V_NEWEST, V_MOVED, V_ORIGIN, V_OWN,
- V_BORN) = range(10)  # fmt: skip
+ V_BORN, V_FAULTS) = range(11)  # fmt: skip
 I_VOLUME, I_COPIED, I_NEWER, I_CHUNKS, I_KIND = range(5)
 P_FREE, P_RESERVE, P_RESERVE_BLOCKS = range(3)
 
@@ -89,7 +89,7 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "levels": (1 << 18, 3, np.int64),
     "files": (1 << 18, 6, np.int64),
     "stores": (1 << 12, 2 + STORE_VOLUMES, np.int64),
-    "volumes": (1 << 14, 10, np.int64),
+    "volumes": (1 << 14, 11, np.int64),
     "images": (1 << 14, 5, np.int64),
     "pools": (1 << 8, 3, np.int64),
     "plan": (64, 4, np.int64),
@@ -131,7 +131,7 @@ def view(t: Any) -> Any:
         carray(as_pointer(t[5, 0]), (t[5, 1], 3), np.int64),
         carray(as_pointer(t[6, 0]), (t[6, 1], 6), np.int64),
         carray(as_pointer(t[7, 0]), (t[7, 1], 2 + STORE_VOLUMES), np.int64),
-        carray(as_pointer(t[8, 0]), (t[8, 1], 10), np.int64),
+        carray(as_pointer(t[8, 0]), (t[8, 1], 11), np.int64),
         carray(as_pointer(t[9, 0]), (t[9, 1], 5), np.int64),
         carray(as_pointer(t[10, 0]), (t[10, 1], 3), np.int64),
         carray(as_pointer(t[11, 0]), (t[11, 1], 4), np.int64),
