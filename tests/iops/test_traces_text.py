@@ -239,6 +239,7 @@ CSV_HEAD = "time,op,offset,size\n"
         ("fio version 2 iolog\na read 0 512\n" * 2, "line 3 has the length 'iolog', which is"),
         ("fio version 2 iolog\na read 0 512\n", "has no wait, so it does not tell when its I/Os"),
         ("time,op,offset\n0,r,1\n", "line 1 names no column for length: one of size, length, by"),
+        ('"time","""op""",offset,size\n', "line 1 names no column for operation: one of op, ope"),
         ("time,ms,op,offset,size\n", "line 1 has two columns for time: time and ms"),
         (CSV_HEAD + "0,r,0,512\nnan,r,0,512\n", "line 3 has the time 'nan', which is no decimal"),
         (CSV_HEAD + "0,r,0,512\n-1,r,0,512\n", "line 3 has the time '-1', which is no decimal"),

@@ -130,6 +130,7 @@ def unregister(hypervisor: Hypervisor, name: str) -> Generator[Event, object, No
         del hypervisor.vms[name]
         vm.guest.disks.clear()  # the engine keeps every guest; what lay below this one is gone
         vm.guest.luns.clear()
+        vm.guest.on_no_space = None
         hypervisor.host.note("unregistered", name)
 
 

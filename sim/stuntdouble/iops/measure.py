@@ -134,7 +134,8 @@ class Meter:
 
 def _apart(numbers: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Yield (number, its rows) for every number there is, in order of its first row."""
-    order = np.argsort(numbers, kind="stable")
+    small = numbers.astype(np.int16) if numbers.max() < 1 << 15 else numbers  # sorted by digits
+    order = np.argsort(small, kind="stable")
     found, counts = np.unique(numbers, return_counts=True)
     parts = np.split(order, np.cumsum(counts)[:-1])
     for k in np.argsort([rows[0] for rows in parts]).tolist():

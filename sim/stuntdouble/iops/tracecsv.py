@@ -52,11 +52,11 @@ _SPAN_SECONDS_MAX: Final = 10 * 365 * 86400  # chosen: a week in milliseconds is
 
 def is_csv(line: str) -> bool:
     """Tell by the first line whether a file could be of this format."""
-    return any(_role(field) for field in line.split(","))
+    return any(_role(field.strip(' "')) for field in line.split(","))
 
 
 def _role(field: str) -> str:
-    word = field.strip().strip('"').lower()
+    word = field.strip().lower()
     return next((role for role, names in _COLUMNS.items() if word in names), "")
 
 
