@@ -1,0 +1,249 @@
+"""The compiled engine: the same as the executable specification, bit for bit, and much faster.
+
+Python is entered only where control has a part: news for whoever waits, a keeper's decision, a
+full log, the next batch of a load.  Everything in between is one compiled loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from stuntdouble.errors import Bug, Misuse, Unsupported
+from stuntdouble.iops.kernel import agenda, loop
+from stuntdouble.iops.kernel.driver import Driver, bound
+from stuntdouble.iops.kernel.guests import drop_waiting
+from stuntdouble.iops.kernel.parts import KernelGuest, KernelStream
+from stuntdouble.iops.kernel.tables import (
+    A_KIND,
+    A_SERVERS,
+    B_RATE,
+    B_ROW,
+    B_STROKE,
+    B_TRACK,
+    DEPTH_MAX,
+    DO_ADMIT,
+    DO_GO,
+    DO_LET_GO,
+    DO_START,
+    DO_UNFENCE,
+    FULL,
+    G_DISK_COUNT,
+    G_DISKS,
+    G_DRAINS,
+    G_RETIRED,
+    GUESTS_MAX,
+    N_ANY_FENCE,
+    N_GUESTS,
+    N_LOADERS,
+    S_FENCES,
+    SHAPES,
+    STREAMS_MAX,
+)
+from stuntdouble.iops.kernel.visits import NO_POOL
+from stuntdouble.iops.work import DISK
+from stuntdouble.trace import stream_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from simpy.events import Event
+
+    from stuntdouble.clock import Environment
+    from stuntdouble.errors import Unreachable
+    from stuntdouble.iops.engine import Guest, Load, Purpose, StreamSpec
+    from stuntdouble.iops.route import Geometry
+    from stuntdouble.iops.work import Service
+    from stuntdouble.site import Disk, Lun, Site, Step
+
+
+class CompiledEngine(Driver):
+    """The engine that runs as the clock's kernel; see ``stuntdouble.iops.engine.Engine``."""
+
+    def __init__(self, env: Environment, site: Site, seed: int) -> None:
+        super().__init__(env, site)
+        self._seed = seed
+        self._stations = 0
+        self._fences: dict[int, int] = {}
+        self._streams_made = 0
+        self._submits = 0
+
+    # Building. -----------------------------------------------------------------------------
+
+    def add_station(self, service: Service, servers: int = 1, stroke: int = 1) -> int:
+        """Return the number of a station; *stroke* is a disk's size in bytes."""
+        number = self._stations
+        if servers < 1:
+            raise ValueError(f"station {number} has {servers} servers: it needs at least one")
+        if service.kind == DISK and stroke <= 1:
+            raise ValueError(f"station {number} is a disk and needs its size in bytes as stroke")
+        bound(number, SHAPES["stations"][0], "stations of the compiled engine")
+        row, speeds = self.state.stations[number], self.state.speeds[number]
+        row[A_KIND], row[A_SERVERS] = service.kind, servers
+        speeds[B_RATE] = 1.0
+        speeds[B_ROW : B_ROW + 6] = service.row()
+        speeds[B_STROKE] = float(stroke)
+        speeds[B_TRACK] = service.turn_seconds * service.bytes_per_second
+        self.state.keys[number] = np.uint64(stream_key(self._seed, "station", str(number)))
+        self._stations += 1
+        return number
+
+    def add_pool(self, pool: int, geometry: Geometry) -> None:
+        """Say which stations the blocks of a pool of the site lie on."""
+        self.state.pools[pool] = (1, *geometry.row())
+
+    def add_guest(self, name: str, disks: list[Disk], luns: list[Lun], load: Load | None) -> Guest:
+        """Return a guest that issues *load* from ``start`` on."""
+        number = len(self.guests)
+        bound(number, GUESTS_MAX, "guests of the compiled engine")
+        guest = KernelGuest(self.state, name, number, disks, luns, load)
+        guest.fences = self._count_fences(luns)
+        at = 0
+        if number:
+            before = self.state.guests[number - 1]
+            at = int(before[G_DISKS] + before[G_DISK_COUNT])
+        bound(at + len(disks), SHAPES["disks"][0], "disks of all guests of the compiled engine")
+        guest.row[G_DISKS], guest.row[G_DISK_COUNT] = at, len(disks)
+        self.state.disks[at : at + len(disks), 0] = [disk.number for disk in disks]
+        if name not in self.names:
+            self.names.append(name)
+        self.name_of.append(self.names.index(name))
+        self.guests.append(guest)
+        self.state.ints[N_GUESTS] = len(self.guests)
+        return guest
+
+    # Load. ---------------------------------------------------------------------------------
+
+    def start(self, guest: Guest) -> None:
+        """Let the guest's load begin."""
+        mine, load = cast("KernelGuest", guest), guest.load
+        if load is None:
+            return
+        if mine.is_started:
+            raise Unsupported("starting a guest's load twice", "add another guest")
+        loops = max(load.outstanding, 1)
+        most = SHAPES["loaders"][0] - 1
+        bound(int(self.state.ints[N_LOADERS, 0]) + loops, most, "loops of all loads")
+        guest.shift = guest.stunned_at = self.env.now
+        mine.begin(load)
+        for _ in range(loops):
+            self.post(DO_START, guest.number)
+
+    def retire(self, guest: Guest) -> None:
+        """Let the guest issue no further I/O, for good; what waits is dropped."""
+        guest.load = None
+        self.state.guests[guest.number, G_RETIRED] = 1
+        self.drop_waiting(guest)
+
+    def drop_waiting(self, guest: Guest) -> None:
+        """Drop what waits to be admitted; who issued it in a closed loop is let go."""
+        drop_waiting(self.addresses, guest.number, self.env.now)
+
+    # Holding up and letting go. --------------------------------------------------------------
+
+    def stun(self, guest: Guest) -> None:
+        """Stop the guest's clock and admit no more of its I/O; nests."""
+        if not guest.stuns:
+            guest.stunned_at = self.env.now
+        guest.stuns += 1
+
+    def resume(self, guest: Guest) -> None:
+        """Undo one ``stun``; the guest's arrivals go on where they stopped."""
+        if not guest.stuns:
+            raise Bug(f"{guest.name} is resumed and was not stunned")
+        guest.stuns -= 1
+        if guest.stuns:
+            return
+        guest.shift += self.env.now - guest.stunned_at
+        self.post(DO_LET_GO, guest.number)
+
+    def drained(self, guest: Guest) -> Event:
+        """Return an event that happens once none of the guest's I/O is in flight."""
+        event = self.env.expect(self.env.event())
+        if guest.in_flight:
+            guest.drains.append(event)
+            self.state.guests[guest.number, G_DRAINS] = 1
+        else:
+            event.succeed()
+        return event
+
+    def set_limit(self, guest: Guest, outstanding: int) -> None:
+        """Limit the guest's outstanding I/O; 0 lifts the limit."""
+        guest.limit = outstanding
+        self.post(DO_ADMIT, guest.number)
+
+    def fence(self, luns: list[Lun]) -> None:
+        """Admit no I/O to *luns*: their guests' clocks run on; nests."""
+        for lun in luns:
+            self._fences[lun.number] = self._fences.get(lun.number, 0) + 1
+        self._recount_fences()
+
+    def unfence(self, luns: list[Lun]) -> None:
+        """Undo one ``fence``."""
+        for lun in luns:
+            if not self._fences.get(lun.number):
+                raise Bug(f"volume {lun.number} is unfenced and was not fenced")
+            self._fences[lun.number] -= 1
+        self._recount_fences()
+        self.post(DO_UNFENCE, 0)
+
+    def cut_off(self, pool: int, error: Unreachable) -> None:
+        """Refuse: I/O that hangs for good is not compiled."""
+        raise Unsupported(
+            f"cutting off pool {pool} ({error}) in the compiled engine", "use the reference engine"
+        )
+
+    def _count_fences(self, luns: Iterable[Lun]) -> int:
+        return sum(self._fences.get(lun.number, 0) for lun in luns)
+
+    def _recount_fences(self) -> None:
+        for number, fences in self._fences.items():
+            self.state.fences[number] = fences
+        self.state.ints[N_ANY_FENCE] = any(self._fences.values())
+        for guest in self.guests:
+            guest.fences = self._count_fences(guest.luns)
+        for number, stream in self.streams.items():
+            self.state.streams[number, S_FENCES] = self._count_fences(stream.spec.luns)
+
+    # What control posts. -----------------------------------------------------------------------
+
+    def post(self, do: int, what: int) -> None:
+        """Let something be done after all control of this instant, before any I/O of it."""
+        agenda.post(self.addresses, self.env.now, do, what)
+
+    def submit(self, steps: list[Step], purpose: Purpose) -> Event:
+        """Post one I/O of given steps; the event happens when it has ended."""
+        ended = self.env.expect(self.env.event())
+        self.write_steps(steps)
+        self._submits += 1
+        number, tables = self._submits, (self.addresses, self.site.arena.addresses)
+        job = int(loop.prepare(*tables, number, len(steps), int(purpose)))
+        if job < 0:
+            self.handlers[NO_POOL if job == NO_POOL else FULL]()
+        self.submitted[number] = ended
+        self.post(DO_GO, job)
+        return ended
+
+    def stream(self, spec: StreamSpec) -> KernelStream:
+        """Post a stream."""
+        bound(spec.depth, DEPTH_MAX, "items of a stream under way at a time")
+        number = self._streams_made + 1
+        bound(number, STREAMS_MAX, "streams of one run of the compiled engine")
+        self._streams_made = number
+        stream = self.streams[number] = KernelStream(self, number, spec)
+        self.state.streams[number, S_FENCES] = self._count_fences(spec.luns)
+        return stream
+
+    def set_rate(self, station: int, factor: float) -> None:
+        """Let a station work *factor* times as fast as built."""
+        if not factor > 0:
+            raise Misuse(f"the rate of station {station}", f"{factor} is not above 0")
+        self.state.speeds[station, B_RATE] = factor
+
+    def watch(self, quantity: Callable[[], float], threshold: float) -> Event:
+        """Refuse: a watch is a Python function, and would be looked at after every I/O."""
+        raise Unsupported(
+            f"a watch on {quantity} (at {threshold}) in the compiled engine",
+            "use the reference engine",
+        )

@@ -1,0 +1,333 @@
+"""Guests: arrival, the queue of what waits, admission, completion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stuntdouble.compiled import njit
+from stuntdouble.iops.engine import Purpose
+from stuntdouble.iops.kernel.agenda import add_normal, plan, push
+from stuntdouble.iops.kernel.loads import free_job, new_job, next_of_load, wait_until
+from stuntdouble.iops.kernel.tables import (
+    ANSWER_NONE,
+    ANSWER_REFUSED,
+    ASK_GUEST,
+    DO_ADMIT,
+    DO_AFTER_ARRIVAL,
+    DO_DROPPED,
+    DO_GO,
+    DO_NEXT_GUEST,
+    DO_REST,
+    G_ARRIVED,
+    G_COMPLETED,
+    G_DISK_COUNT,
+    G_DISKS,
+    G_DRAINS,
+    G_DROPPED,
+    G_FRESH,
+    G_HEAD,
+    G_IN_FLIGHT,
+    G_LIMIT,
+    G_LOOPS,
+    G_RETIRED,
+    G_STUNS,
+    G_TAIL,
+    G_WAITING,
+    H_SHIFT,
+    J_ADMITTED,
+    J_BEFORE,
+    J_DISK,
+    J_LENGTH,
+    J_LOADER,
+    J_NEXT,
+    J_OFFSET,
+    J_OWNER,
+    J_WRITE,
+    JOB_GUEST,
+    L_DISK,
+    L_GUEST,
+    L_LENGTH,
+    L_OFFSET,
+    L_WRITE,
+    N_ANSWER,
+    N_ANY_FENCE,
+    N_ASK,
+    N_GUESTS,
+    N_IOS,
+    N_LEAVES_MAX,
+    N_NODES_MAX,
+    N_STEPS,
+    NEWS_DRAINED,
+    NEWS_GO,
+    NEWS_NEXT,
+    OVERSIZE,
+    RANK_POST,
+    SETTLE,
+    see,
+)
+from stuntdouble.iops.kernel.visits import lay_out
+from stuntdouble.site import rules
+from stuntdouble.site.rules import IO_BLOCKS_MAX
+from stuntdouble.site.tables import (
+    C_BLOCK_BYTES,
+    C_LEAVES,
+    C_LOG,
+    C_NODES,
+    D_BLOCKS,
+    D_HEAD,
+    F_STORE,
+    L_FILE,
+    S_VOLUMES,
+    SHAPES,
+    STORE_VOLUMES,
+)
+
+OUT_OF_RANGE = -9
+"""What an attempt returns that the site's doors would refuse."""
+
+_OUT_OF_RANGE = OUT_OF_RANGE
+_ANSWER_NONE = ANSWER_NONE
+_ANSWER_REFUSED = ANSWER_REFUSED
+_ASK_GUEST = ASK_GUEST
+_OVERSIZE = OVERSIZE
+_SETTLE = SETTLE
+_DO_ADMIT = DO_ADMIT
+_DO_AFTER_ARRIVAL = DO_AFTER_ARRIVAL
+_DO_DROPPED = DO_DROPPED
+_DO_GO = DO_GO
+_DO_NEXT_GUEST = DO_NEXT_GUEST
+_DO_REST = DO_REST
+_JOB_GUEST = JOB_GUEST
+_NEWS_DRAINED = NEWS_DRAINED
+_NEWS_GO = NEWS_GO
+_NEWS_NEXT = NEWS_NEXT
+_RANK_POST = RANK_POST
+_GUEST = int(Purpose.GUEST)
+_IO_BLOCKS_MAX = IO_BLOCKS_MAX
+_READS = rules.read
+_WRITES = rules.write
+_NO_TOKEN = np.uint64(0)
+
+# The site settles its log before an admission when there is more in it.
+_LOG_MAX = SHAPES["log"][0] - 8 * IO_BLOCKS_MAX
+_STORE_VOLUMES = STORE_VOLUMES
+
+
+@njit(forceinline=True)
+def arrive(k: Any, s: Any, loader: Any) -> Any:
+    """Let a loader's I/O arrive if its time has come, else let it wait on."""
+    g = k.loaders[loader, L_GUEST]
+    if k.guests[g, G_RETIRED] != 0:
+        return 0
+    come = k.loader_seconds[loader, 0] + k.clocks[g, H_SHIFT] <= k.now[0, 0]
+    if k.guests[g, G_STUNS] != 0 or not come:
+        wait_until(k, loader)
+        return 0
+    job = new_job(k, _JOB_GUEST, g)
+    k.jobs[job, J_DISK] = k.loaders[loader, L_DISK]
+    k.jobs[job, J_WRITE] = k.loaders[loader, L_WRITE]
+    k.jobs[job, J_OFFSET] = k.loaders[loader, L_OFFSET]
+    k.jobs[job, J_LENGTH] = k.loaders[loader, L_LENGTH]
+    k.arrived[job, 0] = k.now[0, 0]
+    if k.guests[g, G_LOOPS] != 0:
+        k.jobs[job, J_LOADER] = loader
+    else:
+        next_of_load(k, loader)
+    if k.jobs[job, J_LENGTH] > _IO_BLOCKS_MAX * s.counters[C_BLOCK_BYTES, 0]:
+        k.ints[N_ASK, 0] = job
+        return _OVERSIZE
+    k.guests[g, G_ARRIVED] += 1
+    k.guests[g, G_WAITING] += 1
+    tail = k.guests[g, G_TAIL]
+    k.jobs[job, J_BEFORE] = tail
+    if tail == 0:
+        k.guests[g, G_HEAD] = job
+    else:
+        k.jobs[tail, J_NEXT] = job
+    k.guests[g, G_TAIL] = job
+    k.guests[g, G_FRESH] = job
+    push(k, _DO_AFTER_ARRIVAL, g)
+    push(k, _DO_ADMIT, g)
+    return 0
+
+
+@njit(forceinline=True)
+def after_arrival(k: Any, g: Any) -> None:
+    """Let what has just arrived go on, if it was admitted at once."""
+    job = k.guests[g, G_FRESH]
+    k.guests[g, G_FRESH] = 0
+    if job != 0 and k.jobs[job, J_ADMITTED] != 0:
+        push(k, _DO_GO, job)
+
+
+@njit(forceinline=True)
+def site_is_full(k: Any, s: Any) -> Any:
+    """Say whether the site's log must be settled, or its arena looked at, before an admission."""
+    return (
+        s.counters[C_LOG, 0] > _LOG_MAX
+        or s.counters[C_LEAVES, 0] > k.ints[N_LEAVES_MAX, 0]
+        or s.counters[C_NODES, 0] > k.ints[N_NODES_MAX, 0]
+    )
+
+
+@njit(forceinline=True)
+def _attempt(k: Any, t: Any, s: Any, g: Any, job: Any) -> Any:
+    """Try to admit a guest's I/O: the number of its steps, or negative."""
+    if k.jobs[job, J_DISK] >= k.guests[g, G_DISK_COUNT]:
+        return _OUT_OF_RANGE
+    disk = k.disks[k.guests[g, G_DISKS] + k.jobs[job, J_DISK], 0]
+    size = s.counters[C_BLOCK_BYTES, 0]
+    offset = k.jobs[job, J_OFFSET]
+    length = k.jobs[job, J_LENGTH]
+    block = offset // size
+    stop = -(-(offset + length) // size)
+    count = stop - block
+    if length <= 0 or offset < 0 or stop > s.disks[disk, D_BLOCKS] or count > _IO_BLOCKS_MAX:
+        return _OUT_OF_RANGE
+    head = offset - block * size
+    tail = stop * size - offset - length
+    if k.jobs[job, J_WRITE] != 0:
+        return _WRITES(t, disk, block, count, _NO_TOKEN, head, tail)
+    return _READS(t, s.disks[disk, D_HEAD], block, count, head, tail)
+
+
+@njit(forceinline=True)
+def _is_open(k: Any, g: Any) -> Any:
+    if k.guests[g, G_STUNS] != 0:
+        return False
+    limit = k.guests[g, G_LIMIT]
+    return limit == 0 or k.guests[g, G_IN_FLIGHT] < limit
+
+
+@njit(forceinline=True)
+def _is_fenced(k: Any, s: Any, g: Any, job: Any) -> Any:
+    """Say whether a LUN under the disk of a job is fenced."""
+    if k.ints[N_ANY_FENCE, 0] == 0 or k.jobs[job, J_DISK] >= k.guests[g, G_DISK_COUNT]:
+        return False
+    disk = k.disks[k.guests[g, G_DISKS] + k.jobs[job, J_DISK], 0]
+    store = s.files[s.levels[s.disks[disk, D_HEAD], L_FILE], F_STORE]
+    for i in range(S_VOLUMES, S_VOLUMES + _STORE_VOLUMES):
+        if k.fences[s.stores[store, i], 0] != 0:
+            return True
+    return False
+
+
+@njit(forceinline=True)
+def _take_out(k: Any, g: Any, job: Any) -> None:
+    """Take an admitted job out of its guest's queue."""
+    before = k.jobs[job, J_BEFORE]
+    following = k.jobs[job, J_NEXT]
+    if before == 0:
+        k.guests[g, G_HEAD] = following
+    else:
+        k.jobs[before, J_NEXT] = following
+    if following == 0:
+        k.guests[g, G_TAIL] = before
+    else:
+        k.jobs[following, J_BEFORE] = before
+    k.guests[g, G_WAITING] -= 1
+    k.guests[g, G_IN_FLIGHT] += 1
+    k.jobs[job, J_ADMITTED] = 1
+    if k.guests[g, G_FRESH] != job:
+        add_normal(k, _NEWS_GO, job, 0)
+
+
+@njit(forceinline=True)
+def admit(k: Any, kt: Any, t: Any, s: Any, g: Any) -> Any:
+    """Admit in order what may be admitted; what is fenced or finds no space keeps its place."""
+    answer = k.ints[N_ANSWER, 0]
+    k.ints[N_ANSWER, 0] = _ANSWER_NONE
+    if answer == _ANSWER_REFUSED:
+        return 0
+    job = k.guests[g, G_HEAD]
+    if answer != _ANSWER_NONE:
+        job = k.ints[N_ASK, 0]
+    while True:
+        steps = k.ints[N_STEPS, 0]
+        if answer == _ANSWER_NONE:
+            while job != 0 and _is_open(k, g) and _is_fenced(k, s, g, job):
+                job = k.jobs[job, J_NEXT]
+            if job == 0 or not _is_open(k, g):
+                return 0
+            if site_is_full(k, s):
+                push(k, _DO_ADMIT, g)
+                return _SETTLE
+            steps = _attempt(k, t, s, g, job)
+            if steps < 0:
+                push(k, _DO_ADMIT, g)
+                k.ints[N_ASK, 0] = job
+                return _ASK_GUEST
+        code = lay_out(kt, t, answer, steps, job, _GUEST, -1, 0)
+        if code != 0:
+            return code
+        answer = _ANSWER_NONE
+        following = k.jobs[job, J_NEXT]
+        _take_out(k, g, job)
+        job = following
+
+
+@njit(forceinline=True)
+def complete(k: Any, job: Any) -> None:
+    """End a guest's I/O and let go of what waits for it."""
+    g = k.jobs[job, J_OWNER]
+    k.guests[g, G_COMPLETED] += 1
+    k.guests[g, G_IN_FLIGHT] -= 1
+    n = k.ints[N_IOS, 0]
+    k.ints[N_IOS, 0] = n + 1
+    k.io_guests[n, 0] = g
+    k.ios[n, 0] = k.arrived[job, 0]
+    k.ios[n, 1] = k.now[0, 0]
+    push(k, _DO_REST, job)
+    if k.guests[g, G_HEAD] != 0:
+        push(k, _DO_ADMIT, g)
+
+
+@njit(forceinline=True)
+def rest_of_completion(k: Any, job: Any) -> None:
+    """Tell who waits for the guest to drain; a closed loop thinks about its next I/O."""
+    g = k.jobs[job, J_OWNER]
+    if k.guests[g, G_IN_FLIGHT] == 0 and k.guests[g, G_DRAINS] != 0:
+        k.guests[g, G_DRAINS] = 0
+        add_normal(k, _NEWS_DRAINED, g, 0)
+    loader = k.jobs[job, J_LOADER]
+    free_job(k, job)
+    if loader != 0:
+        next_of_load(k, loader)
+
+
+@njit(forceinline=True)
+def admit_next_guest(k: Any, g: Any) -> None:
+    """Admit what waits of the guest *g*, then of those after it: a fence was lifted."""
+    while g < k.ints[N_GUESTS, 0] and k.guests[g, G_HEAD] == 0:
+        g += 1
+    if g < k.ints[N_GUESTS, 0]:
+        push(k, _DO_NEXT_GUEST, g + 1)
+        push(k, _DO_ADMIT, g)
+
+
+@njit(forceinline=True)
+def release(k: Any, job: Any) -> None:
+    """Let the closed loops go on whose I/Os were dropped."""
+    while job != 0:
+        following = k.jobs[job, J_NEXT]
+        if k.jobs[job, J_LOADER] != 0:
+            add_normal(k, _NEWS_NEXT, k.jobs[job, J_LOADER], 0)
+        free_job(k, job)
+        job = following
+
+
+@njit("void(int64[:, ::1], int64, float64)", cache=True)
+def drop_waiting(kt: Any, g: Any, when: Any) -> None:
+    """Drop what waits of a guest; who issued it in a closed loop is let go at *when*."""
+    k = see(kt)
+    fresh = k.guests[g, G_FRESH]
+    if fresh != 0 and k.jobs[fresh, J_ADMITTED] == 0:
+        k.jobs[fresh, J_LOADER] = 0  # it does not listen yet
+        k.guests[g, G_FRESH] = 0
+    k.guests[g, G_DROPPED] += k.guests[g, G_WAITING]
+    plan(k, when, _RANK_POST, _DO_DROPPED, k.guests[g, G_HEAD])
+    k.guests[g, G_WAITING] = 0
+    k.guests[g, G_HEAD] = 0
+    k.guests[g, G_TAIL] = 0

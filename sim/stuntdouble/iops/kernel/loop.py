@@ -1,0 +1,216 @@
+"""The loop: what is left of the event at hand, then what is urgent, then normal, then the agenda.
+
+It returns to Python only for what control has to hear, to decide or to supply; whatever it was
+doing then lies on the stack, so that it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stuntdouble.compiled import njit
+from stuntdouble.iops.kernel import guests, loads, streams
+from stuntdouble.iops.kernel.agenda import add_normal, push, take_first, take_normal, take_urgent
+from stuntdouble.iops.kernel.tables import (
+    ASK_ITEM,
+    DO_ADMIT,
+    DO_AFTER_ARRIVAL,
+    DO_ARRIVAL,
+    DO_DROPPED,
+    DO_END,
+    DO_GO,
+    DO_ITEM_FAILED,
+    DO_LET_GO,
+    DO_NEXT,
+    DO_NEXT_GUEST,
+    DO_NEXT_STREAM,
+    DO_OPEN,
+    DO_REST,
+    DO_START,
+    DO_UNFENCE,
+    DO_UNTIL,
+    DONE,
+    FLUSH,
+    FLUSH_ROWS,
+    FULL,
+    J_KIND,
+    J_OWNER,
+    J_VISITS,
+    JOB_GUEST,
+    JOB_STREAM,
+    JOB_SUBMIT,
+    JOBS_MAX,
+    N_AGENDA,
+    N_CONTROLLED,
+    N_EVENTS,
+    N_IOS,
+    N_JOBS,
+    N_NORMAL_HEAD,
+    N_NORMAL_TAIL,
+    N_REFILL,
+    N_SERVICES,
+    N_STACK,
+    N_URGENT_HEAD,
+    N_URGENT_TAIL,
+    NEWS_ENDED,
+    NEWS_GO,
+    NEWS_UNTIL,
+    REFILL,
+    SETTLE,
+    TRANSFER,
+    see,
+)
+from stuntdouble.iops.kernel.visits import end_visit, lay_out, start_group
+from stuntdouble.site.tables import view
+
+_DONE, _TRANSFER, _REFILL, _FLUSH, _FULL = DONE, TRANSFER, REFILL, FLUSH, FULL
+_ASK_ITEM, _SETTLE = ASK_ITEM, SETTLE
+_DO_ADMIT, _DO_AFTER_ARRIVAL, _DO_ARRIVAL, _DO_END = DO_ADMIT, DO_AFTER_ARRIVAL, DO_ARRIVAL, DO_END
+_DO_GO, _DO_ITEM_FAILED, _DO_LET_GO, _DO_OPEN = DO_GO, DO_ITEM_FAILED, DO_LET_GO, DO_OPEN
+_DO_NEXT_GUEST, _DO_NEXT_STREAM, _DO_REST = DO_NEXT_GUEST, DO_NEXT_STREAM, DO_REST
+_DO_START, _DO_UNFENCE, _DO_UNTIL = DO_START, DO_UNFENCE, DO_UNTIL
+_DO_NEXT, _DO_DROPPED = DO_NEXT, DO_DROPPED
+_JOB_GUEST, _JOB_STREAM, _JOB_SUBMIT = JOB_GUEST, JOB_STREAM, JOB_SUBMIT
+_JOBS_MAX = JOBS_MAX
+_FLUSH_ROWS = FLUSH_ROWS
+_NEWS_ENDED, _NEWS_GO, _NEWS_UNTIL = NEWS_ENDED, NEWS_GO, NEWS_UNTIL
+
+
+@njit(forceinline=True)
+def _go(k: Any, job: Any) -> None:
+    """Let a job make its next group of visits, or complete."""
+    if k.jobs[job, J_VISITS] != 0:
+        start_group(k, job)
+        return
+    kind = k.jobs[job, J_KIND]
+    if kind == _JOB_GUEST:
+        guests.complete(k, job)
+    elif kind == _JOB_STREAM:
+        streams.complete_item(k, job)
+    else:
+        add_normal(k, _NEWS_ENDED, k.jobs[job, J_OWNER], 0)
+        loads.free_job(k, job)
+
+
+@njit(forceinline=True)
+def _do_rarely(k: Any, do: Any, what: Any) -> None:
+    """Do what control posted, or what comes of it."""
+    if do == _DO_NEXT_GUEST:
+        guests.admit_next_guest(k, what)
+    elif do == _DO_NEXT_STREAM:
+        streams.open_next_stream(k)
+    elif do == _DO_UNFENCE:
+        streams.lift_fence(k)
+    elif do == _DO_LET_GO:
+        loads.let_go(k, what)
+    elif do == _DO_START:
+        loads.start_load(k, what)
+    elif do == _DO_UNTIL:
+        loads.wait_until(k, what)
+    elif do == _DO_NEXT:
+        loads.next_of_load(k, what)
+    elif do == _DO_DROPPED:
+        guests.release(k, what)
+    elif do == _DO_ITEM_FAILED:
+        streams.item_failed(k, what)
+
+
+@njit(forceinline=True)
+def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
+    """Do one thing; return 0, or why Python is needed."""
+    if do == _DO_END:
+        end_visit(k, what)
+    elif do == _DO_GO:
+        _go(k, what)
+    elif do == _DO_ARRIVAL:
+        return guests.arrive(k, s, what)
+    elif do == _DO_ADMIT:
+        return guests.admit(k, kt, t, s, what)
+    elif do == _DO_AFTER_ARRIVAL:
+        guests.after_arrival(k, what)
+    elif do == _DO_REST:
+        guests.rest_of_completion(k, what)
+    elif do == _DO_OPEN:
+        streams.open_stream(k, s, what)
+    else:
+        _do_rarely(k, do, what)
+    return 0
+
+
+@njit(forceinline=True)
+def _start_items(k: Any, kt: Any, t: Any, s: Any) -> Any:
+    """Start the first of the items that are urgent; it stays there while Python is asked."""
+    head = k.ints[N_URGENT_HEAD, 0]
+    code = streams.start_item(k, kt, t, s, k.urgent[head, 0], k.urgent[head, 1])
+    if code not in (_ASK_ITEM, _SETTLE):
+        take_urgent(k)
+    return code
+
+
+@njit(forceinline=True)
+def _between_events(k: Any) -> Any:
+    """Return why Python is needed before the next event, or 0."""
+    k.ints[N_CONTROLLED, 0] = 0
+    if k.ints[N_REFILL, 0] != 0:
+        return _REFILL
+    if k.ints[N_IOS, 0] >= _FLUSH_ROWS or k.ints[N_SERVICES, 0] >= _FLUSH_ROWS:
+        return _FLUSH
+    if k.ints[N_JOBS, 0] >= _JOBS_MAX:
+        return _FULL
+    return 0
+
+
+@njit(forceinline=True)
+def _do_of(news: Any) -> Any:
+    """Return what is to be done about an entry of the normal queue that is the kernel's."""
+    if news == _NEWS_GO:
+        return _DO_GO
+    return _DO_UNTIL if news == _NEWS_UNTIL else _DO_NEXT
+
+
+@njit("int64(int64[:, ::1], int64[:, ::1], float64)", cache=True)
+def run(kt: Any, t: Any, limit: Any) -> Any:
+    """Run every event before *limit*; return DONE, or why Python is needed."""
+    k = see(kt)
+    s = view(t)
+    code = 0
+    while code == 0:
+        n = k.ints[N_STACK, 0]
+        if n != 0:
+            k.ints[N_STACK, 0] = n - 1
+            code = _do(k, kt, t, s, k.stack[n - 1, 0], k.stack[n - 1, 1])
+        elif k.ints[N_URGENT_HEAD, 0] != k.ints[N_URGENT_TAIL, 0]:
+            code = _start_items(k, kt, t, s)
+        elif k.ints[N_NORMAL_HEAD, 0] != k.ints[N_NORMAL_TAIL, 0]:
+            if k.ints[N_CONTROLLED, 0] != 0:
+                return _TRANSFER
+            news, what = take_normal(k)
+            push(k, _do_of(news), what)
+        else:
+            code = _between_events(k)
+            if code != 0:
+                return code
+            if k.ints[N_AGENDA, 0] == 0 or not k.times[0, 0] < limit:
+                return _DONE
+            k.now[0, 0] = k.times[0, 0]
+            k.ints[N_EVENTS, 0] += 1
+            do, what = take_first(k)
+            push(k, do, what)
+    return code
+
+
+@njit("void(int64[:, ::1], int64, int64)", cache=True)
+def do_next(kt: Any, do: Any, what: Any) -> None:
+    """Do one thing in place of an event, up to where its instant goes on with what is normal."""
+    k = see(kt)
+    push(k, do, what)
+    k.ints[N_CONTROLLED, 0] = 1
+
+
+@njit("int64(int64[:, ::1], int64[:, ::1], int64, int64, int64)", cache=True)
+def prepare(kt: Any, t: Any, number: Any, steps: Any, purpose: Any) -> Any:
+    """Make a job of *steps* rows of the kernel's table; return it, or negative what fails."""
+    k = see(kt)
+    job = loads.new_job(k, _JOB_SUBMIT, number)
+    code = lay_out(kt, t, 1, steps, job, purpose, -1, 0)
+    return job if code == 0 else -abs(code)

@@ -1,0 +1,236 @@
+"""From steps to visits, and from visits to ends of service.
+
+A job's visits are a list in the order of their groups; a group's visits start side by side, in the
+order in which the router gave them.  A job moves on when the last of its group has ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stuntdouble.compiled import njit
+from stuntdouble.iops.engine import Purpose
+from stuntdouble.iops.kernel.agenda import plan, push
+from stuntdouble.iops.kernel.tables import (
+    A_ARM,
+    A_BUSY,
+    A_COUNT,
+    A_HEAD,
+    A_KIND,
+    A_SERVERS,
+    A_TAIL,
+    B_RATE,
+    B_ROW,
+    B_STROKE,
+    B_TRACK,
+    DO_END,
+    DO_GO,
+    FULL,
+    J_LEFT,
+    J_VISITS,
+    N_SERVICES,
+    N_VISIT_FREE,
+    N_VISIT_TOP,
+    RANK_END,
+    V_BYTES,
+    V_GROUP,
+    V_JOB,
+    V_NEXT,
+    V_POSITION,
+    V_PURPOSE,
+    V_QUEUED,
+    V_STATION,
+    V_WRITE,
+    see,
+)
+from stuntdouble.iops.route import _PIECE_VISITS, _route
+from stuntdouble.iops.work import DISK, travel, visit_seconds
+from stuntdouble.site import Role
+from stuntdouble.site.tables import C_BLOCK_BYTES, view
+from stuntdouble.trace import unit
+
+_VISITS_OF_PIECE = _PIECE_VISITS
+_DISK = DISK
+_DO_END = DO_END
+_DO_GO = DO_GO
+_FULL = FULL
+_RANK_END = RANK_END
+_GUEST = int(Purpose.GUEST)
+_SIDE = int(Purpose.SIDE)
+_ROLE_DATA = int(Role.DATA)
+_LAST_GROUP = 1 << 30  # behind every group of a plan
+
+NO_POOL = -1
+"""What ``lay_out`` returns for a step in a pool that lies on no stations."""
+_NO_POOL = NO_POOL
+
+
+@njit(forceinline=True)
+def _new_visit(k: Any, job: Any, group: Any, station: Any, after: Any) -> Any:
+    """Return a fresh visit behind the visit *after* of *job*; 0 is in front."""
+    v = k.ints[N_VISIT_FREE, 0]
+    if v != 0:
+        k.ints[N_VISIT_FREE, 0] = k.visits[v, V_NEXT]
+    else:
+        v = k.ints[N_VISIT_TOP, 0]
+        k.ints[N_VISIT_TOP, 0] = v + 1
+    k.visits[v, V_JOB] = job
+    k.visits[v, V_GROUP] = group
+    k.visits[v, V_STATION] = station
+    k.visits[v, V_NEXT] = 0
+    if after == 0:
+        k.jobs[job, J_VISITS] = v
+    else:
+        k.visits[after, V_NEXT] = v
+    return v
+
+
+@njit(forceinline=True)
+def _enlist(k: Any, n: Any, job: Any, purpose: Any) -> Any:
+    """Make a job's list of the *n* visits that were routed, group by group; return the last."""
+    last = 0
+    done = 0
+    group = -_LAST_GROUP
+    while done < n:
+        following = _LAST_GROUP
+        for i in range(n):
+            if group < k.out[i, 0] < following:
+                following = k.out[i, 0]
+        group = following
+        for i in range(n):
+            if k.out[i, 0] != group:
+                continue
+            last = _new_visit(k, job, group, k.out[i, 1], last)
+            k.visits[last, V_WRITE] = k.out[i, 2]
+            k.visits[last, V_POSITION] = k.out[i, 3]
+            k.visits[last, V_BYTES] = k.out[i, 4]
+            aside = purpose == _GUEST and k.out[i, 5] != _ROLE_DATA
+            k.visits[last, V_PURPOSE] = _SIDE if aside else purpose
+            done += 1
+    return last
+
+
+@njit(
+    "int64(int64[:, ::1], int64[:, ::1], int64, int64, int64, int64, int64, int64)",
+    cache=True,
+)
+def lay_out(
+    kt: Any, t: Any, own: Any, count: Any, job: Any, purpose: Any, link: Any, size: Any
+) -> Any:
+    """Give *job* the visits of *count* steps: the site's, or those in the kernel's own table.
+
+    *size* bytes cross the station *link* at the end; -1 is none.  Returns 0, FULL or NO_POOL.
+    """
+    k = see(kt)
+    s = view(t)
+    k.jobs[job, J_VISITS] = 0
+    n = 0
+    for i in range(count):
+        row = k.steps[i] if own != 0 else s.steps[i]
+        pool = row[3]
+        stripe = k.pools[pool, 4]
+        if k.pools[pool, 0] == 0:
+            return _NO_POOL
+        if n + (row[5] // stripe + 2) * _VISITS_OF_PIECE + 1 > k.out.shape[0]:
+            return _FULL
+        k.step[0, 0] = row[0]
+        k.step[0, 1] = row[1]
+        k.step[0, 2] = row[2]
+        k.step[0, 3] = row[4]
+        k.step[0, 4] = row[5]
+        g = (k.pools[pool, 1], k.pools[pool, 2], k.pools[pool, 3], stripe, k.pools[pool, 5])
+        n = _route(k.step[0], n, g, s.counters[C_BLOCK_BYTES, 0], k.out)
+    if k.ints[N_VISIT_TOP, 0] + n + 1 >= k.visits.shape[0]:
+        return _FULL
+    last = _enlist(k, n, job, purpose)
+    if link >= 0:
+        v = _new_visit(k, job, _LAST_GROUP, link, last)
+        k.visits[v, V_WRITE] = 0
+        k.visits[v, V_POSITION] = 0
+        k.visits[v, V_BYTES] = size
+        k.visits[v, V_PURPOSE] = purpose
+    return 0
+
+
+@njit(forceinline=True)
+def _serve(k: Any, v: Any) -> None:
+    """Start a service: its time is fixed now."""
+    station = k.visits[v, V_STATION]
+    size = k.visits[v, V_BYTES]
+    kind = k.stations[station, A_KIND]
+    distance = 0.0
+    if kind == _DISK:
+        position = k.visits[v, V_POSITION]
+        stroke = k.speeds[station, B_STROKE]
+        track = k.speeds[station, B_TRACK]
+        distance, passed = travel(k.stations[station, A_ARM], position, stroke, track)
+        k.stations[station, A_ARM] = position + size
+        size += passed
+    count = k.stations[station, A_COUNT]
+    k.stations[station, A_COUNT] = count + 1
+    drawn = unit(k.keys[station, 0], count)
+    b = k.speeds[station]
+    row = (b[B_ROW], b[B_ROW + 1], b[B_ROW + 2], b[B_ROW + 3], b[B_ROW + 4], b[B_ROW + 5])
+    built = visit_seconds(kind, row, k.visits[v, V_WRITE], size, distance, drawn)
+    seconds = built / b[B_RATE]
+    now = k.now[0, 0]
+    n = k.ints[N_SERVICES, 0]
+    k.ints[N_SERVICES, 0] = n + 1
+    k.service_kinds[n, 0] = station
+    k.service_kinds[n, 1] = k.visits[v, V_PURPOSE]
+    k.services[n, 0] = now
+    k.services[n, 1] = seconds
+    plan(k, now + seconds, _RANK_END, _DO_END, v)
+
+
+@njit(forceinline=True)
+def _queue_up(k: Any, v: Any, station: Any) -> None:
+    k.visits[v, V_QUEUED] = 0
+    tail = k.stations[station, A_TAIL]
+    if tail == 0:
+        k.stations[station, A_HEAD] = v
+    else:
+        k.visits[tail, V_QUEUED] = v
+    k.stations[station, A_TAIL] = v
+
+
+@njit(forceinline=True)
+def start_group(k: Any, job: Any) -> None:
+    """Start the next group of a job that has one."""
+    v = k.jobs[job, J_VISITS]
+    group = k.visits[v, V_GROUP]
+    left = 0
+    while v != 0 and k.visits[v, V_GROUP] == group:
+        left += 1
+        station = k.visits[v, V_STATION]
+        following = k.visits[v, V_NEXT]
+        if k.stations[station, A_BUSY] < k.stations[station, A_SERVERS]:
+            k.stations[station, A_BUSY] += 1
+            _serve(k, v)
+        else:
+            _queue_up(k, v, station)
+        v = following
+    k.jobs[job, J_VISITS] = v
+    k.jobs[job, J_LEFT] = left
+
+
+@njit(forceinline=True)
+def end_visit(k: Any, v: Any) -> None:
+    """End a service: the station takes its next visit before the I/O that was served moves on."""
+    station = k.visits[v, V_STATION]
+    job = k.visits[v, V_JOB]
+    k.visits[v, V_NEXT] = k.ints[N_VISIT_FREE, 0]
+    k.ints[N_VISIT_FREE, 0] = v
+    following = k.stations[station, A_HEAD]
+    if following != 0:
+        behind = k.visits[following, V_QUEUED]
+        k.stations[station, A_HEAD] = behind
+        if behind == 0:
+            k.stations[station, A_TAIL] = 0
+        _serve(k, following)
+    else:
+        k.stations[station, A_BUSY] -= 1
+    left = k.jobs[job, J_LEFT] - 1
+    k.jobs[job, J_LEFT] = left
+    if left == 0:
+        push(k, _DO_GO, job)

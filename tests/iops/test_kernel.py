@@ -1,0 +1,181 @@
+"""The compiled engine's own edges: loads as arrays, refusals, what is taken over and when."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iops.lab import BLOCK, Script, fixed
+from stuntdouble.clock import Environment
+from stuntdouble.errors import Bug, Misuse, NoSpace, Unreachable, Unsupported
+from stuntdouble.iops import (
+    ClosedLoad,
+    Geometry,
+    Io,
+    Pattern,
+    PoissonLoad,
+    Purpose,
+    Raid,
+    Reference,
+    StreamSpec,
+    disk,
+    link,
+)
+from stuntdouble.iops.kernel import CompiledEngine
+from stuntdouble.iops.kernel.batches import batches
+from stuntdouble.iops.load import Mix
+from stuntdouble.site import Site
+
+pytestmark = pytest.mark.plain
+
+shares = st.floats(0, 1)
+patterns = st.builds(
+    Pattern,
+    read_fraction=shares,
+    io_bytes=st.sampled_from([512, 4096, 12288]),
+    working_set_bytes=st.sampled_from([12288, 1 << 20, 1 << 34]),
+    skew=st.sampled_from([1, 1.0, 2.0, 3, 1.7]),
+    sequential_fraction=shares,
+)
+mixes = st.lists(st.tuples(st.floats(0.1, 9.0), patterns), min_size=1, max_size=3).map(
+    lambda parts: Mix(tuple(parts))
+)
+disks = st.lists(st.one_of(patterns, mixes), min_size=1, max_size=3).map(tuple)
+LOADS = st.one_of(
+    st.builds(
+        PoissonLoad, st.integers(0, 99), st.just("vm"), st.sampled_from([0, 3.0, 1e4]), disks
+    ),
+    st.builds(ClosedLoad, st.integers(0, 99), st.just("vm"), st.just(2), st.just(0.01), disks),
+)
+
+
+def built(**more) -> CompiledEngine:
+    env, site = Environment(), Site(**more)
+    engine = CompiledEngine(env, site, 1)
+    pool = site.create_pool(1 << 20, 1 << 10)
+    engine.lun = site.create_lun(1 << 10, 16, pool, 0)
+    engine.add_pool(pool, Geometry(Raid.RAID0, engine.add_station(fixed(1.0)), 1, BLOCK))
+    store = site.create_store([engine.lun], 256, 256)
+    file = store.create_file("base", 256, sparse=False, zeroed=True)
+    file.place(0, 0, 0)
+    engine.disk = site.create_disk("base", 256, file)
+    return engine
+
+
+@settings(max_examples=20)
+@given(LOADS)
+def test_a_load_as_arrays_is_the_load(load) -> None:
+    wanted = list(islice(load.ios(), 9000))
+    found: list = []
+    for seconds, rows in batches(load):
+        found += zip(seconds.tolist(), *rows.T.tolist(), strict=True)
+        if len(found) >= 9000:
+            break
+    assert found[:9000] == wanted
+
+
+def test_any_load_is_read_row_by_row_to_its_end() -> None:
+    rows = [(float(k), 0, k % 2 == 0, k * 512, 512) for k in range(1000)]
+    found = [
+        row for s, r in batches(Script(rows)) for row in zip(s.tolist(), *r.T.tolist(), strict=True)
+    ]
+    assert found == rows
+
+
+def test_what_is_not_compiled_is_refused() -> None:
+    engine = built()
+    guest = engine.add_guest("vm", [engine.disk], [engine.lun], Script([]))
+    engine.start(guest)
+    with pytest.raises(Unsupported, match="twice"):
+        engine.start(guest)
+    with pytest.raises(Unsupported, match="watch"):
+        engine.watch(lambda: 0.0, 1.0)
+    with pytest.raises(Unsupported, match="cutting off"):
+        engine.cut_off(1, Unreachable("the array"))
+
+
+def test_misuse_is_refused_as_the_reference_refuses_it() -> None:
+    engine = built()
+    other = Reference(Environment(), engine.site, 1)
+    for each in (engine, other):
+        each.add_station(link(1.0))
+        with pytest.raises(Misuse, match="not above 0"):
+            each.set_rate(0, 0.0)
+        with pytest.raises(ValueError, match="at least one"):
+            each.add_station(link(1.0), 0)
+        with pytest.raises(ValueError, match="stroke"):
+            each.add_station(disk(7200, 0.1, 1.0, 1e6))
+        with pytest.raises(Bug, match="not stunned"):
+            each.resume(each.add_guest("vm", [], [], None))
+        with pytest.raises(Bug, match="not fenced"):
+            each.unfence([engine.lun])
+    with pytest.raises(Bug, match="one compiled engine"):
+        CompiledEngine(engine.env, engine.site, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "error"),
+    [
+        ((0, False, 0, (4 << 20) + 1), "cut it up"),
+        ((0, False, 256 * BLOCK, BLOCK), "end outside"),
+        ((0, True, 0, 0), "no range"),
+    ],
+)
+def test_an_io_that_the_site_refuses_ends_the_run(row, error) -> None:
+    engine = built()
+    engine.start(engine.add_guest("vm", [engine.disk], [engine.lun], Script([(1.0, *row)])))
+    with pytest.raises(AssertionError, match=error):
+        engine.env.run(2.0)
+
+
+def test_a_pool_without_stations_is_a_bug() -> None:
+    engine = built()
+    with pytest.raises(Bug, match="add_pool"):
+        engine.submit([(0, 0, 0, 7, 0, BLOCK)], Purpose.CONTROL)
+
+
+def test_without_space_and_nobody_to_tell_the_run_ends() -> None:
+    engine = built()
+    store = engine.disk.head.file.store
+    thin = engine.site.create_disk(
+        "thin", 256, store.create_file("t", 256, sparse=False, zeroed=True)
+    )
+
+    class Nothing:
+        def provide(self, file, index: int) -> int:
+            raise NoSpace("the datastore", 1, 0)
+
+    store.keeper = Nothing()
+    engine.start(engine.add_guest("vm", [thin], [], Script([(1.0, 0, True, 0, BLOCK)])))
+    with pytest.raises(NoSpace):
+        engine.env.run(2.0)
+
+
+def test_a_meter_is_asked_before_the_kernel_has_told_it() -> None:
+    engine = built()
+    script = Script([(float(3 * k), 0, True, k * BLOCK, BLOCK) for k in range(4)])
+    guest = engine.add_guest("vm", [engine.disk], [engine.lun], script)
+    engine.start(guest)
+    engine.env.run(7.5)
+    assert (guest.arrived, guest.completed, guest.in_flight, len(guest.waiting)) == (3, 3, 0, 0)
+    assert engine.meter.latencies("vm").seconds.tolist() == [1.0] * 3
+    assert engine.meter.busy([0], np.array([0.0, 3.5, 7.0])).tolist() == [1.5, 1.5]
+    assert engine.meter.recent_latency(["vm"], 6.0) == 1.0
+
+
+def test_a_full_log_is_settled_and_a_full_buffer_handed_over() -> None:
+    engine = built(keep_log=True)
+    rows = [(float(k), 0, True, (k % 200) * BLOCK, BLOCK) for k in range(3)]
+    engine.start(engine.add_guest("vm", [engine.disk], [engine.lun], Script(rows)))
+    log = engine.site.arena.tables.counters
+    items = np.array([[k * BLOCK, BLOCK] for k in range(2)], np.int64)
+    engine.stream(StreamSpec(Io.WRITE_DISK, engine.disk, items, 2, Purpose.RESTORE))
+    engine.env.run(10.0)
+    assert log[3, 0] == 5
+    engine.site.settle()
+    assert len(engine.site.history) == 5
+    assert engine.disk.head.tokens(0, 3).tolist() == sorted(engine.disk.head.tokens(0, 3).tolist())
