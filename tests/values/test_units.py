@@ -160,3 +160,12 @@ def test_short_durations_round_trip(number, unit):
     assert parse_duration(format_duration(number * DURATIONS[unit])) == pytest.approx(
         number * DURATIONS[unit], rel=1e-12
     )
+
+
+def test_a_duration_beyond_any_clock_is_refused() -> None:
+    with pytest.raises(ValueError, match="longer than any clock"):
+        parse_duration("9" * 400 + " s")
+
+
+def test_a_negative_duration_is_printed_with_its_sign() -> None:
+    assert format_duration(-90.0) == "-1 min 30 s"
