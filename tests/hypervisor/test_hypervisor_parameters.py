@@ -22,7 +22,7 @@ MAY_BE_ZERO = {
 }
 
 
-def refused(**wrong):
+def assert_refused(**wrong):
     with pytest.raises(Misuse) as caught:
         Parameters(**wrong)
     text = str(caught.value)
@@ -33,7 +33,7 @@ def refused(**wrong):
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("value", [-1.0, -1e-9, float("nan"), float("inf"), "4", None, True])
 def test_seconds_and_rates_are_finite_and_not_negative(name, value):
-    refused(**{name: value})
+    assert_refused(**{name: value})
 
 
 @pytest.mark.parametrize("name", FLOATS)
@@ -44,7 +44,7 @@ def test_seconds_and_rates_may_be_zero(name):
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [-1, 1.5, float("nan"), "8", None, True])
 def test_counts_are_whole_and_not_negative(name, value):
-    refused(**{name: value})
+    assert_refused(**{name: value})
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -52,22 +52,22 @@ def test_only_counts_that_mean_something_at_zero_may_be_zero(name):
     if name in MAY_BE_ZERO:
         assert getattr(Parameters(**{name: 0}), name) == 0
     else:
-        refused(**{name: 0})
+        assert_refused(**{name: 0})
 
 
 @pytest.mark.parametrize("name", ["delta_format", "consolidation", "lock"])
 def test_choices_are_named(name):
-    refused(**{name: "other"})
-    refused(**{name: []})
+    assert_refused(**{name: "other"})
+    assert_refused(**{name: []})
 
 
 @pytest.mark.parametrize("budgets", [(), (300, 0), (float("nan"),), (-1,), ("300",), 300])
 def test_budgets_are_seconds_above_zero_and_one_at_least(budgets):
-    refused(helper_budgets_seconds=budgets)
+    assert_refused(helper_budgets_seconds=budgets)
 
 
 def test_a_tracking_grain_is_a_power_of_two():
-    refused(tracking_grain_bytes=3000)
+    assert_refused(tracking_grain_bytes=3000)
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])

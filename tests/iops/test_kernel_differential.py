@@ -333,7 +333,7 @@ class World:
         )  # fmt: skip
 
 
-def same(plan: Plan) -> dict[str, Any]:
+def assert_same(plan: Plan) -> dict[str, Any]:
     """Run *plan* on both engines, compare what came of it, and return that."""
     expected = World(plan, Reference).outcome()
     found = World(plan, CompiledEngine).outcome()
@@ -398,7 +398,7 @@ def held(*acts: tuple[int, str, int, int]) -> Plan:
 @given(plans)
 def test_every_history_is_the_same_on_both_engines(plan) -> None:
     note(repr(plan))
-    same(plan)
+    assert_same(plan)
 
 
 @pytest.mark.parametrize("services", sorted(SERVICES))
@@ -408,7 +408,7 @@ def test_a_long_history_is_the_same_on_both_engines(services: str) -> None:
     plan = Plan(
         Raid.RAID5, services, 2, True, 1 << 16, 200, False, [(-3, []), (7, []), (-3, [])], acts
     )
-    told = same(plan)
+    told = assert_same(plan)
     assert sum(figures[0] for figures in told["guests"]) > 100  # arrived
     assert sum(len(starts) for _, starts, _ in told["visits"]) > 100
     assert len(told["history"]) > 20
