@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from stuntdouble.array import Array
     from stuntdouble.clock import Environment
     from stuntdouble.iops import Load, Recorded
+    from stuntdouble.iops.kernel import CompiledEngine
+    from stuntdouble.results import EngineName
     from stuntdouble.scenarios import spec
     from stuntdouble.site import Lun
 
@@ -60,7 +62,7 @@ class World:
     seed: int
     env: Environment
     site: Site
-    engine: Reference
+    engine: CompiledEngine | Reference
     journal: Journal
     arrays: dict[str, arrays.Array]
     hypervisor: hypervisors.Hypervisor
@@ -89,10 +91,16 @@ class World:
         raise Unreachable(f"a volume with identity {naa}")
 
 
-def build(scenario: spec.Scenario, seed: int, env: Environment, recorded: Recorded | None) -> World:
+def build(
+    scenario: spec.Scenario,
+    seed: int,
+    env: Environment,
+    recorded: Recorded | None,
+    engine_name: EngineName = "kernel",
+) -> World:
     """Return the scenario's site, with nothing written and no load running yet."""
     site = Site(block_bytes=scenario.content_block)
-    engine = Reference(env, site, seed)
+    engine = _engine(engine_name)(env, site, seed)
     streams, journal = Streams(seed), Journal()
     made = {a.name: _array(a, engine, streams, journal) for a in scenario.arrays}
     lan = engine.add_station(link(scenario.backup.lan or 125e6))
@@ -124,7 +132,17 @@ def build(scenario: spec.Scenario, seed: int, env: Environment, recorded: Record
     return world
 
 
-def _array(a: spec.Array, engine: Reference, streams: Streams, journal: Journal) -> arrays.Array:
+def _engine(name: EngineName) -> type[CompiledEngine | Reference]:
+    if name == "reference":
+        return Reference
+    from stuntdouble.iops.kernel import CompiledEngine  # noqa: PLC0415  (a second to load)
+
+    return CompiledEngine
+
+
+def _array(
+    a: spec.Array, engine: CompiledEngine | Reference, streams: Streams, journal: Journal
+) -> arrays.Array:
     made = arrays.Array(
         engine, streams, journal, parameters(arrays.Parameters, a.parameters), name=a.name
     )

@@ -6,6 +6,14 @@ from stuntdouble.iops.engine import Engine, Guest, Io, Load, Purpose, Stream, St
 from stuntdouble.iops.fleet import VmProfile, fleet
 from stuntdouble.iops.load import ClosedLoad, Mix, Pattern, PoissonLoad, TraceLoad
 from stuntdouble.iops.measure import Latencies, Meter
+from stuntdouble.iops.quantity import (
+    DeltaGrains,
+    GuestCount,
+    ItemsDone,
+    OfGuest,
+    Quantity,
+    ReserveTaken,
+)
 from stuntdouble.iops.reference import Reference
 from stuntdouble.iops.route import Geometry, Raid
 from stuntdouble.iops.traces import Recorded, Summary, read_trace, read_vscsi
@@ -27,21 +35,27 @@ __all__ = [
     "FLASH_CHANNEL",
     "OFFICE_DAY",
     "ClosedLoad",
+    "DeltaGrains",
     "Engine",
     "Geometry",
     "Guest",
+    "GuestCount",
     "Io",
+    "ItemsDone",
     "Latencies",
     "Load",
     "Meter",
     "Mix",
+    "OfGuest",
     "Pattern",
     "PoissonLoad",
     "Purpose",
+    "Quantity",
     "Raid",
     "RateCurve",
     "Recorded",
     "Reference",
+    "ReserveTaken",
     "Service",
     "Stream",
     "StreamSpec",

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from stuntdouble.compiled import njit
-from stuntdouble.iops.kernel import guests, loads, streams
+from stuntdouble.iops.kernel import guests, loads, streams, watches
 from stuntdouble.iops.kernel.agenda import add_normal, push, take_first, take_normal, take_urgent
 from stuntdouble.iops.kernel.tables import (
     ASK_ITEM,
     DO_ADMIT,
     DO_AFTER_ARRIVAL,
+    DO_AFTER_REST,
     DO_ARRIVAL,
+    DO_CHECK,
     DO_DROPPED,
     DO_END,
     DO_GO,
@@ -27,6 +29,7 @@ from stuntdouble.iops.kernel.tables import (
     DO_OPEN,
     DO_REST,
     DO_START,
+    DO_TELL,
     DO_UNFENCE,
     DO_UNTIL,
     DONE,
@@ -34,6 +37,7 @@ from stuntdouble.iops.kernel.tables import (
     FLUSH_ROWS,
     FULL,
     J_KIND,
+    J_LEFT,
     J_OWNER,
     J_VISITS,
     JOB_GUEST,
@@ -52,12 +56,14 @@ from stuntdouble.iops.kernel.tables import (
     N_STACK,
     N_URGENT_HEAD,
     N_URGENT_TAIL,
+    N_VISIT_FREE,
     NEWS_ENDED,
     NEWS_GO,
     NEWS_UNTIL,
     REFILL,
     SETTLE,
     TRANSFER,
+    V_NEXT,
     see,
 )
 from stuntdouble.iops.kernel.visits import end_visit, lay_out, start_group
@@ -70,6 +76,7 @@ _DO_GO, _DO_ITEM_FAILED, _DO_LET_GO, _DO_OPEN = DO_GO, DO_ITEM_FAILED, DO_LET_GO
 _DO_NEXT_GUEST, _DO_NEXT_STREAM, _DO_REST = DO_NEXT_GUEST, DO_NEXT_STREAM, DO_REST
 _DO_START, _DO_UNFENCE, _DO_UNTIL = DO_START, DO_UNFENCE, DO_UNTIL
 _DO_NEXT, _DO_DROPPED = DO_NEXT, DO_DROPPED
+_DO_CHECK, _DO_AFTER_REST, _DO_TELL = DO_CHECK, DO_AFTER_REST, DO_TELL
 _JOB_GUEST, _JOB_STREAM, _JOB_SUBMIT = JOB_GUEST, JOB_STREAM, JOB_SUBMIT
 _JOBS_MAX = JOBS_MAX
 _FLUSH_ROWS = FLUSH_ROWS
@@ -77,24 +84,25 @@ _NEWS_ENDED, _NEWS_GO, _NEWS_UNTIL = NEWS_ENDED, NEWS_GO, NEWS_UNTIL
 
 
 @njit(forceinline=True)
-def _go(k: Any, job: Any) -> None:
+def _go(k: Any, s: Any, job: Any) -> None:
     """Let a job make its next group of visits, or complete."""
     if k.jobs[job, J_VISITS] != 0:
         start_group(k, job)
         return
     kind = k.jobs[job, J_KIND]
     if kind == _JOB_GUEST:
-        guests.complete(k, job)
+        guests.complete(k, s, job)
     elif kind == _JOB_STREAM:
         streams.complete_item(k, job)
     else:
         add_normal(k, _NEWS_ENDED, k.jobs[job, J_OWNER], 0)
         loads.free_job(k, job)
+        watches.check_later(k)
 
 
 @njit(forceinline=True)
-def _do_rarely(k: Any, do: Any, what: Any) -> None:
-    """Do what control posted, or what comes of it."""
+def _do_posted(k: Any, do: Any, what: Any) -> None:
+    """Do what control posted, or go on with it."""
     if do == _DO_NEXT_GUEST:
         guests.admit_next_guest(k, what)
     elif do == _DO_NEXT_STREAM:
@@ -105,14 +113,26 @@ def _do_rarely(k: Any, do: Any, what: Any) -> None:
         loads.let_go(k, what)
     elif do == _DO_START:
         loads.start_load(k, what)
-    elif do == _DO_UNTIL:
+    elif do == _DO_TELL:
+        streams.tell_streams(k, what)
+    elif do == _DO_DROPPED:
+        guests.release(k, what)
+
+
+@njit(forceinline=True)
+def _do_rarely(k: Any, do: Any, what: Any) -> None:
+    """Do what follows from something that is not an everyday event."""
+    if do == _DO_UNTIL:
         loads.wait_until(k, what)
     elif do == _DO_NEXT:
         loads.next_of_load(k, what)
-    elif do == _DO_DROPPED:
-        guests.release(k, what)
     elif do == _DO_ITEM_FAILED:
-        streams.item_failed(k, what)
+        streams.item_over(k, what)
+    elif do == _DO_AFTER_REST:
+        if what != 0:
+            loads.next_of_load(k, what)
+    else:
+        _do_posted(k, do, what)
 
 
 @njit(forceinline=True)
@@ -121,7 +141,7 @@ def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
     if do == _DO_END:
         end_visit(k, what)
     elif do == _DO_GO:
-        _go(k, what)
+        _go(k, s, what)
     elif do == _DO_ARRIVAL:
         return guests.arrive(k, s, what)
     elif do == _DO_ADMIT:
@@ -132,6 +152,8 @@ def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
         guests.rest_of_completion(k, what)
     elif do == _DO_OPEN:
         streams.open_stream(k, s, what)
+    elif do == _DO_CHECK:
+        return watches.check(k)
     else:
         _do_rarely(k, do, what)
     return 0
@@ -212,5 +234,21 @@ def prepare(kt: Any, t: Any, number: Any, steps: Any, purpose: Any) -> Any:
     """Make a job of *steps* rows of the kernel's table; return it, or negative what fails."""
     k = see(kt)
     job = loads.new_job(k, _JOB_SUBMIT, number)
+    k.jobs[job, J_LEFT] = 0
     code = lay_out(kt, t, 1, steps, job, purpose, -1, 0)
     return job if code == 0 else -abs(code)
+
+
+@njit("void(int64[:, ::1], int64)", cache=True)
+def skip_visits(kt: Any, job: Any) -> None:
+    """Take a posted I/O's visits away, unless it has started: nobody would answer."""
+    k = see(kt)
+    if k.jobs[job, J_LEFT] != 0:
+        return
+    v = k.jobs[job, J_VISITS]
+    while v != 0:
+        following = k.visits[v, V_NEXT]
+        k.visits[v, V_NEXT] = k.ints[N_VISIT_FREE, 0]
+        k.ints[N_VISIT_FREE, 0] = v
+        v = following
+    k.jobs[job, J_VISITS] = 0

@@ -31,6 +31,12 @@ from stuntdouble.iops.kernel.tables import (
     N_SERVICES,
     N_VISIT_FREE,
     N_VISIT_TOP,
+    O_FIRST,
+    O_LAID,
+    O_MEMBERS,
+    O_PORT,
+    O_RAID,
+    O_STRIPE,
     RANK_END,
     V_BYTES,
     V_GROUP,
@@ -128,8 +134,8 @@ def lay_out(
     for i in range(count):
         row = k.steps[i] if own != 0 else s.steps[i]
         pool = row[3]
-        stripe = k.pools[pool, 4]
-        if k.pools[pool, 0] == 0:
+        stripe = k.pools[pool, O_STRIPE]
+        if k.pools[pool, O_LAID] == 0:
             return _NO_POOL
         if n + (row[5] // stripe + 2) * _VISITS_OF_PIECE + 1 > k.out.shape[0]:
             return _FULL
@@ -138,7 +144,8 @@ def lay_out(
         k.step[0, 2] = row[2]
         k.step[0, 3] = row[4]
         k.step[0, 4] = row[5]
-        g = (k.pools[pool, 1], k.pools[pool, 2], k.pools[pool, 3], stripe, k.pools[pool, 5])
+        raid, first = k.pools[pool, O_RAID], k.pools[pool, O_FIRST]
+        g = (raid, first, k.pools[pool, O_MEMBERS], stripe, k.pools[pool, O_PORT])
         n = _route(k.step[0], n, g, s.counters[C_BLOCK_BYTES, 0], k.out)
     if k.ints[N_VISIT_TOP, 0] + n + 1 >= k.visits.shape[0]:
         return _FULL
