@@ -38,7 +38,7 @@ def _ones(word: Any) -> Any:
     return count
 
 
-@njit("int64(int64[:, ::1], int64)", cache=True)
+@njit("int64(int64, int64)", cache=True)
 def count_ones(t: Any, m: Any) -> Any:
     """Return the number of set bits of map *m*."""
     s = view(t)
@@ -56,7 +56,7 @@ def count_ones(t: Any, m: Any) -> Any:
     return total
 
 
-@njit("void(int64[:, ::1], int64, int64)", cache=True)
+@njit("void(int64, int64, int64)", cache=True)
 def merge(t: Any, source: Any, target: Any) -> None:
     """OR map *source* into map *target*, visiting only what *source* has."""
     s = view(t)
@@ -73,7 +73,7 @@ def merge(t: Any, source: Any, target: Any) -> None:
                 s.leaves[into, w] |= s.leaves[leaf, w]
 
 
-@njit("void(int64[:, ::1], int64, uint64[::1])", cache=True)
+@njit("void(int64, int64, uint64[::1])", cache=True)
 def or_into(t: Any, m: Any, out: Any) -> None:
     """OR the words of map *m* into *out*: a union of bitmaps that are all kept as they are."""
     s = view(t)

@@ -76,7 +76,7 @@ def _keeper(s: Any, volume: Any, block: Any) -> Any:
     return 4 * base
 
 
-@njit("void(int64[:, ::1], int64, int64, int64, int64, uint64)", cache=True)
+@njit("void(int64, int64, int64, int64, int64, uint64)", cache=True)
 def _spread(t: Any, volume: Any, other: Any, start: Any, count: Any, fault: Any) -> None:
     """Set the fault of blocks of *other* that lie where those of *volume* do."""
     s = view(t)
@@ -85,7 +85,7 @@ def _spread(t: Any, volume: Any, other: Any, start: Any, count: Any, fault: Any)
             put(s, s.volumes[other, V_FAULTS], block, fault)
 
 
-@njit("void(int64[:, ::1])", cache=True)
+@njit("void(int64)", cache=True)
 def _follow(t: Any) -> None:
     """Follow the log, in order, without emptying it."""
     s = view(t)

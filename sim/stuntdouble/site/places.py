@@ -146,7 +146,7 @@ def physical(s: Any, volume: Any, block: Any) -> Any:
 # Doors for Python. -------------------------------------------------------------------------------
 
 
-@njit("void(int64[:, ::1], int64, int64, int64[::1])", cache=True)
+@njit("void(int64, int64, int64, int64[::1])", cache=True)
 def locate(t: Any, level: Any, start: Any, out: Any) -> None:
     """Fill *out* with where each guest block from *start* on lies, as seen from *level*.
 
@@ -161,7 +161,7 @@ def locate(t: Any, level: Any, start: Any, out: Any) -> None:
         out[i] = 0 if volume == 0 else word
 
 
-@njit("void(int64[:, ::1], int64, int64, uint64[::1])", cache=True)
+@njit("void(int64, int64, int64, uint64[::1])", cache=True)
 def read_chain(t: Any, level: Any, start: Any, out: Any) -> None:
     """Fill *out* with the tokens of guest blocks from *start* on, as seen from *level*."""
     s = view(t)

@@ -155,7 +155,7 @@ def _slide_nodes(s: Any, nodes: Any, leaves: Any) -> None:
     s.counters[C_NODES, 0] = to
 
 
-@njit("int64(int64[:, ::1], int64[::1], uint32[::1], uint32[::1])", cache=True)
+@njit("int64(int64, int64[::1], uint32[::1], uint32[::1])", cache=True)
 def _slide(t: Any, maps: Any, nodes: Any, leaves: Any) -> Any:
     """Close the gaps between what *maps* (in the order of their roots) use; return the roots used."""
     s = view(t)

@@ -260,43 +260,43 @@ def admit_volume_read(s: Any, volume: Any, block: Any, count: Any) -> Any:
 # Doors for Python. -------------------------------------------------------------------------------
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64, uint64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64, uint64, int64, int64)", cache=True)
 def write(t: Any, disk: Any, block: Any, count: Any, token: Any, head: Any, tail: Any) -> Any:
     """See ``admit_write``."""
     return admit_write(view(t), disk, block, count, token, head, tail)
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64, int64, int64)", cache=True)
 def read(t: Any, level: Any, block: Any, count: Any, head: Any, tail: Any) -> Any:
     """See ``admit_read``."""
     return admit_read(view(t), level, block, count, head, tail)
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64)", cache=True)
 def move(t: Any, level: Any, block: Any, count: Any) -> Any:
     """See ``admit_move``."""
     return admit_move(view(t), level, block, count)
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64, uint64)", cache=True)
+@njit("int64(int64, int64, int64, int64, uint64)", cache=True)
 def volume_write(t: Any, volume: Any, block: Any, count: Any, token: Any) -> Any:
     """See ``admit_volume_write``."""
     return admit_volume_write(view(t), volume, block, count, token)
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64)", cache=True)
 def volume_zero(t: Any, volume: Any, block: Any, count: Any) -> Any:
     """See ``admit_volume_zero``."""
     return admit_volume_zero(view(t), volume, block, count)
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64)", cache=True)
 def volume_read(t: Any, volume: Any, block: Any, count: Any) -> Any:
     """See ``admit_volume_read``."""
     return admit_volume_read(view(t), volume, block, count)
 
 
-@njit("int64(int64[:, ::1], int64, int64[:, ::1], int64)", cache=True)
+@njit("int64(int64, int64, int64[:, ::1], int64)", cache=True)
 def bulk_write(t: Any, disk: Any, writes: Any, start: Any) -> Any:
     """Admit guest writes (block, count) from row *start* on: a fast-forward through one door.
 

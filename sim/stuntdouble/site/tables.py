@@ -1,8 +1,9 @@
 """The tables of a site, and how compiled code sees them.
 
-State enters a compiled function as *one* table of addresses (an int64 array of address and rows
-per table); ``view`` turns it into arrays inside.  Passing the arrays themselves would cost 3 µs a
-call and, for the optimiser, the knowledge that they do not move.
+State enters a compiled function as *one* number: where the table of addresses lies (int64 rows of
+address and number of rows, one per table); ``view`` turns it into arrays inside.  Passing the
+arrays themselves would cost 3 µs a call and, for the optimiser, the knowledge that they do not
+move; passing the one table as an array, two atomic operations on its reference count at every call.
 
     disk ─head─▶ level ─parent─▶ level ─parent─▶ … base
                    │ file                          │ file
@@ -120,8 +121,9 @@ else:
 
 
 @njit(forceinline=True)
-def view(t: Any) -> Any:
-    """Return the tables behind the address table *t*."""
+def view(at: Any) -> Any:
+    """Return the tables behind the table of addresses that lies at *at*."""
+    t = carray(as_pointer(at), (16, 2), np.int64)
     return Tables(
         carray(as_pointer(t[0, 0]), (t[0, 1], 1), np.uint32),
         carray(as_pointer(t[1, 0]), (t[1, 1], 256), np.uint32),

@@ -148,7 +148,7 @@ def take_normal(k: Any) -> Any:
     return news, what
 
 
-@njit("void(int64[:, ::1], float64, int64, int64)", cache=True)
+@njit("void(int64, float64, int64, int64)", cache=True)
 def post(t: Any, when: Any, do: Any, what: Any) -> None:
     """Let *what* be done at *when*, after all control of that instant and before any other I/O."""
     plan(see(t), when, _RANK_POST, do, what)

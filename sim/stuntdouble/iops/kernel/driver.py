@@ -97,7 +97,8 @@ class Driver:
         self.meter = Meter()
         self.meter.pull = self._flush
         self.guests: list[Guest] = []
-        self.state, self.addresses = new_state()
+        self.state, self._addresses = new_state()
+        self.addresses = int(self._addresses.ctypes.data)
         self.streams: dict[int, KernelStream] = {}
         self.paths = Paths()
         self.submitted: dict[int, tuple[Event, list[Step], int]] = {}

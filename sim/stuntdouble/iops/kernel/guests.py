@@ -358,7 +358,7 @@ def release(k: Any, job: Any) -> None:
         job = following
 
 
-@njit("void(int64[:, ::1], int64, float64)", cache=True)
+@njit("void(int64, int64, float64)", cache=True)
 def drop_waiting(kt: Any, g: Any, when: Any) -> None:
     """Drop what waits of a guest; who issued it in a closed loop is let go at *when*."""
     k = see(kt)

@@ -190,7 +190,7 @@ def _do_of(news: Any) -> Any:
     return _DO_UNTIL if news == _NEWS_UNTIL else _DO_NEXT
 
 
-@njit("int64(int64[:, ::1], int64[:, ::1], float64)", cache=True)
+@njit("int64(int64, int64, float64)", cache=True)
 def run(kt: Any, t: Any, limit: Any) -> Any:
     """Run every event before *limit*; return DONE, or why Python is needed."""
     k = see(kt)
@@ -221,7 +221,7 @@ def run(kt: Any, t: Any, limit: Any) -> Any:
     return code
 
 
-@njit("void(int64[:, ::1], int64, int64)", cache=True)
+@njit("void(int64, int64, int64)", cache=True)
 def do_next(kt: Any, do: Any, what: Any) -> None:
     """Do one thing in place of an event, up to where its instant goes on with what is normal."""
     k = see(kt)
@@ -229,7 +229,7 @@ def do_next(kt: Any, do: Any, what: Any) -> None:
     k.ints[N_CONTROLLED, 0] = 1
 
 
-@njit("int64(int64[:, ::1], int64[:, ::1], int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64, int64)", cache=True)
 def prepare(kt: Any, t: Any, number: Any, steps: Any, purpose: Any) -> Any:
     """Make a job of *steps* rows of the kernel's table; return it, or negative what fails."""
     k = see(kt)
@@ -239,7 +239,7 @@ def prepare(kt: Any, t: Any, number: Any, steps: Any, purpose: Any) -> Any:
     return job if code == 0 else -abs(code)
 
 
-@njit("void(int64[:, ::1], int64)", cache=True)
+@njit("void(int64, int64)", cache=True)
 def skip_visits(kt: Any, job: Any) -> None:
     """Take a posted I/O's visits away, unless it has started: nobody would answer."""
     k = see(kt)

@@ -162,8 +162,9 @@ def new_state() -> tuple[State, np.ndarray[Any, Any]]:
 
 
 @njit(forceinline=True)
-def see(t: Any) -> Any:
-    """Return the tables behind the address table *t*."""
+def see(at: Any) -> Any:
+    """Return the tables behind the table of addresses that lies at *at*."""
+    t = carray(as_pointer(at), (30, 2), np.int64)
     return State(
         carray(as_pointer(t[0, 0]), (t[0, 1], 1), np.int64),
         carray(as_pointer(t[1, 0]), (t[1, 1], 1), np.float64),

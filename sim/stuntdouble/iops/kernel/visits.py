@@ -49,13 +49,22 @@ from stuntdouble.iops.kernel.tables import (
     V_WRITE,
     see,
 )
-from stuntdouble.iops.route import _PIECE_VISITS, _route
+from stuntdouble.iops.route import PIECE_VISITS, add_visits
 from stuntdouble.iops.work import DISK, travel, visit_seconds
 from stuntdouble.site import Role
-from stuntdouble.site.tables import C_BLOCK_BYTES, view
+from stuntdouble.site.tables import (
+    C_BLOCK_BYTES,
+    T_BLOCK,
+    T_BYTES,
+    T_GROUP,
+    T_POOL,
+    T_ROLE,
+    T_WRITE,
+    view,
+)
 from stuntdouble.trace import unit
 
-_VISITS_OF_PIECE = _PIECE_VISITS
+_VISITS_OF_PIECE = PIECE_VISITS
 _DISK = DISK
 _DO_END = DO_END
 _DO_GO = DO_GO
@@ -117,7 +126,7 @@ def _enlist(k: Any, n: Any, job: Any, purpose: Any) -> Any:
 
 
 @njit(
-    "int64(int64[:, ::1], int64[:, ::1], int64, int64, int64, int64, int64, int64)",
+    "int64(int64, int64, int64, int64, int64, int64, int64, int64)",
     cache=True,
 )
 def lay_out(
@@ -132,21 +141,19 @@ def lay_out(
     k.jobs[job, J_VISITS] = 0
     n = 0
     for i in range(count):
-        row = k.steps[i] if own != 0 else s.steps[i]
-        pool = row[3]
+        table = k.steps if own != 0 else s.steps
+        pool = table[i, T_POOL]
+        size_of_step = table[i, T_BYTES]
         stripe = k.pools[pool, O_STRIPE]
         if k.pools[pool, O_LAID] == 0:
             return _NO_POOL
-        if n + (row[5] // stripe + 2) * _VISITS_OF_PIECE + 1 > k.out.shape[0]:
+        if n + (size_of_step // stripe + 2) * _VISITS_OF_PIECE + 1 > k.out.shape[0]:
             return _FULL
-        k.step[0, 0] = row[0]
-        k.step[0, 1] = row[1]
-        k.step[0, 2] = row[2]
-        k.step[0, 3] = row[4]
-        k.step[0, 4] = row[5]
+        group, role, write = table[i, T_GROUP], table[i, T_ROLE], table[i, T_WRITE]
+        step = (group, role, write, table[i, T_BLOCK], size_of_step)
         raid, first = k.pools[pool, O_RAID], k.pools[pool, O_FIRST]
         g = (raid, first, k.pools[pool, O_MEMBERS], stripe, k.pools[pool, O_PORT])
-        n = _route(k.step[0], n, g, s.counters[C_BLOCK_BYTES, 0], k.out)
+        n = add_visits(step, n, g, s.counters[C_BLOCK_BYTES, 0], k.out)
     if k.ints[N_VISIT_TOP, 0] + n + 1 >= k.visits.shape[0]:
         return _FULL
     last = _enlist(k, n, job, purpose)
