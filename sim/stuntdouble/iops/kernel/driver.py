@@ -155,8 +155,9 @@ class Driver:
         self.site.make_room()
 
     def _refill(self) -> None:
+        wanted = int(self.state.ints[N_REFILL, 0])
         self.state.ints[N_REFILL] = 0
-        for guest in self.guests:
+        for guest in self.guests if wanted < 0 else self.guests[wanted - 1 : wanted]:
             if cast("KernelGuest", guest).is_started:
                 cast("KernelGuest", guest).refill()
 

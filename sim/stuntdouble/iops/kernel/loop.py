@@ -10,7 +10,14 @@ from typing import Any
 
 from stuntdouble.compiled import njit
 from stuntdouble.iops.kernel import guests, loads, streams, watches
-from stuntdouble.iops.kernel.agenda import add_normal, push, take_first, take_normal, take_urgent
+from stuntdouble.iops.kernel.agenda import (
+    add_normal,
+    fill_hole,
+    push,
+    take_first,
+    take_normal,
+    take_urgent,
+)
 from stuntdouble.iops.kernel.tables import (
     ASK_ITEM,
     DO_ADMIT,
@@ -170,15 +177,18 @@ def _start_items(k: Any, kt: Any, t: Any, s: Any) -> Any:
 
 
 @njit(forceinline=True)
-def _between_events(k: Any) -> Any:
-    """Return why Python is needed before the next event, or 0."""
+def _between_events(k: Any, limit: Any) -> Any:
+    """Return one more than why Python is needed before the next event, or 0."""
     k.ints[N_CONTROLLED, 0] = 0
     if k.ints[N_REFILL, 0] != 0:
-        return _REFILL
+        return _REFILL + 1
     if k.ints[N_IOS, 0] >= _FLUSH_ROWS or k.ints[N_SERVICES, 0] >= _FLUSH_ROWS:
-        return _FLUSH
+        return _FLUSH + 1
     if k.ints[N_JOBS, 0] >= _JOBS_MAX:
-        return _FULL
+        return _FULL + 1
+    fill_hole(k)
+    if k.ints[N_AGENDA, 0] == 0 or not k.times[0, 0] < limit:
+        return _DONE + 1
     return 0
 
 
@@ -195,30 +205,31 @@ def run(kt: Any, t: Any, limit: Any) -> Any:
     """Run every event before *limit*; return DONE, or why Python is needed."""
     k = see(kt)
     s = view(t)
-    code = 0
-    while code == 0:
+    while True:
         n = k.ints[N_STACK, 0]
         if n != 0:
             k.ints[N_STACK, 0] = n - 1
-            code = _do(k, kt, t, s, k.stack[n - 1, 0], k.stack[n - 1, 1])
+            do, what = k.stack[n - 1, 0], k.stack[n - 1, 1]
         elif k.ints[N_URGENT_HEAD, 0] != k.ints[N_URGENT_TAIL, 0]:
             code = _start_items(k, kt, t, s)
+            if code != 0:
+                return code
+            continue
         elif k.ints[N_NORMAL_HEAD, 0] != k.ints[N_NORMAL_TAIL, 0]:
             if k.ints[N_CONTROLLED, 0] != 0:
                 return _TRANSFER
             news, what = take_normal(k)
-            push(k, _do_of(news), what)
+            do = _do_of(news)
         else:
-            code = _between_events(k)
+            code = _between_events(k, limit)
             if code != 0:
-                return code
-            if k.ints[N_AGENDA, 0] == 0 or not k.times[0, 0] < limit:
-                return _DONE
+                return code - 1
             k.now[0, 0] = k.times[0, 0]
             k.ints[N_EVENTS, 0] += 1
             do, what = take_first(k)
-            push(k, do, what)
-    return code
+        code = _do(k, kt, t, s, do, what)
+        if code != 0:
+            return code
 
 
 @njit("void(int64, int64, int64)", cache=True)

@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 
     from stuntdouble.clock import Environment
     from stuntdouble.errors import Error, Unreachable
+    from stuntdouble.iops.draw import Batch
     from stuntdouble.iops.engine import Load, StreamSpec
-    from stuntdouble.iops.kernel.batches import Batch
     from stuntdouble.iops.paths import Paths
     from stuntdouble.site import Disk, Lun, Step
 

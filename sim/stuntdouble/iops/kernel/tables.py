@@ -31,7 +31,7 @@ from stuntdouble.site.tables import as_pointer
  N_CONTROLLED, N_JOB_FREE, N_JOB_TOP, N_JOBS, N_VISIT_FREE, N_VISIT_TOP, N_LOADERS, N_GUESTS,
  N_FENCED_HEAD, N_FENCED_TAIL, N_HELD, N_REFILL, N_IOS, N_SERVICES, N_ANSWER, N_STEPS,
  N_ASK, N_EVENTS, N_ANY_FENCE, N_LEAVES_MAX, N_NODES_MAX, N_FAULTY, N_ANY_CUT, N_WATCHES,
- N_OPAQUE, N_STREAMS) = range(33)  # fmt: skip
+ N_OPAQUE, N_STREAMS, N_HOLE) = range(34)  # fmt: skip
 (A_KIND, A_SERVERS, A_BUSY, A_HEAD, A_TAIL, A_COUNT, A_ARM) = range(7)
 (B_RATE, B_ROW, B_STROKE, B_TRACK) = (0, 1, 7, 8)  # B_ROW is the first of six parameters
 (G_STUNS, G_FENCES, G_LIMIT, G_IN_FLIGHT, G_ARRIVED, G_COMPLETED, G_DROPPED, G_WAITING, G_HEAD,
@@ -49,6 +49,8 @@ H_STUNNED_AT, H_SHIFT = range(2)
 Y_RATE, Y_PACED_FROM, Y_WAKE = range(3)
 W_ADDRESS, W_SIGN, W_THRESHOLD = range(3)
 (O_LAID, O_RAID, O_FIRST, O_MEMBERS, O_STRIPE, O_PORT, O_CUT) = range(7)
+
+# N_REFILL is one more than the guest whose load runs out; -1 is several.
 
 # Kinds of jobs.
 JOB_GUEST, JOB_STREAM, JOB_SUBMIT = 1, 2, 3
@@ -101,7 +103,7 @@ class State(NamedTuple):
     visits: Any
     streams: Any
     paces: Any
-    times: Any
+    times: Any  # the agenda again: its first column is a time
     agenda: Any
     stack: Any
     urgent: Any
@@ -134,8 +136,7 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "visits": (VISIT_ROWS, 9, np.int64),
     "streams": (STREAMS_MAX, 22, np.int64),
     "paces": (STREAMS_MAX, 3, np.float64),
-    "times": (1 << 23, 1, np.float64),
-    "agenda": (1 << 23, 3, np.int64),
+    "agenda": (1 << 23, 4, np.int64),
     "stack": (1 << 10, 2, np.int64),
     "urgent": (1 << 23, 2, np.int64),
     "normal": (1 << 23, 3, np.int64),
@@ -155,7 +156,8 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
 
 def new_state() -> tuple[State, np.ndarray[Any, Any]]:
     """Return fresh tables and the table of their addresses."""
-    state = State(**{name: reserve(*shape) for name, shape in SHAPES.items()})
+    tables = {name: reserve(*shape) for name, shape in SHAPES.items()}
+    state = State(**tables, times=tables["agenda"].view(np.float64))
     addresses = np.array([[table.ctypes.data, table.shape[0]] for table in state], np.int64)
     state.ints[[N_JOB_TOP, N_VISIT_TOP]] = 1
     return state, addresses
@@ -181,8 +183,8 @@ def see(at: Any) -> Any:
         carray(as_pointer(t[12, 0]), (t[12, 1], 9), np.int64),
         carray(as_pointer(t[13, 0]), (t[13, 1], 22), np.int64),
         carray(as_pointer(t[14, 0]), (t[14, 1], 3), np.float64),
-        carray(as_pointer(t[15, 0]), (t[15, 1], 1), np.float64),
-        carray(as_pointer(t[16, 0]), (t[16, 1], 3), np.int64),
+        carray(as_pointer(t[15, 0]), (t[15, 1], 4), np.float64),
+        carray(as_pointer(t[16, 0]), (t[16, 1], 4), np.int64),
         carray(as_pointer(t[17, 0]), (t[17, 1], 2), np.int64),
         carray(as_pointer(t[18, 0]), (t[18, 1], 2), np.int64),
         carray(as_pointer(t[19, 0]), (t[19, 1], 3), np.int64),

@@ -101,27 +101,35 @@ def _new_visit(k: Any, job: Any, group: Any, station: Any, after: Any) -> Any:
 
 
 @njit(forceinline=True)
+def _append(k: Any, i: Any, job: Any, purpose: Any, last: Any) -> Any:
+    """Make a visit of row *i* of what was routed; return it."""
+    v = _new_visit(k, job, k.out[i, 0], k.out[i, 1], last)
+    k.visits[v, V_WRITE] = k.out[i, 2]
+    k.visits[v, V_POSITION] = k.out[i, 3]
+    k.visits[v, V_BYTES] = k.out[i, 4]
+    aside = purpose == _GUEST and k.out[i, 5] != _ROLE_DATA
+    k.visits[v, V_PURPOSE] = _SIDE if aside else purpose
+    return v
+
+
+@njit(forceinline=True)
 def _enlist(k: Any, n: Any, job: Any, purpose: Any) -> Any:
     """Make a job's list of the *n* visits that were routed, group by group; return the last."""
+    if n == 1:
+        return _append(k, 0, job, purpose, 0)
     last = 0
     done = 0
     group = -_LAST_GROUP
     while done < n:
         following = _LAST_GROUP
         for i in range(n):
-            if group < k.out[i, 0] < following:
-                following = k.out[i, 0]
+            here = k.out[i, 0]
+            if here == group:
+                last = _append(k, i, job, purpose, last)
+                done += 1
+            elif group < here < following:
+                following = here
         group = following
-        for i in range(n):
-            if k.out[i, 0] != group:
-                continue
-            last = _new_visit(k, job, group, k.out[i, 1], last)
-            k.visits[last, V_WRITE] = k.out[i, 2]
-            k.visits[last, V_POSITION] = k.out[i, 3]
-            k.visits[last, V_BYTES] = k.out[i, 4]
-            aside = purpose == _GUEST and k.out[i, 5] != _ROLE_DATA
-            k.visits[last, V_PURPOSE] = _SIDE if aside else purpose
-            done += 1
     return last
 
 
