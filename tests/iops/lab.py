@@ -152,13 +152,19 @@ class Told:
     arrived: int
     groups: list[list[int]]
     left: int = 0
+    chunks: tuple[int, ...] = ()  # that it writes
+    copied: frozenset[int] = frozenset()  # that it copies first
+    copying: int = 0  # groups of copies that have not ended
+    behind: int = 0  # copies that it waits for
+    followers: list[Told] = field(default_factory=list)  # who waits for its copies
+    begun: bool = False
 
 
 @dataclass
 class Held:
     """A guest of the judge: times are whole numbers of its own clock."""
 
-    due: deque[tuple[int, list[list[int]]]]
+    due: deque[tuple[int, list[list[int]], tuple[int, ...]]]  # time, stations, chunks written
     closed: bool = False
     limit: int = 0
     stuns: int = 0
@@ -185,6 +191,9 @@ class Judge:
         self.starts: list[tuple[float, int, int]] = []
         self.over: list[tuple[int, int, int]] = []  # guest, arrived, completed
         self.now = 0
+        self.owed: set[int] | None = None  # chunks that a snapshot has been given; None without
+        self.blocking = False
+        self.copies: list[Told] = []  # those under way
 
     def run(self, until: int, control: dict[int, list[Callable[[], object]]]) -> None:
         for self.now in range(until):
@@ -208,7 +217,35 @@ class Judge:
         if not io.left:
             self.go_on(io)
 
+    def set_out(self, io: Told) -> None:
+        """Copy every chunk that is owed, over all stations; wait for copies that are under way."""
+        before = [other for other in self.copies if other.copied & set(io.chunks)]
+        if self.owed is not None and (fresh := [c for c in io.chunks if c not in self.owed]):
+            self.owed.update(fresh)
+            every = [k for _ in fresh for k in range(len(self.services))]
+            io.groups = [list(every), list(every), *io.groups]
+            io.copied, io.copying = frozenset(fresh), 2
+            if self.blocking:
+                self.copies.append(io)
+        io.behind = len(before)
+        for other in before:
+            other.followers.append(io)
+        if not io.behind:
+            self.go_on(io)
+
     def go_on(self, io: Told) -> None:
+        copied = io.begun and io.copying == 1
+        io.copying -= io.begun and io.copying > 0
+        io.begun = True
+        self._next_group(io)
+        if copied and self.blocking:
+            self.copies.remove(io)
+            for follower in io.followers:
+                follower.behind -= 1
+                if not follower.behind:
+                    self.go_on(follower)
+
+    def _next_group(self, io: Told) -> None:
         if io.groups:
             group = io.groups.pop(0)
             io.left = len(group)
@@ -227,20 +264,21 @@ class Judge:
 
     def _serve(self, station: int, io: Told) -> None:
         self.busy[station] += 1
-        self.starts.append((self.now, station, io.purpose))
+        self.starts.append((self.now, station, int(Purpose.SIDE) if io.copying else io.purpose))
         self.serving.append((self.now + self.services[station], station, io))
 
     def admit(self, guest: Held) -> None:
         free = not (guest.stuns or guest.fences)
         while guest.waiting and free and not (guest.limit and guest.flying >= guest.limit):
             guest.flying += 1
-            self.go_on(guest.waiting.popleft())
+            self.set_out(guest.waiting.popleft())
 
     def _arrivals(self, number: int, guest: Held) -> None:
         clock = self.now - guest.shift
         while not guest.stuns and guest.due and self._is_due(guest, clock):
-            _, groups = guest.due.popleft()
-            guest.waiting.append(Told(number, 0, self.now, [list(g) for g in groups]))
+            _, groups, chunks = guest.due.popleft()
+            io = Told(number, 0, self.now, [list(g) for g in groups], chunks=chunks)
+            guest.waiting.append(io)
             self.admit(guest)
 
     def _is_due(self, guest: Held, clock: int) -> bool:
@@ -279,4 +317,4 @@ class Judge:
 
     def submit(self, groups: list[list[int]]) -> None:
         io = Told(-1, int(Purpose.CONTROL), self.now, [list(g) for g in groups])
-        self.posts.append(lambda: self.go_on(io))
+        self.posts.append(lambda: self.set_out(io))

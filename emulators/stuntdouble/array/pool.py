@@ -32,6 +32,10 @@ class StationEngine(Engine, Protocol):
         """Say which stations the blocks of a pool lie on."""
         ...
 
+    def block_copies(self, pool: int) -> None:
+        """Let a write wait for the copy of its chunk that is under way in a pool."""
+        ...
+
 
 @dataclass(eq=False)
 class Pool:
@@ -109,6 +113,8 @@ def build_pool(engine: StationEngine, spec: PoolSpec, parameters: Parameters) ->
         raise Misuse(f"pool {spec.name}", f"a reserve of {wanted} bytes does not leave any room")
     number = site.create_pool(area // site.block_bytes, reserve // site.block_bytes)
     engine.add_pool(number, Geometry(spec.raid, stations[0], count, spec.stripe_bytes, port))
+    if spec.blocking:
+        engine.block_copies(number)
     return Pool(site, spec, number, stations, port, area, reserve, Runs.single(0, area))
 
 

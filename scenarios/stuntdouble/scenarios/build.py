@@ -139,6 +139,7 @@ def _array(a: spec.Array, engine: Reference, streams: Streams, journal: Journal)
                 stripe_bytes=p.stripe,
                 port=link(p.port) if p.port else None,
                 reserve_bytes=p.reserve,
+                blocking=p.blocking,
             )
         )
         for v in a.volumes:

@@ -29,6 +29,7 @@ class Pool(Table):
     stripe: Size = 64 * KIB
     port: Rate = 0.0
     reserve: Size = GIB
+    blocking: bool = False
 
     @property
     def usable_bytes(self) -> int:

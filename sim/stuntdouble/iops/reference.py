@@ -16,11 +16,11 @@ from stuntdouble.clock import Priority
 from stuntdouble.errors import Bug, NoSpace
 from stuntdouble.iops.engine import Guest, Io, Load, Purpose, StreamSpec, Turn
 from stuntdouble.iops.measure import Meter
+from stuntdouble.iops.passage import Passages
 from stuntdouble.iops.paths import Paths, drain, fail, give_up, hang
-from stuntdouble.iops.route import Geometry, Router
 from stuntdouble.iops.station import Station
 from stuntdouble.iops.stream import ReferenceStream, item_bytes
-from stuntdouble.site import IO_BLOCKS_MAX, Role
+from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.trace import stream_key
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.clock import Environment
     from stuntdouble.errors import Unreachable
-    from stuntdouble.iops.route import Visit
+    from stuntdouble.iops.route import Geometry
     from stuntdouble.iops.work import Service
     from stuntdouble.site import Disk, Level, Lun, Site, Step
 
@@ -46,7 +46,7 @@ class Reference:
         self.stations: list[Station] = []
         self.guests: list[Guest] = []
         self._seed = seed
-        self._router = Router(site.block_bytes)
+        self._passages = Passages(env, self.stations, site.block_bytes)
         self._fences: dict[int, int] = {}
         self._fenced: list[ReferenceStream] = []
         self._streams: dict[Event, ReferenceStream] = {}  # those under way
@@ -65,7 +65,11 @@ class Reference:
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
-        self._router.add_pool(pool, geometry)
+        self._passages.add_pool(pool, geometry)
+
+    def block_copies(self, pool: int) -> None:
+        """Let a write wait for the copy of its chunk that is under way in this pool."""
+        self._passages.block_copies(pool)
 
     def add_guest(self, name: str, disks: list[Disk], luns: list[Lun], load: Load | None) -> Guest:
         """Return a guest that issues *load* from ``start`` on."""
@@ -166,7 +170,7 @@ class Reference:
         steps = yield from self._admission(guest, target, attempt)
         if steps is None:
             return
-        yield from self._visits(steps, Purpose.GUEST)
+        yield from self._passages.make(steps, Purpose.GUEST)
         if (error := self.paths.lost_disk(target)) is not None:
             if hang(guest, answer := self.env.event(), error):
                 yield answer
@@ -228,25 +232,6 @@ class Reference:
         guest.on_no_space(error)
         if guest.waiting and not (guest.stuns or guest.fences):
             raise Bug(f"{guest.name} has no space and was not paused") from error
-
-    def _visits(self, steps: list[Step], purpose: Purpose) -> Generator[Event, object, None]:
-        """Make the visits of an I/O: group after group, a group's side by side."""
-        visits = self._router.visits(steps)
-        at = 0
-        while at < len(visits):
-            group = visits[at][0]
-            ends = []
-            while at < len(visits) and visits[at][0] == group:
-                ends.append(self._visit(visits[at], purpose))
-                at += 1
-            for end in ends:  # noqa: UP028  (a list cannot be sent what an event brings)
-                yield end
-
-    def _visit(self, visit: Visit, purpose: Purpose) -> Event:
-        _, station, write, position, size, role = visit
-        if purpose is Purpose.GUEST and role != Role.DATA:
-            purpose = Purpose.SIDE
-        return self.stations[station].visit(write, position, size, purpose)
 
     # Holding up and letting go. --------------------------------------------------------------
 
@@ -352,7 +337,7 @@ class Reference:
 
         def model() -> Generator[Event, object, None]:
             if self.paths.lost_steps(steps) is None:
-                yield from self._visits(steps, purpose)
+                yield from self._passages.make(steps, purpose)
             if (error := self.paths.lost_steps(steps)) is None:
                 ended.succeed()
             else:
@@ -377,7 +362,7 @@ class Reference:
         """One item of a stream."""
         steps = self._item_steps(spec, start, count)
         self.check_watches()
-        yield from self._visits(steps, spec.purpose)
+        yield from self._passages.make(steps, spec.purpose)
         if spec.link >= 0:
             size = item_bytes(spec, count, self.site)
             yield self.stations[spec.link].visit(0, 0, size, spec.purpose)

@@ -1,0 +1,43 @@
+"""Keys of a scenario that hold I/O up or let it go: they reach the engine as they are written."""
+
+import pytest
+
+from scenarios.tiny import tiny
+from stuntdouble.clock import Environment
+from stuntdouble.iops import Purpose
+from stuntdouble.scenarios import parse
+from stuntdouble.scenarios.build import build
+from stuntdouble.site import COPY_ON_WRITE
+
+
+def built(*, pool=None, **changes):
+    """Return the tiny scenario's site, with keys of its pool and top-level keys replaced."""
+    table = tiny(**changes)
+    table["arrays"][0]["pools"][0].update(pool or {})
+    return build(parse(table, "my.toml"), 1, Environment(), None)
+
+
+def ends_of(world, *admissions) -> list[float]:
+    """Return when I/Os that are submitted together end."""
+    ends: list[float] = []
+    for admit in admissions:
+        event = world.engine.submit(admit(), Purpose.RESTORE)
+        event.callbacks.append(lambda _: ends.append(world.env.now))
+    world.env.run()
+    return ends
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_pool_blocks_where_it_says_so(blocking) -> None:
+    world = built(pool={"blocking": blocking})
+    lun = world.arrays["array-1"].volume("vol-1").lun
+    world.site.freeze([lun], COPY_ON_WRITE)
+    ends = ends_of(
+        world, *[lambda k=k: world.site.volume_write(lun, k * 4096, 4096) for k in (0, 1)]
+    )
+    alone = built(pool={"blocking": blocking})
+    lun = alone.arrays["array-1"].volume("vol-1").lun
+    alone.site.freeze([lun], COPY_ON_WRITE)
+    (first,) = ends_of(alone, lambda: alone.site.volume_write(lun, 0, 4096))
+    # the second is through before the first, or after it
+    assert (ends[0] >= first) == blocking
