@@ -172,6 +172,10 @@ class Held:
     stunned_at: int = 0
     shift: int = 0
     flying: int = 0
+    gap: int = 0  # seconds between two tokens
+    burst: int = 0  # tokens that there may be; 0 is no limit
+    tokens: float = 0.0  # there were so many
+    counted: float = 0.0  # at this time
     waiting: deque[Told] = field(default_factory=deque)
     ready: list[int] = field(default_factory=list)
 
@@ -188,6 +192,7 @@ class Judge:
         self.busy = [0] * len(services)
         self.serving: list[tuple[int, int, Told]] = []  # end, station, I/O; in order of starts
         self.posts: list[Callable[[], object]] = []
+        self.later: dict[float, list[Callable[[], object]]] = {}  # posted for a time to come
         self.starts: list[tuple[float, int, int]] = []
         self.over: list[tuple[int, int, int]] = []  # guest, arrived, completed
         self.now = 0
@@ -200,7 +205,7 @@ class Judge:
             for action in control.get(self.now, []):
                 action()
             posts, self.posts = self.posts, []
-            for post in posts:
+            for post in [*self.later.pop(self.now, []), *posts]:
                 post()
             ending = [x for x in self.serving if x[0] == self.now]
             self.serving = [x for x in self.serving if x[0] != self.now]
@@ -270,8 +275,24 @@ class Judge:
     def admit(self, guest: Held) -> None:
         free = not (guest.stuns or guest.fences)
         while guest.waiting and free and not (guest.limit and guest.flying >= guest.limit):
+            if guest.burst and not self._take_token(guest):
+                return
             guest.flying += 1
             self.set_out(guest.waiting.popleft())
+
+    def _take_token(self, guest: Held) -> bool:
+        self.fill(guest)
+        if guest.tokens < 1:
+            due = self.now + (1 - guest.tokens) * guest.gap
+            self.later.setdefault(due, []).append(lambda: self.admit(guest))
+            return False
+        guest.tokens -= 1
+        return True
+
+    def fill(self, guest: Held) -> None:
+        came = (self.now - guest.counted) / guest.gap
+        guest.tokens = min(guest.tokens + came, guest.burst)
+        guest.counted = self.now
 
     def _arrivals(self, number: int, guest: Held) -> None:
         clock = self.now - guest.shift
@@ -304,6 +325,15 @@ class Judge:
 
     def limit(self, guest: Held, limit: int) -> None:
         guest.limit = limit
+        self.posts.append(lambda: self.admit(guest))
+
+    def tokens(self, guest: Held, burst: int) -> None:
+        if guest.burst and burst:
+            self.fill(guest)
+            guest.tokens = min(guest.tokens, burst)
+        else:
+            guest.tokens, guest.counted = burst, self.now
+        guest.burst = burst
         self.posts.append(lambda: self.admit(guest))
 
     def fence(self) -> None:

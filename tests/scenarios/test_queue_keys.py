@@ -4,6 +4,7 @@ import pytest
 
 from scenarios.tiny import tiny
 from stuntdouble.clock import Environment
+from stuntdouble.errors import Misuse
 from stuntdouble.iops import Purpose
 from stuntdouble.scenarios import parse
 from stuntdouble.scenarios.build import build
@@ -41,3 +42,32 @@ def test_a_pool_blocks_where_it_says_so(blocking) -> None:
     (first,) = ends_of(alone, lambda: alone.site.volume_write(lun, 0, 4096))
     # the second is through before the first, or after it
     assert (ends[0] >= first) == blocking
+
+
+def test_limits_reach_the_disks_they_are_written_at() -> None:
+    vm = tiny()["vms"][0]
+    first, second = (dict(vm["disks"][0], key=key) for key in (2001, 2000))
+    vm["disks"] = [first | {"iops_limit": 50, "iops_burst": 8}, second]
+    world = built(vms=[vm])
+    guest = world.hypervisor.vm("vm-1").guest
+    assert list(guest.buckets) == [guest.disks[1].number]
+    assert guest.disks[1].name == "vm-1/2001"
+    assert guest.buckets[guest.disks[1].number].due <= 0.0
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"iops_limit": -1}, ["vms.0.disks.0.iops_limit", "-1", "greater than or equal to 0"]),
+        ({"iops_limit": float("nan")}, ["vms.0.disks.0.iops_limit"]),
+        ({"iops_limit": 50, "iops_burst": 0}, ["vms.0.disks.0.iops_burst", "0", "1"]),
+        ({"iops_burst": 5}, ["vms.0.disks.0", "iops_burst", "without iops_limit"]),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(keys, said) -> None:
+    table = tiny()
+    table["vms"][0]["disks"][0].update(keys)
+    with pytest.raises(Misuse) as refused:
+        parse(table, "my.toml")
+    assert str(refused.value).startswith("my.toml: ")
+    assert all(words in str(refused.value) for words in said), refused.value

@@ -162,7 +162,11 @@ def _add_vm(world: World, vm: spec.Vm, load: Load | None) -> None:
     quiesce = hypervisors.QuiesceProfile(
         tools=vm.quiesce.tools, vss=vm.quiesce.vss, freeze_seconds=vm.quiesce.freeze
     )
-    world.hypervisor.add_vm(vm.name, disks, load, quiesce=quiesce, powered_on=False)
+    host = world.hypervisor
+    made = host.add_vm(vm.name, disks, load, quiesce=quiesce, powered_on=False)
+    for number, k in enumerate(vm.disks):
+        if k.iops_limit:
+            host.host.engine.set_iops_limit(made.guest, number, float(k.iops_limit), k.iops_burst)
 
 
 def _load(vm: spec.Vm, seed: int, recorded: Recorded | None) -> Load | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stuntdouble.scenarios.values import Name, Rate, Seconds, Share, Size, Table
 from stuntdouble.site import IO_BLOCKS_MAX
@@ -75,6 +75,14 @@ class Disk(Table):
     provisioning: Literal["thin", "lazy-zeroed", "eager-zeroed"] = "thin"
     mode: Literal["dependent", "independent", "raw", "multi-writer"] = "dependent"
     written: Size = 0
+    iops_limit: int = Field(default=0, ge=0, le=10_000_000)
+    iops_burst: int = Field(default=1, ge=1, le=10_000_000)
+
+    @model_validator(mode="after")
+    def _is_limited(self) -> Self:
+        if self.iops_limit == 0 and "iops_burst" in self.model_fields_set:
+            raise ValueError("iops_burst is of no use without iops_limit")
+        return self
 
 
 class Load(Table):
@@ -114,7 +122,7 @@ class Quiesce(Table):
 
 
 class Vm(Table):
-    """A virtual machine."""
+    """A virtual machine; its disks are in order of their keys."""
 
     name: Name
     disks: tuple[Disk, ...] = Field(min_length=1, max_length=60)
@@ -122,6 +130,11 @@ class Vm(Table):
     chain: Chain = Chain()
     quiesce: Quiesce = Quiesce()
     tracking: bool = True
+
+    @field_validator("disks")
+    @classmethod
+    def _in_order(cls, disks: tuple[Disk, ...]) -> tuple[Disk, ...]:
+        return tuple(sorted(disks, key=lambda disk: disk.key))
 
 
 class Throttle(Table):

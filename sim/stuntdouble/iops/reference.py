@@ -20,6 +20,7 @@ from stuntdouble.iops.passage import Passages
 from stuntdouble.iops.paths import Paths, drain, fail, give_up, hang
 from stuntdouble.iops.station import Station
 from stuntdouble.iops.stream import ReferenceStream, item_bytes
+from stuntdouble.iops.tokens import set_bucket
 from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.trace import stream_key
 
@@ -197,30 +198,49 @@ class Reference:
         return turn.steps
 
     def _admit_waiting(self, guest: Guest) -> None:
-        """Admit in order what may be admitted; what is fenced or finds no space keeps its place."""
-        fenced: list[Turn] = []
-        while guest.waiting and guest.open:
+        """Admit in order what may be admitted.
+
+        What is fenced, or finds no token or no space, keeps its place.
+        """
+        held: list[Turn] = []
+        disks: set[int] = set()  # those that are held up
+        while guest.waiting and guest.open and len(disks) < len(guest.disks):
             turn = guest.waiting.popleft()
             if (lost := self.paths.lost_disk(turn.disk)) is not None:
                 turn.admitted = turn.admitted or self.env.event()
                 guest.in_flight += 1
                 hang(guest, turn.admitted, lost)
                 continue
-            if self._is_fenced(turn.disk):
-                fenced.append(turn)
+            if turn.disk.number in disks or self._is_held(guest, turn.disk):
+                disks.add(turn.disk.number)
+                held.append(turn)
                 continue
             try:
                 turn.steps = turn.attempt()
             except NoSpace as error:
                 guest.waiting.appendleft(turn)
-                guest.waiting.extendleft(reversed(fenced))
+                guest.waiting.extendleft(reversed(held))
                 self._without_space(guest, error)
                 return
             guest.in_flight += 1
+            if (bucket := guest.buckets.get(turn.disk.number)) is not None:
+                bucket.take(self.env.now)
             if turn.admitted is not None:
                 turn.admitted.succeed()
                 self.check_watches()
-        guest.waiting.extendleft(reversed(fenced))
+        guest.waiting.extendleft(reversed(held))
+
+    def _is_held(self, guest: Guest, disk: Disk) -> bool:
+        """Say whether I/O to a disk has to wait; if for a token, see to it that it is let go."""
+        if self._is_fenced(disk):
+            return True
+        bucket = guest.buckets.get(disk.number)
+        if bucket is None or bucket.due <= self.env.now:
+            return False
+        if bucket.due != bucket.wake:
+            bucket.wake = bucket.due
+            self.post(lambda: self._admit_waiting(guest), bucket.due)
+        return True
 
     def _is_fenced(self, disk: Disk) -> bool:
         """Say whether a LUN under a disk is fenced."""
@@ -274,6 +294,11 @@ class Reference:
         guest.limit = outstanding
         self.post(lambda: self._admit_waiting(guest))
 
+    def set_iops_limit(self, guest: Guest, disk: int, iops: float, burst: int = 1) -> None:
+        """Limit the I/Os per second that the guest's disk number *disk* is admitted."""
+        set_bucket(guest, disk, self.env.now, iops, burst)
+        self.post(lambda: self._admit_waiting(guest))
+
     def fence(self, luns: list[Lun]) -> None:
         """Admit no I/O to *luns*: their guests' clocks run on; nests."""
         for lun in luns:
@@ -323,13 +348,17 @@ class Reference:
 
     # What control posts. -----------------------------------------------------------------------
 
-    def post(self, action: Callable[[], object]) -> None:
-        """Let *action* happen after all control of this instant, before any I/O of it."""
+    def post(self, action: Callable[[], object], when: float | None = None) -> None:
+        """Let *action* happen after all control of an instant, by default of this one.
+
+        It comes before any I/O of that instant, and in order of posting.
+        """
 
         def happen(_event: Event) -> None:
             action()
 
-        self.env.at(self.env.now, Priority.POST).callbacks.append(happen)
+        at = self.env.now if when is None else when
+        self.env.at(at, Priority.POST).callbacks.append(happen)
 
     def submit(self, steps: list[Step], purpose: Purpose) -> Event:
         """Post one I/O of given steps; the event happens when it has ended."""
