@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -59,8 +59,10 @@ def fixed(seconds: float) -> Service:
 class Lab:
     """One LUN, a store on it, an engine; disks whose blocks all exist and are zeroed."""
 
-    def __init__(self, *, blocks: int = 1 << 12, chunk: int = 16, reserve: int = 1 << 16, seed=1):
-        self.env = Environment()
+    def __init__(
+        self, *, blocks: int = 1 << 12, chunk: int = 16, reserve: int = 1 << 16, seed=1, env=None
+    ):
+        self.env = env or Environment()
         self.site = Site()
         self.pool = self.site.create_pool(1 << 20, reserve)
         self.lun = self.site.create_lun(1 << 16, chunk, self.pool, 0)
@@ -143,6 +145,14 @@ def conserved(guest: Guest) -> bool:
     return guest.arrived == guest.completed + held + guest.in_flight
 
 
+class Ask(NamedTuple):
+    """What a guest of the judge asks for: stations, group after group; blocks and what of them."""
+
+    groups: list[list[int]]
+    chunks: tuple[int, ...] = ()  # that it writes
+    blocks: tuple[int, ...] = ()  # that it touches
+
+
 @dataclass
 class Told:
     """An I/O of the judge: groups of stations, visited group after group."""
@@ -153,6 +163,8 @@ class Told:
     groups: list[list[int]]
     left: int = 0
     chunks: tuple[int, ...] = ()  # that it writes
+    blocks: tuple[int, ...] = ()  # that it touches
+    later: Told | None = None  # what it leaves to be destaged
     copied: frozenset[int] = frozenset()  # that it copies first
     copying: int = 0  # groups of copies that have not ended
     behind: int = 0  # copies that it waits for
@@ -164,7 +176,7 @@ class Told:
 class Held:
     """A guest of the judge: times are whole numbers of its own clock."""
 
-    due: deque[tuple[int, list[list[int]], tuple[int, ...]]]  # time, stations, chunks written
+    due: deque[tuple[int, Ask]]
     closed: bool = False
     limit: int = 0
     stuns: int = 0
@@ -199,6 +211,18 @@ class Judge:
         self.owed: set[int] | None = None  # chunks that a snapshot has been given; None without
         self.blocking = False
         self.copies: list[Told] = []  # those under way
+        self.disks = len(services)
+        self.cache = self.mark = self.destages = 0  # its station, if any; blocks; under way at most
+        self.dirty: Counter[int] = Counter()  # destages to come, by block
+        self.room: deque[Told] = deque()  # who waits for it
+        self.stage: deque[Told] = deque()  # what waits to be destaged
+        self.staging = 0
+
+    def add_cache(self, seconds: int, mark: int, destages: int) -> None:
+        self.cache, self.mark, self.destages = len(self.services), mark, destages
+        self.services.append(seconds)
+        self.queues.append(deque())
+        self.busy.append(-(1 << 20))  # so many may come at once
 
     def run(self, until: int, control: dict[int, list[Callable[[], object]]]) -> None:
         for self.now in range(until):
@@ -223,15 +247,28 @@ class Judge:
             self.go_on(io)
 
     def set_out(self, io: Told) -> None:
-        """Copy every chunk that is owed, over all stations; wait for copies that are under way."""
-        before = [other for other in self.copies if other.copied & set(io.chunks)]
+        """Plan copies of every chunk that is owed, over all disks; ask the cache."""
         if self.owed is not None and (fresh := [c for c in io.chunks if c not in self.owed]):
             self.owed.update(fresh)
-            every = [k for _ in fresh for k in range(len(self.services))]
+            every = [k for _ in fresh for k in range(self.disks)]
             io.groups = [list(every), list(every), *io.groups]
             io.copied, io.copying = frozenset(fresh), 2
-            if self.blocking:
-                self.copies.append(io)
+        if self.cache and io.chunks:
+            front = Told(io.owner, io.purpose, io.arrived, [[self.cache]], later=io)
+            if self.dirty.total() >= self.mark:
+                self.room.append(front)
+            else:
+                self.dirty.update(io.blocks)
+                self.go_on(front)
+            return
+        if self.cache and io.blocks and all(self.dirty[block] for block in io.blocks):
+            io.groups = [[self.cache]]
+        self._wait_for_copies(io)
+
+    def _wait_for_copies(self, io: Told) -> None:
+        before = [other for other in self.copies if other.copied & set(io.chunks)]
+        if io.copied and self.blocking:
+            self.copies.append(io)
         io.behind = len(before)
         for other in before:
             other.followers.append(io)
@@ -259,7 +296,31 @@ class Judge:
                     self._serve(station, io)
                 else:
                     self.queues[station].append(io)
-        elif io.owner >= 0:
+        elif io.chunks and self.cache:
+            self._destaged(io)
+        else:
+            if io.later:
+                self.stage.append(io.later)
+                self._start_destages()
+            self._over(io)
+
+    def _destaged(self, io: Told) -> None:
+        self.staging -= 1
+        self.dirty.subtract(io.blocks)
+        self._start_destages()
+        while self.room and self.dirty.total() < self.mark:
+            front = self.room.popleft()
+            assert front.later
+            self.dirty.update(front.later.blocks)
+            self.go_on(front)
+
+    def _start_destages(self) -> None:
+        while self.stage and self.staging < self.destages:
+            self.staging += 1
+            self._wait_for_copies(self.stage.popleft())
+
+    def _over(self, io: Told) -> None:
+        if io.owner >= 0:
             guest = self.guests[io.owner]
             guest.flying -= 1
             self.over.append((io.owner, io.arrived, self.now))
@@ -297,8 +358,9 @@ class Judge:
     def _arrivals(self, number: int, guest: Held) -> None:
         clock = self.now - guest.shift
         while not guest.stuns and guest.due and self._is_due(guest, clock):
-            _, groups, chunks = guest.due.popleft()
-            io = Told(number, 0, self.now, [list(g) for g in groups], chunks=chunks)
+            _, ask = guest.due.popleft()
+            groups = [list(group) for group in ask.groups]
+            io = Told(number, 0, self.now, groups, chunks=ask.chunks, blocks=ask.blocks)
             guest.waiting.append(io)
             self.admit(guest)
 

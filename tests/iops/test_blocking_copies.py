@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iops.lab import BLOCK, Held, Judge, Lab, Script, conserved, fixed
+from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed
 from stuntdouble.iops import Io, Purpose
 from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE
 
@@ -192,8 +192,11 @@ def by_the_book(services, servers, guests, control, blocking):
         due = deque(
             (
                 time,
-                [[(at + k) % 2 for k in range(size)]],
-                tuple(range(at // 2, (at + size - 1) // 2 + 1)) if write else (),
+                Ask(
+                    [[(at + k) % 2 for k in range(size)]],
+                    tuple(range(at // 2, (at + size - 1) // 2 + 1)) if write else (),
+                    tuple(range(at, at + size)),
+                ),
             )
             for time, (at, size), write in rows
         )

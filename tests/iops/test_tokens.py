@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iops.lab import BLOCK, Held, Judge, Lab, Script, conserved, fixed, reads
+from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed, reads
 from stuntdouble.errors import Misuse
 from stuntdouble.iops import ClosedLoad, Pattern, PoissonLoad, Purpose
 from stuntdouble.iops.tokens import TokenBucket
@@ -247,7 +247,7 @@ def histories(draw):
 def by_the_book(services, servers, guests, control):
     held = []
     for outstanding, rows, gap, burst in guests:
-        due = deque((time, [[at]], ()) for time, at in rows)
+        due = deque((time, Ask([[at]])) for time, at in rows)
         ready = [0] * min(outstanding, len(rows))
         guest = Held(due, closed=outstanding > 0, ready=ready, gap=gap, burst=burst)
         guest.tokens = burst

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scenarios.tiny import tiny
+from scenarios.tiny import live_through, tiny
 from stuntdouble.clock import Environment
 from stuntdouble.errors import Misuse
 from stuntdouble.iops import Purpose
@@ -71,3 +71,51 @@ def test_limits_that_make_no_sense_are_refused(keys, said) -> None:
         parse(table, "my.toml")
     assert str(refused.value).startswith("my.toml: ")
     assert all(words in str(refused.value) for words in said), refused.value
+
+
+def test_a_pool_has_the_cache_that_is_written() -> None:
+    cache = {"size": "10 MiB", "mark": 0.5, "write": "2 ms", "read": "1 ms", "destages": 3}
+    world = built(pool={"cache": cache})
+    lun = world.arrays["array-1"].volume("vol-1").lun
+    world.site.settle()
+    steps = world.site.volume_write(lun, 0, 4096)
+    ended: list[float] = []
+    event = world.engine.submit(steps, Purpose.RESTORE)
+    event.callbacks.append(lambda _: ended.append(world.env.now))
+    event.callbacks.append(lambda _: ended.append(world.engine.dirty_bytes(lun.pool)))
+    quiet = world.engine.quiet()
+    world.env.run()
+    assert ended == [0.002, 4096]
+    assert quiet.processed
+    assert world.scenario.arrays[0].pools[0].cache.mark_bytes == 5 << 20
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"),
+    [
+        ({}, ["pools.0.cache.size", "missing"]),
+        ({"size": "1 MiB", "mark": 1.5}, ["pools.0.cache.mark", "1.5", "less than or equal to 1"]),
+        ({"size": "1 MiB", "mark": 0.0}, ["pools.0.cache", "size times mark", "512 B"]),
+        ({"size": 1 << 62}, ["pools.0.cache", "1 PiB"]),
+        ({"size": "1 MiB", "destages": 0}, ["pools.0.cache.destages", "0"]),
+        ({"size": "1 MiB", "write": "-1 s"}, ["pools.0.cache.write", "-1 s"]),
+        ({"size": "1 MiB", "colour": 1}, ["pools.0.cache.colour", "unknown key", "mark"]),
+    ],
+)
+def test_a_cache_that_makes_no_sense_is_refused_by_its_key(cache, said) -> None:
+    table = tiny()
+    table["arrays"][0]["pools"][0]["cache"] = cache
+    with pytest.raises(Misuse) as refused:
+        parse(table, "my.toml")
+    assert str(refused.value).startswith("my.toml: ")
+    assert all(words in str(refused.value) for words in said), refused.value
+
+
+def test_a_comparison_runs_behind_a_cache_with_limits_and_blocking_copies(tmp_path) -> None:
+    table = tiny()
+    table["arrays"][0]["pools"][0] |= {"cache": {"size": "1 MiB"}, "blocking": True}
+    table["vms"][0]["disks"][0] |= {"iops_limit": 60, "iops_burst": 4}
+    result = live_through(table, tmp_path, methods=("storage",))
+    points = result.methods["storage"].restore_points
+    assert points
+    assert all(point.verified for point in points)

@@ -16,6 +16,7 @@ from stuntdouble.iops import (
     DISK_10K,
     DISK_7200,
     FLASH_CHANNEL,
+    Cache,
     ClosedLoad,
     Pattern,
     PoissonLoad,
@@ -140,12 +141,17 @@ def _array(a: spec.Array, engine: Reference, streams: Streams, journal: Journal)
                 port=link(p.port) if p.port else None,
                 reserve_bytes=p.reserve,
                 blocking=p.blocking,
+                cache=_cache(p.cache),
             )
         )
         for v in a.volumes:
             if v.pool == p.name:
                 made.create_volume(v.name, v.size, pool)
     return made
+
+
+def _cache(c: spec.Cache | None) -> Cache | None:
+    return None if c is None else Cache(c.mark_bytes, c.write, c.read, c.destages)
 
 
 def _add_vm(world: World, vm: spec.Vm, load: Load | None) -> None:

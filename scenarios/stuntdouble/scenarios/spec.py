@@ -18,6 +18,27 @@ from stuntdouble.units import GIB, KIB, MIB, SECTOR_BYTES, format_size
 Method = Literal["software", "storage", "mounted"]
 
 
+class Cache(Table):
+    """A pool's write-back cache: host writes end in it, and wait above ``mark`` of its ``size``."""
+
+    size: Size
+    mark: Share = 0.8
+    write: Seconds = 200e-6
+    read: Seconds = 200e-6
+    destages: int = Field(default=16, ge=1, le=4096)
+
+    @property
+    def mark_bytes(self) -> int:
+        """Dirty bytes at which host writes begin to wait."""
+        return int(self.size * self.mark)
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if not SECTOR_BYTES <= self.mark_bytes < 1 << 50:
+            raise ValueError("size times mark must be 512 B or more, and less than 1 PiB")
+        return self
+
+
 class Pool(Table):
     """Disks of an array: ``media`` sets the service times, ``raid`` the redundancy."""
 
@@ -30,6 +51,7 @@ class Pool(Table):
     port: Rate = 0.0
     reserve: Size = GIB
     blocking: bool = False
+    cache: Cache | None = None
 
     @property
     def usable_bytes(self) -> int:

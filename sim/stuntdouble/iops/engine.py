@@ -274,6 +274,18 @@ class Engine(Protocol):
         """Post a stream."""
         ...
 
+    def dirty_bytes(self, pool: int) -> int:
+        """Return what of a pool of the site is in its write-back cache only; 0 without one."""
+        ...
+
+    def quiet(self) -> Event:
+        """Return an event that happens once no write-back cache holds dirty data.
+
+        Somebody waits for it, so destaging goes on after all else has ended.  Under load it may be
+        long in coming.
+        """
+        ...
+
     def set_rate(self, station: int, factor: float) -> None:
         """Let a station work *factor* times as fast as built (a fault when below 1).
 

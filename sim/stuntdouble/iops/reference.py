@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, cast
 
 from stuntdouble.clock import Priority
 from stuntdouble.errors import Bug, NoSpace
-from stuntdouble.iops.engine import Guest, Io, Load, Purpose, StreamSpec, Turn
+from stuntdouble.iops.cache import SIDE_BY_SIDE
+from stuntdouble.iops.engine import Guest, Load, Purpose, StreamSpec, Turn
 from stuntdouble.iops.measure import Meter
 from stuntdouble.iops.passage import Passages
 from stuntdouble.iops.paths import Paths, drain, fail, give_up, hang
 from stuntdouble.iops.station import Station
-from stuntdouble.iops.stream import ReferenceStream, item_bytes
+from stuntdouble.iops.stream import ReferenceStream, item_bytes, item_steps, refuse_oversize
 from stuntdouble.iops.tokens import set_bucket
-from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.trace import stream_key
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
     from stuntdouble.clock import Environment
     from stuntdouble.errors import Unreachable
+    from stuntdouble.iops.cache import Cache
     from stuntdouble.iops.route import Geometry
     from stuntdouble.iops.work import Service
-    from stuntdouble.site import Disk, Level, Lun, Site, Step
+    from stuntdouble.site import Disk, Lun, Site, Step
 
 
 class Reference:
@@ -71,6 +72,12 @@ class Reference:
     def block_copies(self, pool: int) -> None:
         """Let a write wait for the copy of its chunk that is under way in this pool."""
         self._passages.block_copies(pool)
+
+    def add_cache(self, pool: int, cache: Cache) -> int:
+        """Put a write-back cache before a pool's devices; return the number of its station."""
+        station = self.add_station(cache.service(), SIDE_BY_SIDE)
+        self._passages.add_cache(pool, cache, station)
+        return station
 
     def add_guest(self, name: str, disks: list[Disk], luns: list[Lun], load: Load | None) -> Guest:
         """Return a guest that issues *load* from ``start`` on."""
@@ -161,7 +168,7 @@ class Reference:
         """One guest I/O, from arrival to completion."""
         arrived = self.env.now
         target = guest.disks[disk]
-        self._refuse_oversize(length)
+        refuse_oversize(length, self.site)
 
         def attempt() -> list[Step]:
             if write:
@@ -360,6 +367,14 @@ class Reference:
         at = self.env.now if when is None else when
         self.env.at(at, Priority.POST).callbacks.append(happen)
 
+    def dirty_bytes(self, pool: int) -> int:
+        """Return what of a pool of the site is in its cache only."""
+        return self._passages.dirty_bytes(pool)
+
+    def quiet(self) -> Event:
+        """Return an event that happens once no cache holds dirty data."""
+        return self._passages.quiet()
+
     def submit(self, steps: list[Step], purpose: Purpose) -> Event:
         """Post one I/O of given steps; the event happens when it has ended."""
         ended = self.env.expect(self.env.event())
@@ -389,7 +404,7 @@ class Reference:
 
     def item(self, spec: StreamSpec, start: int, count: int) -> Generator[Event, object, None]:
         """One item of a stream."""
-        steps = self._item_steps(spec, start, count)
+        steps = item_steps(spec, start, count, self.site)
         self.check_watches()
         yield from self._passages.make(steps, spec.purpose)
         if spec.link >= 0:
@@ -397,22 +412,6 @@ class Reference:
             yield self.stations[spec.link].visit(0, 0, size, spec.purpose)
         if (error := self.paths.lost(spec.luns)) is not None:
             raise error
-
-    def _item_steps(self, spec: StreamSpec, start: int, count: int) -> list[Step]:
-        self._refuse_oversize(item_bytes(spec, count, self.site))
-        target = spec.target
-        if spec.io is Io.READ_LEVEL:
-            return self.site.read(cast("Level", target), start, count)
-        if spec.io is Io.MOVE_LEVEL:
-            return self.site.move(cast("Level", target), start, count)
-        if spec.io is Io.READ_LUN:
-            return self.site.volume_read(cast("Lun", target), start, count)
-        return self.site.write(cast("Disk", target), start, count)
-
-    def _refuse_oversize(self, size: int) -> None:
-        most = IO_BLOCKS_MAX * self.site.block_bytes
-        if size > most:
-            raise Bug(f"an I/O of {size} bytes: one I/O has at most {most}, so cut it up")
 
     def set_rate(self, station: int, factor: float) -> None:
         """Let a station work *factor* times as fast as built."""
