@@ -10,7 +10,7 @@ from stuntdouble.iops import Raid
 from stuntdouble.units import KIB, MIB
 
 if TYPE_CHECKING:
-    from stuntdouble.iops import Service
+    from stuntdouble.iops import Cache, Service
 
 SnapshotKind = Literal["copy-on-write", "redirect-on-write"]
 Exhaustion = Literal["invalidate", "refuse"]
@@ -110,6 +110,11 @@ class PoolSpec:
             channels), instead of a queue for each disk.  Only without redundancy.
         servers: I/Os that a station serves at a time: 1 for a disk.
         port: the front-end port that hosts' bytes cross, or None for one that is never in the way.
+        blocking: whether a write waits while the old data of its chunk is being copied for a
+            snapshot: Linux dm-snapshot and LVM do so, arrays with a write-back cache do not (see
+            ``stuntdouble.iops.copies``).  Without meaning where writes are redirected.
+        cache: the write-back cache before the disks, or None: a host write then ends only when
+            the disks have it.
         reserve_bytes: snapshot reserve, out of the pool's capacity; None takes the array's
             ``reserve_fraction`` of it.
     """
@@ -123,6 +128,8 @@ class PoolSpec:
     pooled: bool = False
     servers: int = 1
     port: Service | None = None
+    blocking: bool = False
+    cache: Cache | None = None
     reserve_bytes: int | None = None
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from stuntdouble.iops import Engine, Geometry, Raid
 
 if TYPE_CHECKING:
     from stuntdouble.array.parameters import Parameters, PoolSpec
-    from stuntdouble.iops import Service
+    from stuntdouble.iops import Cache, Service
     from stuntdouble.site import Site
 
 
@@ -30,6 +30,14 @@ class StationEngine(Engine, Protocol):
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool lie on."""
+        ...
+
+    def add_cache(self, pool: int, cache: Cache) -> int:
+        """Put a write-back cache before a pool's devices; return the number of its station."""
+        ...
+
+    def block_copies(self, pool: int) -> None:
+        """Let a write wait for the copy of its chunk that is under way in a pool."""
         ...
 
 
@@ -109,6 +117,10 @@ def build_pool(engine: StationEngine, spec: PoolSpec, parameters: Parameters) ->
         raise Misuse(f"pool {spec.name}", f"a reserve of {wanted} bytes does not leave any room")
     number = site.create_pool(area // site.block_bytes, reserve // site.block_bytes)
     engine.add_pool(number, Geometry(spec.raid, stations[0], count, spec.stripe_bytes, port))
+    if spec.cache is not None:
+        engine.add_cache(number, spec.cache)
+    if spec.blocking:
+        engine.block_copies(number)
     return Pool(site, spec, number, stations, port, area, reserve, Runs.single(0, area))
 
 

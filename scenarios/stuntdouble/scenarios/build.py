@@ -16,6 +16,7 @@ from stuntdouble.iops import (
     DISK_10K,
     DISK_7200,
     FLASH_CHANNEL,
+    Cache,
     ClosedLoad,
     Pattern,
     PoissonLoad,
@@ -157,12 +158,18 @@ def _array(
                 stripe_bytes=p.stripe,
                 port=link(p.port) if p.port else None,
                 reserve_bytes=p.reserve,
+                blocking=p.blocking,
+                cache=_cache(p.cache),
             )
         )
         for v in a.volumes:
             if v.pool == p.name:
                 made.create_volume(v.name, v.size, pool)
     return made
+
+
+def _cache(c: spec.Cache | None) -> Cache | None:
+    return None if c is None else Cache(c.mark_bytes, c.write, c.read, c.destages)
 
 
 def _add_vm(world: World, vm: spec.Vm, load: Load | None) -> None:
@@ -179,7 +186,11 @@ def _add_vm(world: World, vm: spec.Vm, load: Load | None) -> None:
     quiesce = hypervisors.QuiesceProfile(
         tools=vm.quiesce.tools, vss=vm.quiesce.vss, freeze_seconds=vm.quiesce.freeze
     )
-    world.hypervisor.add_vm(vm.name, disks, load, quiesce=quiesce, powered_on=False)
+    host = world.hypervisor
+    made = host.add_vm(vm.name, disks, load, quiesce=quiesce, powered_on=False)
+    for number, k in enumerate(vm.disks):
+        if k.iops_limit:
+            host.host.engine.set_iops_limit(made.guest, number, float(k.iops_limit), k.iops_burst)
 
 
 def _load(vm: spec.Vm, seed: int, recorded: Recorded | None) -> Load | None:

@@ -1,6 +1,7 @@
 """When things happen: load, stations, side I/O, streams, and what is measured of them."""
 
 from stuntdouble.iops.bulk import read_bulk
+from stuntdouble.iops.cache import Cache
 from stuntdouble.iops.curve import BATCH_NIGHT, OFFICE_DAY, RateCurve
 from stuntdouble.iops.engine import Engine, Guest, Io, Load, Purpose, Stream, StreamSpec
 from stuntdouble.iops.fleet import VmProfile, fleet
@@ -34,6 +35,7 @@ __all__ = [
     "DISK_7200",
     "FLASH_CHANNEL",
     "OFFICE_DAY",
+    "Cache",
     "ClosedLoad",
     "DeltaGrains",
     "Engine",
