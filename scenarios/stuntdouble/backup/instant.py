@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 async def take_image(
     work: Work,
+    undo: Undo,
     side: ArraySide,
     group: Sequence[Target],
     diaries: Mapping[str, Diary],
@@ -37,7 +38,8 @@ async def take_image(
 
     *hold* takes the VM snapshot and asks what can be asked only while it is open.  A VM that
     cannot be held still fails alone; without any VM there is nothing to snapshot.  The VM
-    snapshots go at once, whatever happens: their delta disks grow.
+    snapshots go at once, whatever happens: their delta disks grow.  One that cannot, because the
+    array has no room for copies, is *undo*'s last step: the array snapshot goes before it.
     """
     held: dict[str, T] = {}
 
@@ -47,7 +49,7 @@ async def take_image(
             held[target.vm.name] = await hold(target, diary, thaw)
 
     ours = tuple(diaries[target.vm.name] for target in group)
-    async with Undo(ours, work.spec.retry_seconds, at_once=True) as thaw:
+    async with Undo(ours, work.spec.retry_seconds, at_once=True, heir=undo) as thaw:
         await together(one(target, thaw) for target in group)
         in_order = [held[target.vm.name] for target in group if target.vm.name in held]
         if not in_order:

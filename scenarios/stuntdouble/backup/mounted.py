@@ -58,7 +58,7 @@ async def back_up_group(work: Work, group: Sequence[Target], diaries: Mapping[st
         ):
             side = ArraySide(work, undo, ours)
             held, images = await take_image(
-                work, side, group, diaries, hold=partial(_hold, work), volumes=_volumes
+                work, undo, side, group, diaries, hold=partial(_hold, work), volumes=_volumes
             )
             presented = [await side.present(image, work.host_iqn) for image in images]
             host = Host(work, undo, ours)

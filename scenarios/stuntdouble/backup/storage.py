@@ -62,7 +62,7 @@ async def back_up_group(work: Work, group: Sequence[Target], diaries: Mapping[st
             side = ArraySide(work, undo, ours)
             hold = partial(_hold, work)
             frozen, snapshots = await take_image(  # steps 2 to 5
-                work, side, group, diaries, hold=hold, volumes=_volumes
+                work, undo, side, group, diaries, hold=hold, volumes=_volumes
             )
             devices = await _attach(work, side, undo, snapshots)
             await together(_read(work, side, vm, devices) for vm in frozen)

@@ -223,6 +223,7 @@ async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
         done.notes += [f"retention let go of {point.id}" for point in gone]
         for point in done.repository.points():
             done.verify(point)
+    done.forget()
 
 
 def job_spec(world: World, method: Method, kind: Kind) -> JobSpec:
