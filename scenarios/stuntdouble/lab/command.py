@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stuntdouble.lab.curves import Curve
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
+TERMINATED: Final = 143  # 128 + SIGTERM
 MISSED: Final = 1
 """A curve is off: what was measured, what is kept and what is emulated do not agree."""
 
@@ -40,7 +41,8 @@ QUICK_BINS: Final = 29
     epilog="\b\nExamples:\n  python -m stuntdouble.lab --quick\n"
     "  python -m stuntdouble.lab --only redirect-overlay --json curve.json\n\n"
     "Exit codes: 0 every curve met, 1 a curve missed or the measurement failed,"
-    " 2 usage or a program is missing, 130 Ctrl-C.",
+    " 2 usage or a program is missing,"
+    " 130 Ctrl-C.",
 )
 @click.option("--quick", is_flag=True, help="Measure all curves side by side: about a minute.")
 @click.option(
@@ -50,8 +52,20 @@ QUICK_BINS: Final = 29
     type=click.Choice(list(stored_curves())),
     help=f"Measure this curve alone; may be repeated. One of: {', '.join(stored_curves())}.",
 )
-@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--html", "html_file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write every bin and every verdict there.",
+)
+@click.option(
+    "--html",
+    "html_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a page with the curves there.",
+)
 def command(
     *, quick: bool, only: tuple[str, ...], json_file: Path | None, html_file: Path | None
 ) -> int:
@@ -137,8 +151,10 @@ def _told(error: BaseException) -> int:
     match error:
         case BaseExceptionGroup():
             return _told(error.exceptions[0])
-        case KeyboardInterrupt() | asyncio.CancelledError() | click.Abort():
-            return _line("stopped; nothing is left behind", INTERRUPTED)
+        case KeyboardInterrupt() | click.Abort():
+            return _line("stopped by Ctrl-C; nothing is left behind", INTERRUPTED)
+        case asyncio.CancelledError():
+            return _line("stopped; nothing is left behind", TERMINATED)
         case click.ClickException():
             return _line(error.format_message(), error.exit_code)
         case Error():

@@ -23,7 +23,7 @@ _SETTINGS: Final = {"displaylogo": False, "responsive": True, "displayModeBar": 
 _GREY: Final = "#808080"
 # Okabe and Ito's palette, as on the page of a comparison.
 _LINES: Final[dict[str, dict[str, Any]]] = {
-    "measured": {"color": "#0a86c7", "width": 2.5},
+    "measured": {"color": "#0a86c7", "width": 1},
     "kept": {"color": "#d55e00", "width": 1.5, "dash": "dot"},
     "formula": {"color": "#009e73", "width": 1.5},
     "engine": {"color": "#9a6bb0", "width": 1.5, "dash": "dash"},
@@ -78,7 +78,7 @@ def _drawn(one: Judged) -> str:
     traces = [
         {
             "type": "scatter",
-            "mode": "lines",
+            "mode": "markers+lines" if name == "measured" else "lines",
             "name": name,
             "x": [(k + 0.5) * width for k in range(len(values))],
             "y": list(values),
