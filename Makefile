@@ -3,6 +3,7 @@
 #
 #   make compare            run the quickstart scenario: every backup method, side by side
 #   make test               run the tests             (make test ARGS='-k chain' for a few)
+#   make validity           hold the model against theory, measurements and publications
 #   make check              what a change must pass: format, lint, types, floors, coverage
 #   make lock               pin the dependencies again (make lock LOCK=--upgrade for newer ones)
 #   make clean              remove what the targets above made
@@ -28,7 +29,7 @@ empty :=
 INCLUDE := $(subst $(empty) ,$(comma),$(WHOLE:%=*/stuntdouble/%/*))
 
 .NOTPARALLEL:
-.PHONY: help setup compare test check format lint types floors coverage lock clean
+.PHONY: help setup compare test validity check format lint types floors coverage lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,6 +48,9 @@ compare: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m $(PYTEST) $(ARGS)
+
+validity: $(READY)
+	@$(BIN)/python -m stuntdouble.validity --json reports/baseline/validity.json $(ARGS)
 
 check: format lint types floors coverage
 
