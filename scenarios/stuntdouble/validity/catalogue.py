@@ -6,6 +6,7 @@ import difflib
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.errors import Misuse
+from stuntdouble.validity.blocklayer import BLOCK_LAYER
 from stuntdouble.validity.disks import DISKS
 from stuntdouble.validity.queueing import QUEUEING
 from stuntdouble.validity.row import Report
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 SEED: Final = 1
 """Of the report that is kept; any other gives other noise."""
 
-CHECKS: Final[tuple[Check, ...]] = (*QUEUEING, *DISKS)
+CHECKS: Final[tuple[Check, ...]] = (*QUEUEING, *BLOCK_LAYER, *DISKS)
 """Every row there is."""
 
 
