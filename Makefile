@@ -4,6 +4,7 @@
 #   make compare            run the quickstart scenario: every backup method, side by side
 #   make test               run the tests             (make test ARGS='-k chain' for a few)
 #   make lab                measure QEMU's block layer again and compare (ARGS=--quick: a minute)
+#   make validity           hold the model against theory, measurements and publications
 #   make check              what a change must pass: format, lint, types, floors, coverage
 #   make lock               pin the dependencies again (make lock LOCK=--upgrade for newer ones)
 #   make clean              remove what the targets above made
@@ -29,7 +30,7 @@ empty :=
 INCLUDE := $(subst $(empty) ,$(comma),$(WHOLE:%=*/stuntdouble/%/*))
 
 .NOTPARALLEL:
-.PHONY: help setup compare test lab check format lint types floors coverage lock clean
+.PHONY: help setup compare test lab check format lint types floors coverage lock clean validity
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,6 +52,9 @@ test: $(READY)
 
 lab: $(READY)
 	@$(BIN)/python -m stuntdouble.lab --json reports/lab/lab.json --html reports/lab/index.html $(ARGS)
+
+validity: $(READY)
+	@$(BIN)/python -m stuntdouble.validity --json reports/baseline/validity.json $(ARGS)
 
 check: format lint types floors coverage
 

@@ -1,0 +1,46 @@
+"""Hold the model against what is known: theory, a measured block layer, drives, publications.
+
+Each row is one comparison, with its source, its parameters, its error and a verdict; ``run``
+computes rows, ``dump`` and ``load`` keep them, and ``python -m stuntdouble.validity`` does all of
+it.  Names are imported when first used: ``--help`` must not wait for an engine.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from stuntdouble.validity.catalogue import CHECKS, SEED, chosen, run
+    from stuntdouble.validity.keeping import dump, load
+    from stuntdouble.validity.making import Check, Outcome
+    from stuntdouble.validity.row import Parameter, Point, Report, Row
+
+__all__ = [
+    "CHECKS",
+    "SEED",
+    "Check",
+    "Outcome",
+    "Parameter",
+    "Point",
+    "Report",
+    "Row",
+    "chosen",
+    "dump",
+    "load",
+    "run",
+]
+
+_HOMES: Final = {
+    "catalogue": ("CHECKS", "SEED", "chosen", "run"),
+    "keeping": ("dump", "load"),
+    "making": ("Check", "Outcome"),
+    "row": ("Parameter", "Point", "Report", "Row"),
+}
+_MODULE_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -1,0 +1,28 @@
+"""The report as JSON: the same rows give the same text, and the text gives the same rows."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from stuntdouble.errors import Misuse
+from stuntdouble.results.text import to_text
+from stuntdouble.validity.row import Report
+
+
+def dump(report: Report) -> str:
+    """Return *report* as JSON, fields in the model's order; it ends with a newline."""
+    return to_text(report.model_dump(mode="json")) + "\n"
+
+
+def load(text: str | bytes) -> Report:
+    """Return the report that *text*, a ``validity.json``, holds.
+
+    Raises:
+        Misuse: not JSON, or not a report of this version; names the first field that is wrong.
+    """
+    try:
+        return Report.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise Misuse("validity.json", f"{where}: {first['msg']}") from error

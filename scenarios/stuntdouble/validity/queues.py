@@ -1,0 +1,84 @@
+"""A queue that is run: one station, Poisson arrivals, and what came of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from stuntdouble.iops import Pattern, PoissonLoad
+from stuntdouble.validity.rig import BLOCK_BYTES, VM, Rig
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from stuntdouble.iops import Latencies, Service
+
+    Floats = NDArray[np.float64]
+
+BATCHES: Final = 40
+"""Of a run.  Neighbours in a queue are alike, so that an error is estimated from batches of them."""
+
+WARM: Final = 0.05
+"""Share of the I/Os that is left out: the queue starts empty."""
+
+_WORKING_SET_BYTES: Final = BLOCK_BYTES << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A run: times inside in order of arrival, and both sides of Little's law."""
+
+    seconds: Floats
+    inside: float
+    rate_times_mean: float
+    utilisation: float
+
+
+@cache
+def run_queue(
+    services: tuple[Service, ...], servers: int, rho: float, ios: int, seed: int
+) -> Queue:
+    """Return what becomes of about *ios* I/Os at services of mean 1, each *rho* busy."""
+    rig = Rig(*services, servers=servers, seed=seed)
+    iops = rho * servers * len(services)
+    load = PoissonLoad(seed, VM, iops, (Pattern(1.0, BLOCK_BYTES, _WORKING_SET_BYTES),))
+    rig.guest(load)
+    until = ios / iops
+    found = rig.run(until)
+    arrivals = np.fromiter((row[0] for row in islice(load.ios(), 2 * ios)), np.float64)
+    arrivals = arrivals[arrivals <= until]
+    busy = sum(rig.utilisation(k) for k in range(len(services)))
+    return Queue(
+        seconds=found.seconds,
+        inside=_area(arrivals, np.sort(found.arrived + found.seconds), until) / until,
+        rate_times_mean=_by_rate(arrivals, found, until),
+        utilisation=busy / servers / len(services),
+    )
+
+
+def _area(arrivals: Floats, completions: Floats, until: float) -> float:
+    """Return the integral of how many are inside, from both times without pairing them."""
+    ends = np.concatenate((completions, np.full(len(arrivals) - len(completions), until)))
+    edges = np.concatenate((arrivals, ends))
+    steps = np.concatenate((np.ones(len(arrivals)), -np.ones(len(ends))))
+    order = np.argsort(edges, kind="stable")
+    inside = np.cumsum(steps[order])
+    return float((inside[:-1] * np.diff(edges[order])).sum())
+
+
+def _by_rate(arrivals: Floats, found: Latencies, until: float) -> float:
+    """Return arrival rate × mean time inside; who is still inside has been so until now."""
+    left: NDArray[Any] = np.setdiff1d(arrivals, found.arrived, assume_unique=True)
+    times = np.concatenate((found.seconds, until - left))
+    return len(times) / until * float(times.mean())
+
+
+def mean_and_error(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the mean of what was measured in order, and its standard error by batch means."""
+    kept = values[int(len(values) * WARM) :]
+    means = np.array([batch.mean() for batch in np.array_split(kept, BATCHES)])
+    return float(kept.mean()), float(means.std(ddof=1) / np.sqrt(BATCHES))

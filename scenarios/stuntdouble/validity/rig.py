@@ -1,0 +1,91 @@
+"""A test rig: one volume, one guest and an engine, without the hypervisor and array around them.
+
+What is held against theory or against a single device must not have anything else in its way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from stuntdouble.clock import Environment
+from stuntdouble.iops import Geometry, Raid, link
+from stuntdouble.iops.kernel import CompiledEngine
+from stuntdouble.site import Site
+
+if TYPE_CHECKING:
+    from stuntdouble.iops import Guest, Latencies, Load, Service
+    from stuntdouble.site import Disk, Lun
+
+BLOCK_BYTES: Final = 4096
+"""A content block, and the I/O of every load that is held against theory."""
+
+FS_BLOCKS: Final = 256
+"""1 MiB, the block of the emulated file system; any power of two gives the same I/O."""
+
+VM: Final = "vm"
+
+
+def fixed(seconds: float) -> Service:
+    """Return a server whose visits all take the same time."""
+    return link(float("inf"), seconds)
+
+
+class Rig:
+    """A volume on stations of its own, a thick virtual disk that fills it, and an engine.
+
+    Args:
+        services: the stations; the volume is striped over them.
+        servers: of each station.
+        blocks: size of the disk in content blocks.
+        chunk_blocks: what the volume's snapshots copy or redirect at a time.
+        stripe_bytes: how much of the volume lies on a station before the next one's turn.
+        raid: how the stations keep the blocks.
+        stroke: size of each station in bytes, where it is a disk.
+        seed: of what the stations draw.
+    """
+
+    def __init__(
+        self,
+        *services: Service,
+        servers: int = 1,
+        blocks: int = 1 << 12,
+        chunk_blocks: int = 16,
+        stripe_bytes: int = BLOCK_BYTES,
+        raid: Raid = Raid.RAID0,
+        stroke: int = 1 << 31,
+        seed: int = 1,
+    ) -> None:
+        self.env = Environment()
+        self.site = Site()
+        self.engine = CompiledEngine(self.env, self.site, seed)
+        self.stations = [self.engine.add_station(s, servers, stroke) for s in services]
+        pool = self.site.create_pool(2 * blocks, 2 * blocks)
+        geometry = Geometry(raid, self.stations[0], len(services), stripe_bytes)
+        self.engine.add_pool(pool, geometry)
+        self.lun: Lun = self.site.create_lun(blocks, chunk_blocks, pool, 0)
+        self.disk: Disk = self._thick_disk(blocks)
+
+    def _thick_disk(self, blocks: int) -> Disk:
+        store = self.site.create_store([self.lun], FS_BLOCKS, FS_BLOCKS)
+        file = store.create_file("disk", blocks, sparse=False, zeroed=True)
+        for index in range(blocks // FS_BLOCKS):
+            file.place(index, 0, index)
+        return self.site.create_disk("disk", blocks, file)
+
+    def guest(self, load: Load) -> Guest:
+        """Return a guest that issues *load* from now on."""
+        guest = self.engine.add_guest(VM, [self.disk], [self.lun], load)
+        self.engine.start(guest)
+        return guest
+
+    def run(self, until: float) -> Latencies:
+        """Run until an instant; return the I/Os that have ended by then."""
+        self.env.run(until)
+        return self.engine.meter.latencies(VM)
+
+    def utilisation(self, station: int = 0) -> float:
+        """Return how many servers of a station were busy on average."""
+        edges = np.array([0.0, self.env.now])
+        return float(self.engine.meter.busy([self.stations[station]], edges)[0]) / self.env.now
