@@ -35,11 +35,15 @@ ENGINES: Final[dict[EngineName, Callable[..., Any]]] = {
 class Scenario(Protocol):
     """A world that can be built anew for each run."""
 
-    warm_up_seconds: float
-    """Site time before the measurement."""
+    @property
+    def warm_up_seconds(self) -> float:
+        """Site time before the measurement."""
+        ...
 
-    seconds: float
-    """Site time that is measured."""
+    @property
+    def seconds(self) -> float:
+        """Site time that is measured."""
+        ...
 
     def build(self, engine: EngineName, content: Content) -> World:
         """Return a world whose load has begun."""
@@ -62,7 +66,11 @@ class World:
         return int(self.tally.visits.sum()) + arrived
 
     def fired(self) -> dict[str, float]:
-        """Return how often each kind of side I/O has come about."""
+        """Return how often each kind of side I/O has come about, and the foreground writes."""
+        return {}
+
+    def facts(self) -> dict[str, float]:
+        """Return what else is worth telling of this world."""
         return {}
 
 
@@ -102,8 +110,9 @@ class Slots:
     a place: a place costs memory of Python's, 200 GiB of them 60 MB.
     """
 
-    def __init__(self, slots: int, slot_blocks: int) -> None:
+    def __init__(self, slots: int, slot_blocks: int, fs_bytes: int = MIB) -> None:
         self.slot_blocks = slot_blocks
+        self._fs_bytes = fs_bytes
         self.metadata_ios = 0
         self._slots = dict[str, int]()
         self._next = slots * slot_blocks
@@ -111,12 +120,12 @@ class Slots:
 
     def start_bytes(self, name: str) -> int:
         """Return where in the LUN a base file begins."""
-        return self._slots[name] * self.slot_blocks * MIB
+        return self._slots[name] * self.slot_blocks * self._fs_bytes
 
     def settle_in(self, file: File, used_bytes: int) -> None:
         """Give a base file its slot, and places for the part of it that is used."""
         self._slots[file.name] = len(self._slots)
-        for index in range(used_bytes // MIB):
+        for index in range(-(-used_bytes // self._fs_bytes)):
             self.provide(file, index)
 
     def provide(self, file: File, index: int) -> int:
