@@ -4,6 +4,7 @@ from stuntdouble.iops.bulk import read_bulk
 from stuntdouble.iops.cache import Cache
 from stuntdouble.iops.curve import BATCH_NIGHT, OFFICE_DAY, RateCurve
 from stuntdouble.iops.engine import Engine, Guest, Io, Load, Purpose, Stream, StreamSpec
+from stuntdouble.iops.fastpath import FastStation
 from stuntdouble.iops.fleet import VmProfile, fleet
 from stuntdouble.iops.load import ClosedLoad, Mix, Pattern, PoissonLoad, TraceLoad
 from stuntdouble.iops.measure import Latencies, Meter
@@ -39,6 +40,7 @@ __all__ = [
     "ClosedLoad",
     "DeltaGrains",
     "Engine",
+    "FastStation",
     "Geometry",
     "Guest",
     "GuestCount",
