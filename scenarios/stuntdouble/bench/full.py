@@ -43,7 +43,7 @@ from stuntdouble.iops import (
     StreamSpec,
     link,
 )
-from stuntdouble.iops.load import units
+from stuntdouble.iops.draw import units
 from stuntdouble.site import COPY_ON_WRITE
 from stuntdouble.trace import stream_key
 from stuntdouble.units import GIB, KIB, MIB

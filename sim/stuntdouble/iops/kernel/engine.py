@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.clock import Environment
     from stuntdouble.errors import Unreachable
+    from stuntdouble.iops.cache import Cache
     from stuntdouble.iops.engine import Guest, Load, Purpose, StreamSpec
     from stuntdouble.iops.route import Geometry
     from stuntdouble.iops.work import Service
@@ -181,6 +182,34 @@ class CompiledEngine(Driver):
         """Limit the guest's outstanding I/O; 0 lifts the limit."""
         guest.limit = outstanding
         self.post(DO_ADMIT, guest.number)
+
+    def set_iops_limit(self, guest: Guest, disk: int, iops: float, burst: int = 1) -> None:
+        """Refuse: limits on I/Os per second are not compiled."""
+        raise Unsupported(
+            f"a limit of {iops} I/Os per second (burst {burst}) on disk {disk} of {guest.name} in the"
+            " compiled engine",
+            "use the reference engine",
+        )
+
+    def block_copies(self, pool: int) -> None:
+        """Refuse: waiting for copies is not compiled."""
+        raise Unsupported(
+            f"waiting for copies in pool {pool} in the compiled engine", "use the reference engine"
+        )
+
+    def add_cache(self, pool: int, cache: Cache) -> int:
+        """Refuse: write-back caches are not compiled."""
+        raise Unsupported(
+            f"{cache} of pool {pool} in the compiled engine", "use the reference engine"
+        )
+
+    def dirty_bytes(self, pool: int) -> int:
+        """Return what of a pool is in its cache only: there are no caches."""
+        return 0 * pool
+
+    def quiet(self) -> Event:
+        """Return an event that happens once no cache holds dirty data: now."""
+        return self.env.expect(self.env.event()).succeed()
 
     def fence(self, luns: list[Lun]) -> None:
         """Admit no I/O to *luns*: their guests' clocks run on; nests."""
