@@ -21,8 +21,8 @@ from stuntdouble.bench import rivals
 from stuntdouble.bench.cases import Case, Sample, wall_seconds
 from stuntdouble.bench.rivals import touched
 from stuntdouble.errors import Bug
-from stuntdouble.iops.fastpath import idle, recurse
 from stuntdouble.iops.draw import units
+from stuntdouble.iops.fastpath import idle, recurse
 from stuntdouble.trace import stream_key
 
 if TYPE_CHECKING:
