@@ -31,8 +31,8 @@ TERMINATED: Final = 143  # 128 + SIGTERM
 MISSED: Final = 1
 """A curve is off: what was measured, what is kept and what is emulated do not agree."""
 
-QUICK_BINS: Final = 29
-"""58 s: the live commit has ended by second 52 in every run so far, and two bins show after it."""
+QUICK_BINS: Final = 30
+"""60 s: the live commit has ended by second 53 in every run so far, and some bins show after it."""
 
 
 @click.command(
@@ -78,7 +78,7 @@ def command(
     for path in (json_file, html_file):
         _check(path)
     kept = [curve for name, curve in stored_curves().items() if not only or name in only]
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
     found, by_version = asyncio.run(_measured(kept, console, quick=quick))
     judged = [judge(*pair) for pair in zip(found, kept, strict=True)]
     Console().print(table(judged))
@@ -99,13 +99,13 @@ async def _measured(
         directory = Path(name)
         await provide(directory, console.print, root=is_root())
         by_version = await versions(directory)
-    console.print(", ".join(by_version.values()), highlight=False)
+    console.print(", ".join(by_version.values()))
     wanted = [curve.first(QUICK_BINS) if quick else curve for curve in kept]
     seconds = [curve.seconds for curve in wanted]
-    console.print(f"measuring for {max(seconds) if quick else sum(seconds):.0f} s", highlight=False)
+    console.print(f"measuring for {max(seconds) if quick else sum(seconds):.0f} s")
 
     def began(curve: Curve) -> None:
-        console.print(f"  {curve.name}: {curve.seconds:.0f} s", highlight=False)
+        console.print(f"  {curve.name}: {curve.seconds:.0f} s")
 
     return await measure_all(wanted, began, side_by_side=quick), by_version
 

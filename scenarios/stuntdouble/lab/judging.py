@@ -38,7 +38,7 @@ TOLERANCES: Final[dict[tuple[str, Part], float]] = {
 Runs with fio's fixed draws differ by 0.1 %, 0.2 % and 0.6 % rms (no snapshot, redirect, copy), runs
 with draws of their own by up to 1.7 % and 3.6 %: then two draws are compared, and another fio may
 draw differently.  During a commit a bin is up to 10 % off, and the one in which the first pass
-ends 27 %, which makes 8 %.  A commit took 30.0 to 31.6 s with fixed draws and 25.3 to 31.2 s with
+ends 27 %, which makes 8 %.  A commit took 30.0 to 32.5 s with fixed draws and 25.3 to 31.2 s with
 others; it may end as early as the first pass, at 21.7 s, if no chunk happens to be dirty then.
 """
 
