@@ -46,6 +46,12 @@ def test_a_row_holds_medians_and_the_ratio_to_the_first_of_its_benchmark() -> No
     assert (found[3].ratio, found[3].rounds, found[3].ios) == (1.0, 3, 7)
 
 
+def test_where_there_are_events_the_ratio_is_of_events() -> None:
+    first = Case("x", "first", lambda: Sample(100, 1.0, events=1000))
+    second = Case("x", "second", lambda: Sample(400, 2.0, events=3000))
+    assert [row.ratio for row in run([first, second], 1, str)] == [1.0, 1.5]
+
+
 def test_every_benchmark_has_cases_and_the_command_knows_them() -> None:
     assert BENCHMARKS == NAMES
     for quick in (True, False):

@@ -21,7 +21,9 @@ def two_cases(monkeypatch):
         del names, quick, full
         return [
             Case("full", "specification", lambda: Sample(20_500, 1.0, facts=FACTS), "counts"),
-            Case("full", "compiled", lambda: Sample(10**7, 1.0, 2 * 10**7, 5, 6, FACTS), "bytes"),
+            Case(
+                "full", "compiled", lambda: Sample(10**7, 1.0, 2 * 10**7, 5, 10**7, FACTS), "bytes"
+            ),
             Case("full", "Ciw", lambda: Sample(1, 1.0), missing="not installed: make bench"),
         ]
 

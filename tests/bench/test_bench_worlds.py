@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from stuntdouble.bench import SIMPLE, SNAPSHOT, runs
+from stuntdouble.bench import SIMPLE, SNAPSHOT, runs, worlds
 from stuntdouble.bench.capacity import Capacity
 from stuntdouble.bench.scaling import Controlled
 from stuntdouble.bench.tally import Tally
-from stuntdouble.bench.worlds import add_pool
 from stuntdouble.errors import Bug
 from stuntdouble.iops import Geometry, Purpose, Raid
 from stuntdouble.units import MIB
@@ -129,26 +127,33 @@ def test_a_tally_of_nothing_is_nothing() -> None:
 GEOMETRY = Geometry(Raid.RAID0, 0, 1, MIB)
 
 
-@dataclass(frozen=True)
-class Choosy:
-    """A geometry of an engine that lets copies hold up who writes."""
+class Plain:
+    """An engine that lets no write wait for a copy."""
 
-    first: int = 0
-    blocking: bool = False
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def add_pool(self, pool, geometry) -> None:
+        self.told.append((pool, geometry))
 
 
-def test_an_engine_is_asked_to_let_copies_block_where_it_knows_how() -> None:
-    asked: list[tuple[object, bool]] = []
-    plain = SimpleNamespace(add_pool=lambda _pool, geometry: asked.append((geometry, False)))
+class Blocking(Plain):
+    """An engine that does."""
 
-    def taking(_pool, geometry, *, blocking=False):
-        asked.append((geometry, blocking))
+    def block_copies(self, pool) -> None:
+        self.told.append(pool)
 
-    if not hasattr(GEOMETRY, "blocking"):
-        assert add_pool(plain, 1, GEOMETRY, blocking=True) is False
-        assert add_pool(SimpleNamespace(add_pool=taking), 1, GEOMETRY, blocking=True) is True
-        assert asked == [(GEOMETRY, False), (GEOMETRY, True)]
-    assert add_pool(plain, 1, Choosy(), blocking=True) is True
-    assert asked[-1] == (Choosy(0, True), False)
-    assert add_pool(plain, 1, Choosy(), blocking=False) is False
-    assert asked[-1] == (Choosy(), False)
+
+@pytest.mark.parametrize(
+    ("kinds", "engine", "blocks"),
+    [
+        ({"a": Plain, "b": Plain}, Plain, False),
+        ({"a": Blocking, "b": Plain}, Blocking, False),
+        ({"a": Blocking, "b": Blocking}, Blocking, True),
+    ],
+)
+def test_writes_wait_for_copies_where_every_engine_can(monkeypatch, kinds, engine, blocks) -> None:
+    monkeypatch.setattr(worlds, "ENGINES", kinds)
+    made = engine()
+    assert worlds.add_pool(made, 7, GEOMETRY) is blocks
+    assert made.told == [(7, GEOMETRY), 7][: 1 + blocks]

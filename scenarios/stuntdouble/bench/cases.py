@@ -56,7 +56,8 @@ class Case:
 class Row:
     """The medians of a case's runs.
 
-    ``ratio`` is how many times as many I/Os a second as the first case of the benchmark makes.
+    ``ratio`` is how many times as fast as the first case of the benchmark: by events a second where
+    there are any, since an I/O of a slice may cost more or less than one of the whole.
     """
 
     bench: str
@@ -95,14 +96,13 @@ def rows(cases: Sequence[Case], samples: dict[Case, list[Sample]]) -> list[Row]:
         if case.missing:
             made.append(Row(case.bench, case.name, case.content, missing=case.missing))
             continue
-        row = _row(case, samples[case], first)
-        first.setdefault(case.bench, row.ios_per_second)
-        made.append(row)
+        made.append(_row(case, samples[case], first))
     return made
 
 
 def _row(case: Case, taken: list[Sample], first: dict[str, float]) -> Row:
     rate = median(sample.ios / sample.seconds for sample in taken)
+    work = median((sample.events or sample.ios) / sample.seconds for sample in taken)
     last = taken[-1]
     return Row(
         case.bench,
@@ -116,7 +116,7 @@ def _row(case: Case, taken: list[Sample], first: dict[str, float]) -> Row:
         seconds=median(sample.seconds for sample in taken),
         ios_per_second=rate,
         served_per_second=median(sample.served / sample.seconds for sample in taken),
-        ratio=rate / first.get(case.bench, rate),
+        ratio=work / first.setdefault(case.bench, work),
         facts={name: median(sample.facts[name] for sample in taken) for name in last.facts},
     )
 

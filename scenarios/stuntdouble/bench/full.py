@@ -8,7 +8,8 @@ against one of last year.  Each parameter says why it is what it is.
     every third VM      its changes are tracked, and it has a delta disk, always: read by a backup
                         when the delta is new, merged by a mirror consolidation when it is old, and
                         replaced by a new one in the stun that ends the merge
-    every LUN           has a storage snapshot, renewed every 20 minutes behind a fence
+    every LUN           has a storage snapshot, renewed every 20 minutes behind a fence; a write
+                        to a chunk that is being copied waits, where the engines can do that
 
 Half of the backups read the frozen disk through the host, half a LUN promoted from the snapshot.
 """
@@ -193,7 +194,7 @@ class FullWorld(World):
         blocks = (slots + 1) * disk_blocks()
         pool = self.site.create_pool(blocks, RESERVE_BLOCKS)
         geometry = Geometry(Raid.RAID5, stations[0], GROUP_DISKS, STRIPE_BYTES)
-        self.blocking = add_pool(self.engine, pool, geometry, blocking=True)
+        self.blocking = add_pool(self.engine, pool, geometry)
         lun = self.site.create_lun(blocks, CHUNK_BLOCKS, pool, 0)
         store = self.site.create_store([lun], FS_BLOCKS, FS_BLOCKS)
         store.keeper = keeper = Slots(slots, DISK_GIB * GIB // MIB)
@@ -364,3 +365,7 @@ class FullWorld(World):
             "consolidation moves": done["moves"],
             "backup reads": done["reads"],
         }
+
+    def facts(self) -> dict[str, float]:
+        """Return whether writes wait for a copy of their chunk that is under way."""
+        return {"writes wait for copies": float(self.blocking)}

@@ -75,7 +75,7 @@ def missing(module: str) -> str:
 def salabim(arrived: NDArray[np.float64], built: NDArray[np.float64]) -> Solved:
     """Serve them by four components that sleep while nothing waits.
 
-    A component for each I/O, the other usual way, is ten times slower: it inspects the signature
+    A component for each I/O, the other usual way, is many times slower: it inspects the signature
     of its process every time.
     """
     sim: Any = import_module("salabim")

@@ -6,6 +6,7 @@ import gc
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import process_time
 from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.bench.cases import Case, Sample, rss_mib, wall_seconds
@@ -26,11 +27,12 @@ def measure(scenario: Scenario, engine: EngineName, content: Content) -> Sample:
     tally.close()
     ios, served, visits, events = tally.ios, tally.served, int(tally.visits.sum()), world.events
     fired = world.fired()
-    began = wall_seconds()
+    began, worked = wall_seconds(), process_time()
     world.env.run(scenario.warm_up_seconds + scenario.seconds)
     tally.close()
     seconds = wall_seconds() - began
     facts = {
+        "share of a core": (process_time() - worked) / seconds,  # low: others were on it
         "p50 ms": 1000 * tally.percentile_seconds(50),
         "p99 ms": 1000 * tally.percentile_seconds(99),
         "RSS MiB": rss_mib(STATUS),

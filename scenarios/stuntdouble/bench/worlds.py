@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from inspect import signature
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 from stuntdouble.bench.tally import Tally
 from stuntdouble.clock import Environment
-from stuntdouble.iops import Geometry, Reference
+from stuntdouble.iops import Reference
 from stuntdouble.iops.kernel import CompiledEngine
 from stuntdouble.site import Site
 from stuntdouble.units import GIB, MIB
@@ -16,6 +15,7 @@ from stuntdouble.units import GIB, MIB
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stuntdouble.iops import Geometry
     from stuntdouble.site import File
 
 Content = Literal["bytes", "counts"]
@@ -87,20 +87,16 @@ def new_world(engine: EngineName, content: Content, seed: int, kind: type[AnyWor
     return kind(env, site, made, tally)
 
 
-def add_pool(engine: Any, pool: int, geometry: Geometry, *, blocking: bool) -> bool:
-    """Say where a pool lies; return whether its copies hold up who writes behind them.
+def add_pool(engine: Any, pool: int, geometry: Geometry) -> bool:
+    """Say where a pool lies and, if all engines know how, that a write waits for a copy under way.
 
-    An engine that knows nothing of that copies without holding up.
+    Returns whether it does.  As long as one engine does not, none does it: they would disagree.
     """
-    if blocking and "blocking" in {field.name for field in fields(geometry)}:
-        options: dict[str, Any] = {"blocking": True}
-        engine.add_pool(pool, replace(geometry, **options))
-        return True
-    if blocking and "blocking" in signature(engine.add_pool).parameters:
-        engine.add_pool(pool, geometry, blocking=True)
-        return True
     engine.add_pool(pool, geometry)
-    return False
+    blocking = all(hasattr(kind, "block_copies") for kind in ENGINES.values())
+    if blocking:
+        engine.block_copies(pool)
+    return blocking
 
 
 class Slots:
