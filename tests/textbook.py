@@ -61,11 +61,9 @@ class Volume:
         self.images.append(image)
         return image
 
-    def thaw(
-        self, image
-    ):  # what the next older image lacks is handed down, unless each has its own
+    def thaw(self, image):  # what the next older image lacks is handed down to it
         at = self.images.index(image)
-        older = self.images[at - 1].kept if at and image.kind != "each" else image.kept
+        older = self.images[at - 1].kept if at else image.kept
         freed = len(older & image.kept) * self.chunk
         older |= image.kept
         self.images.remove(image)

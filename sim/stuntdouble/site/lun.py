@@ -181,18 +181,17 @@ def _enlist(site: Site, image: Image) -> None:
 def thaw(site: Site, image: Image) -> int:
     """Give an image up; return the bytes of the reserve that come free.
 
-    Chunks that the next older image has not got itself are handed down to it, unless each has its
-    own; if the image was the newest, later writes protect the older one again.  What was split off
-    has cost nothing of the reserve.
+    Chunks that the next older image has not got itself are handed down to it (there are none where
+    each gets its own); if the image was the newest, later writes protect the older one again.  What
+    was split off has cost nothing of the reserve.
     """
     arena = site.arena
-    kind = arena.column("images", image.number, I_KIND)
-    if kind == SPLIT_REPLICA:
+    if arena.column("images", image.number, I_KIND) == SPLIT_REPLICA:
         return 0
     siblings = site.images[image.base.number]
     at = siblings.index(image)
     before = sum(i.space_bytes for i in siblings)
-    if at > 0 and kind != COPY_INTO_EACH:
+    if at > 0:
         older = siblings[at - 1]
         copied = arena.column("images", older.number, I_COPIED)
         arena.merge(arena.column("images", image.number, I_COPIED), copied)
