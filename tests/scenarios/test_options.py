@@ -58,6 +58,17 @@ VARIANTS = {
     "NBD": ("backup.transport", "nbd"),
     "SAN": ("backup.transport", "san"),
     "redirect on write": ("arrays.0.parameters", {"snapshot_kind": "redirect-on-write"}),
+    "a copy into each": ("arrays.0.parameters", {"copy_policy": "copy-into-each"}),
+    "split mirrors": (
+        "arrays.0",
+        {
+            "name": "array-1", "parameters": {"snapshot_kind": "split-mirror"},
+            "pools": [
+                {"name": "pool-1", "media": "10k", "disks": 4, "disk_size": "512 MiB", "reserve": "64 MiB"}
+            ],
+            "volumes": [{"name": "vol-1", "pool": "pool-1", "size": "256 MiB"}],
+        },
+    ),
     "small chunks": ("arrays.0.parameters", {"chunk_bytes": "4 KiB"}),
     "flash": (
         "arrays.0.pools.0",

@@ -1,7 +1,7 @@
 """Pools: devices, and where volumes and the snapshot reserve lie on them.
 
     pool block 0                                            area                   capacity
-    ├── volume 1 ──┼── volume 2 ──┼── … free ───────────────┼── snapshot reserve ──┤
+    ├── volume 1 ──┼── volume 2 ──┼── a mirror ──┼── … free ┼── snapshot reserve ──┤
 
 Every volume is laid out at its full size, so a pool is never overcommitted and no volume runs dry.
 """
@@ -46,7 +46,7 @@ class Pool:
     """A pool as built.
 
     ``stations`` are the data disks, whose utilisation is the array's; ``port_station`` is the
-    front-end port, or -1.
+    front-end port, or -1.  ``mirrored_bytes`` is what mirrors take of the area.
     """
 
     site: Site
@@ -57,6 +57,7 @@ class Pool:
     area_bytes: int
     reserve_bytes: int
     free: Runs
+    mirrored_bytes: int = 0
 
     @property
     def name(self) -> str:
@@ -79,7 +80,7 @@ class Pool:
         return self.reserve_bytes - self.reserve_free_bytes
 
     def allot(self, size_bytes: int) -> int:
-        """Return the pool block at which a new volume begins; it lies in one piece.
+        """Return the pool block at which a new volume or mirror begins; it lies in one piece.
 
         Raises:
             NoSpace: no piece is large enough.
@@ -93,7 +94,7 @@ class Pool:
         return start // self.site.block_bytes
 
     def give_back(self, start_block: int, size_bytes: int) -> None:
-        """Take back the place of a deleted volume."""
+        """Take back the place of a deleted volume or mirror."""
         self.free |= Runs.single(start_block * self.site.block_bytes, size_bytes)
 
 

@@ -1,7 +1,8 @@
 """One image of a group of VMs: hold them all still, and take one array snapshot meanwhile.
 
 All VM snapshots of a group stay open until its array snapshot is taken, so the first VM waits
-for the last: that is part of the cost of the methods that read from array snapshots.
+for the last: that is part of the cost of the methods that read from array snapshots.  So is what the
+array does beforehand, but no VM snapshot is open meanwhile.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ async def take_image(
             held[target.vm.name] = await hold(target, diary, thaw)
 
     ours = tuple(diaries[target.vm.name] for target in group)
+    await side.prepare(naa for target in group for naa in target.volumes)
     async with Undo(ours, work.spec.retry_seconds, at_once=True, heir=undo) as thaw:
         await together(one(target, thaw) for target in group)
         in_order = [held[target.vm.name] for target in group if target.vm.name in held]

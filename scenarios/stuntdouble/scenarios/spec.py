@@ -77,6 +77,13 @@ class Array(Table):
     pools: tuple[Pool, ...] = Field(min_length=1)
     volumes: tuple[Volume, ...] = Field(min_length=1)
 
+    def mirrored_bytes(self, pool: str) -> int:
+        """Return the room that a mirror of each volume takes in a pool: none without mirrors."""
+        if self.parameters.get("snapshot_kind") != "split-mirror":
+            return 0
+        home = self.parameters.get("mirror_pool", "")
+        return sum(v.size for v in self.volumes if (home or v.pool) == pool)
+
 
 class Datastore(Table):
     """A file system over volumes; ``fragmentation`` scatters its free space."""
@@ -261,6 +268,9 @@ def _check_names(s: Scenario) -> None:
         _unique(f"pools of {a.name}", [p.name for p in a.pools])
         for v in a.volumes:
             _known(f"volume {v.name}: pool", v.pool, [p.name for p in a.pools])
+        if home := a.parameters.get("mirror_pool"):
+            where = f"arrays.{a.name}.parameters.mirror_pool: pool"
+            _known(where, str(home), [p.name for p in a.pools])
     volumes = [v.name for a in s.arrays for v in a.volumes]
     used = [v for d in s.datastores for v in d.volumes]
     _unique("volumes under datastores", used)
@@ -334,10 +344,12 @@ def _check_disk(what: str, disk: Disk, block: int) -> None:
 def _check_room(s: Scenario) -> None:
     for a in s.arrays:
         for p in a.pools:
-            wanted = sum(v.size for v in a.volumes if v.pool == p.name) + p.reserve
+            mirrors = a.mirrored_bytes(p.name)
+            wanted = sum(v.size for v in a.volumes if v.pool == p.name) + mirrors + p.reserve
             if wanted > p.usable_bytes:
+                each = "volumes, a mirror of each" if mirrors else "volumes"
                 raise ValueError(
-                    f"pool {p.name}: volumes and reserve take {format_size(wanted)},"
+                    f"pool {p.name}: {each} and reserve take {format_size(wanted)},"
                     f" {p.raid} of its disks holds {format_size(p.usable_bytes)}"
                 )
     sizes = {v.name: v.size for a in s.arrays for v in a.volumes}

@@ -1,4 +1,4 @@
-"""Maps used as bitmaps: mark, test, count, merge.  Bit b is bit b % 64 of word b / 64."""
+"""Maps used as bitmaps: mark, unmark, test, count, merge.  Bit b is bit b % 64 of word b / 64."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def mark(s: Any, m: Any, b: Any) -> None:
     """Set bit *b*."""
     word = b >> 6
     s.leaves[leaf_for_writing(s, m, word), word & 63] |= _ONE << np.uint64(b & 63)
+
+
+@njit(forceinline=True)
+def unmark(s: Any, m: Any, b: Any) -> None:
+    """Clear bit *b*."""
+    word = b >> 6
+    s.leaves[leaf_for_writing(s, m, word), word & 63] &= ~(_ONE << np.uint64(b & 63))
 
 
 @njit(forceinline=True)
