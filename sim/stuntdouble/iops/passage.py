@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from stuntdouble.iops.cache import CachedPool, Destage
+from stuntdouble.iops.checks import check_geometry, check_pool
 from stuntdouble.iops.copies import COPYING, Copies
 from stuntdouble.iops.engine import Purpose
 from stuntdouble.iops.route import Router
@@ -39,27 +40,29 @@ class Passages:
         self._stations = stations
         self._block_bytes = block_bytes
         self._router = Router(block_bytes)
-        self._ports: dict[int, int] = {}
+        self.ports: dict[int, int] = {}  # of the pools that there are; -1 where there is none
         self._copies = Copies(env, block_bytes)
-        self._caches: dict[int, CachedPool] = {}
+        self.caches: dict[int, CachedPool] = {}
         self._quiet: list[Event] = []
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
+        check_geometry(geometry, len(self._stations))
         self._router.add_pool(pool, geometry)
-        self._ports[pool] = geometry.port
+        self.ports[pool] = geometry.port
 
     def block_copies(self, pool: int) -> None:
         """Let a write wait for the copy of its chunk that is under way in this pool."""
+        check_pool(pool, self.ports)
         self._copies.block(pool)
 
     def add_cache(self, pool: int, cache: Cache, station: int) -> None:
         """Put a cache, for which *station* stands, before a pool's devices."""
-        self._caches[pool] = CachedPool(cache, station, self._ports[pool], self._block_bytes)
+        self.caches[pool] = CachedPool(cache, station, self.ports[pool], self._block_bytes)
 
     def dirty_bytes(self, pool: int) -> int:
         """Return what of a pool is in its cache only."""
-        return self._caches[pool].dirty_bytes if pool in self._caches else 0
+        return self.caches[pool].dirty_bytes if pool in self.caches else 0
 
     def quiet(self) -> Event:
         """Return an event that happens once no cache holds dirty data."""
@@ -70,18 +73,18 @@ class Passages:
 
     def make(self, steps: list[Step], purpose: Purpose) -> Generator[Event, object, None]:
         """Let an I/O set out, and make the visits that its issuer waits for."""
-        if not self._caches:
+        if not self.caches:
             yield from self._pass(steps, self._router.visits(steps), purpose)
             return
         at_once, visits, deferred = self._parts(steps, purpose)
         for pool, later in deferred:
             room = self._env.event()
-            if not self._caches[pool].enter(later, room):
+            if not self.caches[pool].enter(later, room):
                 yield room
         yield from self._pass(at_once, visits, purpose)
         for pool, later in deferred:
-            self._caches[pool].queue.append(later)
-            self._start_destages(self._caches[pool])
+            self.caches[pool].queue.append(later)
+            self._start_destages(self.caches[pool])
 
     def _parts(
         self, steps: list[Step], purpose: Purpose
@@ -92,7 +95,7 @@ class Passages:
         deferred: dict[int, Destage] = {}
         for step in steps:
             made = self._router.visits([step])
-            if (cached := self._caches.get(step[3])) is None:
+            if (cached := self.caches.get(step[3])) is None:
                 at_once.append(step)
                 visits += made
             else:
@@ -116,7 +119,7 @@ class Passages:
         self._tell_if_quiet()
 
     def _tell_if_quiet(self) -> None:
-        if self._quiet and not any(cached.dirty_bytes for cached in self._caches.values()):
+        if self._quiet and not any(cached.dirty_bytes for cached in self.caches.values()):
             told, self._quiet = self._quiet, []
             for event in told:
                 event.succeed()
