@@ -122,11 +122,13 @@ def check_row(guest: Guest, row: Row, before: float) -> None:
     issued that is wrong.
     """
     seconds, disk, _, offset, length = row
-    where = f"the load of {guest.name}"
     if not before <= seconds < inf:
-        raise Misuse(where, f"its clock goes from {before} s to {seconds} s")
-    if not 0 <= disk < len(guest.disks):
-        raise Misuse(where, f"an I/O to disk {disk}, and it has {len(guest.disks)}")
-    end = guest.disks[disk].size_bytes
-    if offset < 0 or length < 1 or offset > end - length:
-        raise Misuse(where, f"{length} bytes at {offset}, and disk {disk} ends at {end}")
+        wrong = f"its clock goes from {before} s to {seconds} s"
+    elif not 0 <= disk < len(guest.disks):
+        wrong = f"an I/O to disk {disk}, and it has {len(guest.disks)}"
+    elif length < 1 or not 0 <= offset <= guest.disks[disk].size_bytes - length:
+        end = guest.disks[disk].size_bytes
+        wrong = f"{length} bytes at {offset}, and disk {disk} ends at {end}"
+    else:
+        return
+    raise Misuse(f"the load of {guest.name}", wrong)

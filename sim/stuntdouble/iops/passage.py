@@ -7,7 +7,6 @@ in caches (see ``cache``), pool by pool in order of their numbers, and for copie
 
 from __future__ import annotations
 
-from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -73,9 +72,12 @@ class Passages:
 
     def make(self, steps: list[Step], purpose: Purpose) -> Generator[Event, object, None]:
         """Let an I/O set out, and make the visits that its issuer waits for."""
-        if not self.caches:
-            yield from self._pass(steps, self._router.visits(steps), purpose)
-            return
+        if self.caches:
+            return self._pass_caches(steps, purpose)
+        return self._pass(steps, self._router.visits(steps), purpose)
+
+    def _pass_caches(self, steps: list[Step], purpose: Purpose) -> Generator[Event, object, None]:
+        """Wait for room, make the visits that cannot be deferred, and leave the rest to caches."""
         at_once, visits, deferred = self._parts(steps, purpose)
         for pool, later in deferred:
             room = self._env.event()
@@ -131,16 +133,20 @@ class Passages:
         copy, wait = self._copies.set_out(steps)
         if wait is not None:
             yield wait
-        groups = [list(group) for _, group in groupby(visits, _group)]
-        copying = [any(visit[5] in COPYING for visit in group) for group in groups]
-        after = len(copying) - copying[::-1].index(True) if any(copying) else 0
-        for number, group in enumerate(groups):
-            ends = [self._visit(visit, purpose) for visit in group]
-            if number == after and copy is not None:
+        copied = 0 if copy is None else _after_copies(visits)
+        at = 0
+        while at < len(visits):
+            begun, group = at, visits[at][0]
+            ends = []
+            while at < len(visits) and visits[at][0] == group:
+                ends.append(self._visit(visits[at], purpose))
+                at += 1
+            if copy is not None and begun >= copied:
                 self._copies.end(copy)
+                copy = None
             for end in ends:  # noqa: UP028  (a list cannot be sent what an event brings)
                 yield end
-        if after == len(groups) and copy is not None:
+        if copy is not None:
             self._copies.end(copy)
 
     def _visit(self, visit: Visit, purpose: Purpose) -> Event:
@@ -148,3 +154,8 @@ class Passages:
         if purpose is Purpose.GUEST and role != Role.DATA:
             purpose = Purpose.SIDE
         return self._stations[station].visit(write, position, size, purpose)
+
+
+def _after_copies(visits: list[Visit]) -> int:
+    """Return the place after the last visit of a copy."""
+    return 1 + max(place for place, visit in enumerate(visits) if visit[5] in COPYING)
