@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed
-from stuntdouble.iops import Io, Purpose
+from stuntdouble.iops import Geometry, Io, Purpose, Raid
 from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE
 
 UNTIL = 80
@@ -67,7 +67,9 @@ def test_redirecting_never_blocks() -> None:
 
 def test_a_pool_that_does_not_block_is_left_alone() -> None:
     lab = built(blocking=False)
-    lab.engine.block_copies(lab.site.create_pool(1 << 20, 1 << 16))
+    other = lab.site.create_pool(1 << 20, 1 << 16)
+    lab.engine.add_pool(other, Geometry(Raid.RAID0, *lab.stations(fixed(1.0)), 1, 1 << 20))
+    lab.engine.block_copies(other)
     lab.guest(writes((0.0, 0), (0.5, 1)))
     lab.run(20.0)
     assert lab.io_times() == [(0.0, 3.0), (0.5, 1.5)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed
 from stuntdouble.clock import completed, run
-from stuntdouble.errors import NoProgress
+from stuntdouble.errors import NoProgress, Unreachable
 from stuntdouble.iops import Cache, Geometry, Io, Purpose, Raid
 from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE
 
@@ -196,6 +196,30 @@ def test_a_disk_over_two_pools_has_room_in_both_before_it_sets_out() -> None:
     assert [end for _, end in lab.io_times()] == [1.25, 3.5]
     assert lab.times() == [1.25, 3.5]
     assert lab.times(device) == [1.25, 3.5]
+
+
+def test_when_the_array_is_lost_those_that_wait_for_room_hang_like_the_others() -> None:
+    lab, _ = cached(mark=1)
+    guest = lab.guest(writes((1.0, 0), (1.0, 1), (1.0, 2)))
+    ended: list[str] = []
+
+    def submit() -> None:
+        steps = lab.site.volume_write(lab.lun, 9 * BLOCK, BLOCK)
+        event = lab.engine.submit(steps, Purpose.RESTORE)
+        event.callbacks.append(lambda event: ended.append(str(event.value)))
+
+    lab.at(1.5, submit)
+    lab.at(2.0, lambda: lab.engine.cut_off(lab.pool, Unreachable("array-1")))
+    lab.run(20.0)
+    assert (guest.completed, guest.in_flight, len(guest.hung)) == (1, 2, 2)
+    assert len(ended) == 1
+    assert "array-1" in ended[0]
+    assert lab.engine.dirty_bytes(lab.pool) == 0
+    assert conserved(guest)
+    lab.engine.retire(guest)
+    lab.run(21.0)
+    assert (guest.in_flight, guest.dropped) == (0, 2)
+    assert conserved(guest)
 
 
 # Quiet. ----------------------------------------------------------------------------------------
