@@ -420,3 +420,19 @@ def test_flock_is_what_guards(tmp_path):
             with pytest.raises(Busy):
                 repository.begin({})
         repository.begin({}).discard()
+
+
+@given(
+    st.lists(st.integers(0, 2), min_size=1, max_size=8), st.integers(-300, 0), st.integers(0, 40)
+)
+@settings(max_examples=50)
+def test_stored_says_where_a_disk_has_chunks(kinds, less, seed):
+    data = b"".join(bytes(512) if kind == 0 else pattern(seed + kind, 512) for kind in kinds)
+    data = data[: len(data) + less]
+    with tempfile.TemporaryDirectory() as folder, Repository.open(folder, chunk_bytes=512) as kept:
+        point = write_point(kept, {1: data})
+        chunks = [(at, len(data[at : at + 512])) for at in range(0, len(data), 512)]
+        held = Runs.of([(at, size) for at, size in chunks if any(data[at : at + size])])
+        assert kept.stored(point.id, 1) == held
+        with pytest.raises(NotFound):
+            kept.stored(point.id, 2)

@@ -19,6 +19,7 @@ from stuntdouble.content import (
     born,
     describe,
     digest,
+    first_wrong,
     kind_of,
     render,
     written,
@@ -116,6 +117,44 @@ def test_literals_come_back(seeds):
 def test_a_literal_is_whole_blocks():
     with pytest.raises(ValueError, match="reshape"):
         LiteralPool(BLOCK).append(bytes(SECTOR))
+
+
+some_tokens = born_tokens | written_tokens | st.sampled_from([0, ZERO])
+some_tokens |= st.integers(FIRST_LITERAL, FIRST_LITERAL + 2)
+LITERALS = np.arange(3 * BLOCK // 8, dtype=np.uint64).reshape(3, -1)
+
+
+def judged(tokens, data, skip=0):
+    found = np.frombuffer(bytes(skip) + data, np.uint8)[skip:]
+    return first_wrong(np.array(tokens, np.uint64), found, BLOCK, LITERALS)
+
+
+@pytest.mark.plain
+@given(st.lists(some_tokens, max_size=6), st.integers(0, 9))
+def test_what_was_rendered_is_right_wherever_it_lies(tokens, skip):
+    data = rendered(*tokens, literals=LITERALS).tobytes()
+    assert judged(tokens, data, skip) is None
+
+
+@pytest.mark.plain
+@given(st.data(), st.lists(some_tokens, min_size=1, max_size=6))
+def test_the_first_of_wrong_blocks_is_found_by_any_bit(data, tokens):
+    spoiled = bytearray(rendered(*tokens, literals=LITERALS).tobytes())
+    places = data.draw(st.lists(st.integers(0, len(spoiled) - 1), min_size=1, max_size=3))
+    for at in set(places):
+        spoiled[at] ^= 1 << data.draw(st.integers(0, 7))
+    assert judged(tokens, bytes(spoiled)) == min(places) // BLOCK
+
+
+@pytest.mark.plain
+@given(st.lists(some_tokens, min_size=1, max_size=4), st.data())
+def test_another_token_is_wrong_unless_it_renders_the_same(tokens, data):
+    at = data.draw(st.integers(0, len(tokens) - 1))
+    other = data.draw(some_tokens)
+    there = rendered(*tokens, literals=LITERALS).tobytes()
+    meant = [*tokens[:at], other, *tokens[at + 1 :]]
+    same = rendered(*meant, literals=LITERALS).tobytes() == there
+    assert judged(meant, there) == (None if same else at)
 
 
 @given(st.lists(born_tokens | written_tokens | st.just(ZERO), max_size=12))

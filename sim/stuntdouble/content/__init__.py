@@ -1,7 +1,7 @@
 """What a block holds: 64-bit tokens, and the bytes they stand for."""
 
 from stuntdouble.content.literals import LiteralPool
-from stuntdouble.content.render import digest, render
+from stuntdouble.content.render import digest, first_wrong, render
 from stuntdouble.content.token import (
     BORN_BLOCK_BITS,
     FIRST_LITERAL,
@@ -24,6 +24,7 @@ __all__ = [
     "born",
     "describe",
     "digest",
+    "first_wrong",
     "kind_of",
     "render",
     "written",
