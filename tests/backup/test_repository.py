@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -311,7 +313,12 @@ def test_what_is_no_repository_is_refused_in_one_line(tmp_path):
     from stuntdouble.backup.layout import FORMAT
     from stuntdouble.backup.manifest import sealed
 
-    (newer / "repository.json").write_bytes(sealed({"format": FORMAT, "version": 2}))
+    (newer / "repository.json").write_bytes(sealed({"format": FORMAT, "version": 3}))
+    older = tmp_path / "older"
+    older.mkdir()
+    line = json.dumps({"format": FORMAT, "version": 1}).encode() + b"\n"
+    seal = hashlib.sha256(line).hexdigest().encode() + b"\n"
+    (older / "repository.json").write_bytes(line + seal)
     other = tmp_path / "other"
     other.mkdir()
     (other / "repository.json").write_bytes(sealed({"format": "something", "version": 1}))
@@ -322,6 +329,7 @@ def test_what_is_no_repository_is_refused_in_one_line(tmp_path):
         (tmp_path / "file", Misuse, "not a directory"),
         (tmp_path / "file" / "below", Misuse, "cannot be used"),
         (newer, Misuse, "newer program"),
+        (older, Misuse, "format version 1"),
         (other, Misuse, "not a stuntdouble repository"),
     ):
         with pytest.raises(error, match=words) as caught:
