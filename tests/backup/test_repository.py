@@ -20,6 +20,7 @@ from backup.repository_parts import CHUNK, content, pattern, point_of, write_poi
 from stuntdouble.backup import draft as draft_module
 from stuntdouble.backup import files as files_module
 from stuntdouble.backup.repository import Repository
+from stuntdouble.content import known_zeros, zeros
 from stuntdouble.errors import DigestMismatch, InvalidState, Misuse, NoSpace, NotFound
 from stuntdouble.errors import TaskInProgress as Busy
 from stuntdouble.extents import Runs
@@ -444,3 +445,24 @@ def test_stored_says_where_a_disk_has_chunks(kinds, less, seed):
         assert kept.stored(point.id, 1) == held
         with pytest.raises(NotFound):
             kept.stored(point.id, 2)
+
+
+@given(st.data())
+@settings(max_examples=50)
+def test_zeros_that_are_known_read_as_those_that_are_not(data):
+    """Over a parent, next to other writes, up to the end: wherever a span of them may lie."""
+    size = data.draw(st.integers(1, 6 * 512))
+    start, stop = sorted(data.draw(st.tuples(*[st.integers(0, size)] * 2)))
+    known = zeros(stop - start).data
+    assert known_zeros(known)
+    with tempfile.TemporaryDirectory() as folder, Repository.open(folder, chunk_bytes=512) as kept:
+        below = write_point(kept, {1: pattern(1, size)})
+        draft = kept.begin({1: size}, below.id)
+        at = data.draw(st.integers(0, size))
+        draft.write(1, at, memoryview(pattern(2, size - at)))
+        draft.write(1, start, known)
+        point = draft.commit(point_of({1: size}))
+        expected = bytearray(pattern(1, size)[:at] + pattern(2, size - at))
+        expected[start:stop] = bytes(stop - start)
+        assert content(kept, point.id, 1) == bytes(expected)
+        assert point.bytes_read == size - at + stop - start

@@ -13,6 +13,7 @@ from stuntdouble.content.token import (
     kind_of,
     written,
 )
+from stuntdouble.content.zeros import known_zeros, zeros
 
 __all__ = [
     "BORN_BLOCK_BITS",
@@ -26,6 +27,8 @@ __all__ = [
     "digest",
     "first_wrong",
     "kind_of",
+    "known_zeros",
     "render",
     "written",
+    "zeros",
 ]

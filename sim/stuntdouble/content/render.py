@@ -16,6 +16,7 @@ from numba import types
 
 from stuntdouble.compiled import njit
 from stuntdouble.content.token import KIND_SHIFT, ZERO, TokenKind
+from stuntdouble.content.zeros import zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,7 +113,11 @@ def render(
         tokens: what each block holds; the word 0 is rendered as zeros.
         block_bytes: a multiple of 512.
         literals: the pool that literal tokens point into (``LiteralPool.rows``).
+
+    What is zeros throughout cannot be written to: see ``zeros``.
     """
+    if not (tokens & ~_ZERO).any():
+        return zeros(len(tokens) * block_bytes).reshape(-1, block_bytes)
     out = np.empty((len(tokens), block_bytes // 8), np.uint64)
     _render(np.ascontiguousarray(tokens, np.uint64), out, literals)
     return out.view(np.uint8)
