@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.array import Array
     from stuntdouble.clock import Environment
-    from stuntdouble.iops import Load, Recorded
+    from stuntdouble.iops import Load, Meter, Recorded
     from stuntdouble.scenarios import spec
     from stuntdouble.site import Lun
 
@@ -89,10 +89,16 @@ class World:
         raise Unreachable(f"a volume with identity {naa}")
 
 
-def build(scenario: spec.Scenario, seed: int, env: Environment, recorded: Recorded | None) -> World:
+def build(
+    scenario: spec.Scenario,
+    seed: int,
+    env: Environment,
+    recorded: Recorded | None,
+    meter: Meter | None = None,
+) -> World:
     """Return the scenario's site, with nothing written and no load running yet."""
     site = Site(block_bytes=scenario.content_block)
-    engine = Reference(env, site, seed)
+    engine = Reference(env, site, seed, meter)
     streams, journal = Streams(seed), Journal()
     made = {a.name: _array(a, engine, streams, journal) for a in scenario.arrays}
     lan = engine.add_station(link(scenario.backup.lan or 125e6))

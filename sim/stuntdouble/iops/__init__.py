@@ -5,7 +5,7 @@ from stuntdouble.iops.curve import BATCH_NIGHT, OFFICE_DAY, RateCurve
 from stuntdouble.iops.engine import Engine, Guest, Io, Load, Purpose, Stream, StreamSpec
 from stuntdouble.iops.fleet import VmProfile, fleet
 from stuntdouble.iops.load import ClosedLoad, Mix, Pattern, PoissonLoad, TraceLoad
-from stuntdouble.iops.measure import Latencies, Meter
+from stuntdouble.iops.measure import Felt, Latencies, Meter, Recorder
 from stuntdouble.iops.reference import Reference
 from stuntdouble.iops.route import Geometry, Raid
 from stuntdouble.iops.traces import Recorded, Summary, read_trace, read_vscsi
@@ -28,6 +28,7 @@ __all__ = [
     "OFFICE_DAY",
     "ClosedLoad",
     "Engine",
+    "Felt",
     "Geometry",
     "Guest",
     "Io",
@@ -41,6 +42,7 @@ __all__ = [
     "Raid",
     "RateCurve",
     "Recorded",
+    "Recorder",
     "Reference",
     "Service",
     "Stream",
