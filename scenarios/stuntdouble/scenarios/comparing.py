@@ -24,21 +24,22 @@ from stuntdouble.backup.retention import apply as apply_retention
 from stuntdouble.clock import completed, run
 from stuntdouble.errors import Misuse
 from stuntdouble.hypervisor import LocalHypervisor
-from stuntdouble.iops import read_trace
+from stuntdouble.iops import Meter, read_trace
 from stuntdouble.ports import Kind, Throttle, Transport
 from stuntdouble.results import Result
 from stuntdouble.scenarios.after import take_steps
 from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prepare
-from stuntdouble.scenarios.collect import method_result
+from stuntdouble.scenarios.collect import edges_asked_for, method_result, twins_end
 from stuntdouble.scenarios.describe import assumptions, site_summary
 from stuntdouble.scenarios.lived import Run
+from stuntdouble.scenarios.stages import Stages
 from stuntdouble.store import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from stuntdouble.clock import Environment
-    from stuntdouble.iops import Meter, Recorded
+    from stuntdouble.iops import Recorded
     from stuntdouble.results import EngineName, MethodName, MethodResult, Progress
     from stuntdouble.scenarios.spec import Scenario
 
@@ -63,9 +64,9 @@ class Plan:
     recorded: Recorded | None
     engine: EngineName
 
-    def build(self, env: Environment) -> World:
-        """Return a site of its own for one run."""
-        return build(self.scenario, self.seed, env, self.recorded, self.engine)
+    def build(self, env: Environment, meter: Meter) -> World:
+        """Return a site of its own for one run, which *meter* measures."""
+        return build(self.scenario, self.seed, env, self.recorded, self.engine, meter)
 
 
 def compare(
@@ -98,7 +99,11 @@ def compare(
         runs.append(run(partial(_one, plan, method, repository, progress)))
     progress.stage("no backup")
     longest = max(done.ended - done.began for done in runs)
-    alone = run(partial(_left_alone, plan, longest))
+    meter = Meter(
+        [edge for done in runs for edge in edges_asked_for(done)],
+        {vm.name: [t for done in runs for t in twins_end(done, vm.name)] for vm in scenario.vms},
+    )
+    alone = run(partial(_left_alone, plan, longest, meter))
     results: dict[MethodName, MethodResult] = {
         done.method.value: method_result(done, alone) for done in runs
     }
@@ -134,13 +139,14 @@ async def _one(
     plan: Plan, method: Method, repository: Repository, progress: Progress, env: Environment
 ) -> Run:
     """Live through the scenario once."""
-    world = plan.build(env)
+    world = plan.build(env, Meter())
     done = Run(
         world,
         method,
         repository,
         LocalHypervisor(world.hypervisor, resolve_luns=world.mapped_to_host),
         LocalArray(next(iter(world.arrays.values()))),
+        Stages(world.journal, world.engine.meter),
     )
     await prepare(world)
     watcher = asyncio.create_task(_report_progress(done, progress))
@@ -156,13 +162,13 @@ async def _one(
     return done
 
 
-async def _left_alone(plan: Plan, seconds: float, env: Environment) -> Meter:
+async def _left_alone(plan: Plan, seconds: float, meter: Meter, env: Environment) -> Meter:
     """Let the same site run without any backup: what the guests would have felt."""
-    world = plan.build(env)
+    world = plan.build(env, meter)
     await prepare(world)
     await asyncio.sleep(seconds)
     await _retire(world)
-    return world.engine.meter
+    return meter
 
 
 async def _retire(world: World) -> None:
@@ -178,6 +184,8 @@ async def _retire(world: World) -> None:
 async def _backups(done: Run) -> None:
     scenario, loop = done.world.scenario, asyncio.get_running_loop()
     done.began = loop.time()
+    shifts = _shifts(done.world, done.began)
+    done.stages.begin(done.began)
     await asyncio.sleep(scenario.times.before)
     catalog = Catalog.open(open_store(), loop.time())
     for number, kind in enumerate(scenario.backup.runs):
@@ -186,9 +194,21 @@ async def _backups(done: Run) -> None:
             await asyncio.sleep(scenario.times.between)
         await _backup(done, catalog, Kind(kind))
     done.phase = "after"
+    done.stages.after(loop.time())
     rest = done.began + scenario.times.total - loop.time()
     await asyncio.sleep(max(scenario.times.after, rest))
     done.ended = loop.time()
+    done.stages.end(done.ended)
+    now = _shifts(done.world, done.ended)
+    done.late = {name: shift - shifts.get(name, shift) for name, shift in now.items()}
+
+
+def _shifts(world: World, now: float) -> dict[str, float]:
+    """Return how far each guest's clock is behind the site's."""
+    return {
+        guest.name: guest.shift + (now - guest.stunned_at if guest.stuns else 0.0)
+        for guest in world.engine.guests
+    }
 
 
 async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
@@ -197,7 +217,9 @@ async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
 
     def note(what: str, subject: str, /, **facts: object) -> None:
         done.phase = what
-        if what not in _TOLD_BY_EMULATORS:
+        if what in _TOLD_BY_EMULATORS:
+            done.stages.tell(world.env.now, what, subject)
+        else:
             world.journal.note(world.env.now, what, subject, **facts)
 
     array = next(iter(world.arrays.values()))

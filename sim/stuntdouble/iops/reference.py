@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 class Reference:
     """The engine of model and specification; see ``stuntdouble.iops.engine.Engine``."""
 
-    def __init__(self, env: Environment, site: Site, seed: int) -> None:
+    def __init__(self, env: Environment, site: Site, seed: int, meter: Meter | None = None) -> None:
         self.env = env
         self.site = site
-        self.meter = Meter()
+        self.meter = Meter() if meter is None else meter
         self.paths = Paths()
         self.stations: list[Station] = []
         self.guests: list[Guest] = []
