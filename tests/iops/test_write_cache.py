@@ -13,7 +13,7 @@ from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed
 from stuntdouble.clock import completed, run
 from stuntdouble.errors import NoProgress, Unreachable
 from stuntdouble.iops import Cache, Geometry, Io, Purpose, Raid
-from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE
+from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE, Role
 
 UNTIL = 120
 GUEST, SIDE, RESTORE = int(Purpose.GUEST), int(Purpose.SIDE), int(Purpose.RESTORE)
@@ -143,6 +143,20 @@ def test_where_copies_block_the_destages_wait_and_hosts_do_not() -> None:
     assert [end for _, end in lab.io_times()] == [1.25, 1.75]
     # copy read and written until 3.25, then both writes
     assert lab.times() == [1.25, 2.25, 3.25, 3.25]
+
+
+def test_copying_for_no_host_is_never_deferred() -> None:
+    lab, cache = cached()
+    steps = [
+        (1, int(Role.COPY_READ), 0, lab.pool, 0, BLOCK),
+        (2, int(Role.COPY_WRITE), 1, lab.pool, 1 << 19, BLOCK),
+    ]
+    ended: list[float] = []
+    event = lab.engine.submit(steps, Purpose.CONTROL)
+    event.callbacks.append(lambda _: ended.append(lab.env.now))
+    lab.run(9.0)
+    assert ended == [2.0]
+    assert not lab.times(cache)
 
 
 def test_a_drain_waits_for_the_host_and_not_for_the_devices() -> None:
