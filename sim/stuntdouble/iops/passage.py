@@ -104,8 +104,11 @@ class Passages:
                 visits += cached.part(step, made, deferred.setdefault(step[3], Destage(purpose)))
         for later in deferred.values():
             later.visits.sort(key=_group)
+            if not later.size:  # the array's own copying: no host has written, nothing is dirty
+                at_once += later.steps
+                visits += later.visits
         visits.sort(key=_group)
-        return at_once, visits, sorted((p, later) for p, later in deferred.items() if later.steps)
+        return at_once, visits, sorted((p, later) for p, later in deferred.items() if later.size)
 
     def _start_destages(self, cached: CachedPool) -> None:
         while cached.may_destage():

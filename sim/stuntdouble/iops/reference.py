@@ -220,10 +220,7 @@ class Reference:
         return turn.steps
 
     def _admit_waiting(self, guest: Guest) -> None:
-        """Admit in order what may be admitted.
-
-        What is fenced, or finds no token or no space, keeps its place.
-        """
+        """Admit in order what may be; what is fenced or lacks a token or space keeps its place."""
         held: list[Turn] = []
         disks: set[int] = set()  # those that are held up
         while guest.waiting and guest.open and len(disks) < len(guest.disks):
@@ -365,10 +362,7 @@ class Reference:
     # What control posts. -----------------------------------------------------------------------
 
     def post(self, action: Callable[[], object], when: float | None = None) -> None:
-        """Let *action* happen after all control of an instant, by default of this one.
-
-        It comes before any I/O of that instant, and in order of posting.
-        """
+        """Let *action* happen after all control of an instant (this one), before any I/O of it."""
 
         def happen(_event: Event) -> None:
             action()
