@@ -129,6 +129,14 @@ def test_an_own_copy_costs_each_image_room_and_nothing_of_a_refused_write_stays(
     assert older.space_bytes == 2 * lun.chunk_bytes
 
 
+@pytest.mark.parametrize("first", [COPY_ON_WRITE, COPY_INTO_EACH])
+def test_images_with_copies_of_their_own_are_among_themselves(first):
+    built = Build()
+    built.site.freeze(built.luns, first)
+    with pytest.raises(AssertionError, match="among themselves"):
+        built.site.freeze(built.luns, COPY_ON_WRITE + COPY_INTO_EACH - first)
+
+
 def test_only_what_is_attached_and_equal_can_be_split_off():
     built = Build(chunk=8)
     lun = built.luns[0]
