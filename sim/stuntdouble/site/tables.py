@@ -97,7 +97,7 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "pools": (1 << 8, 3, np.int64),
     "plan": (64, 4, np.int64),
     "steps": (1 << 18, 6, np.int64),
-    "scratch": (1 << 15, 6, np.int64),
+    "scratch": (1 << 16, 6, np.int64),
     "log": (1 << 18, 8, np.int64),
     "counters": (16, 1, np.int64),
     "replicas": (1 << 12, 6, np.int64),
