@@ -113,6 +113,8 @@ EACH_IMAGES_MAX: Final = 32
 REPLICAS_MAX: Final = 8
 """Replicas of a volume; more than any source speaks of."""
 
+_TABLES = len(SHAPES)
+
 if config.DISABLE_JIT:  # type: ignore[attr-defined]  # numba sets it when imported
 
     def as_pointer(address: Any) -> Any:
@@ -134,7 +136,7 @@ else:
 @njit(forceinline=True)
 def view(at: Any) -> Any:
     """Return the tables behind the table of addresses that lies at *at*."""
-    t = carray(as_pointer(at), (16, 2), np.int64)
+    t = carray(as_pointer(at), (_TABLES, 2), np.int64)
     return Tables(
         carray(as_pointer(t[0, 0]), (t[0, 1], 1), np.uint32),
         carray(as_pointer(t[1, 0]), (t[1, 1], 256), np.uint32),
