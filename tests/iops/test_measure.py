@@ -294,13 +294,28 @@ def test_the_shortest_stretches_go_when_there_are_too_many_turns() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "TURNS_MAX", 3)
         meter = Meter()
-        for time, word in ((100.0, "reading"), (101.0, ""), (300.0, "reading"), (900.0, "")):
-            meter.io("a", time - 0.25, time)
-            meter.turn(time, *filter(None, [word]))
-        for time in (200.0, 1000.0):
-            meter.io("a", time, 1000.0) if time > 900 else None
-        assert meter.felt().ios == 5
-        assert meter.seconds_of("reading") == pytest.approx(600, abs=2)
+        for time, words in ((100.2, ["reading"]), (101.2, []), (300.2, ["reading"]), (900.2, [])):
+            meter.io("a", time - 0.3, time - 0.1)
+            meter.turn(time, *words)
+    assert np.count_nonzero(meter._cells._is_turn) == 3
+    assert meter.felt("", "a").ios == 4
+    assert meter.felt("reading", "a").ios == 2
+    assert meter.seconds_of("reading") == pytest.approx(600, abs=2)
+
+
+@given(st.lists(st.floats(0, 50), min_size=1, max_size=9), st.lists(st.floats(0.1, 9), max_size=30))
+def test_there_is_room_for_edges_and_a_bounded_number_of_turns(told, steps) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "TURNS_MAX", 2)
+        patch.setattr(cells, "LINES_MAX", 1)
+        meter, time = Meter(told), 0.0
+        for number, step in enumerate(steps):
+            meter.visit(0, 0, time, step)
+            time += step
+            meter.turn(time, *["reading"][: number % 2])
+    assert meter._cells.count <= len({*told}) + 5
+    busy = meter.busy([0], np.array([0.0, 300.0]))
+    assert busy == pytest.approx([sum(steps)])
 
 
 # Refusals. ---------------------------------------------------------------------------------------

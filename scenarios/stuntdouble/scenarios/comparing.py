@@ -31,7 +31,6 @@ from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prep
 from stuntdouble.scenarios.collect import edges_asked_for, method_result, twins_end
 from stuntdouble.scenarios.describe import assumptions, site_summary
 from stuntdouble.scenarios.lived import Run
-from stuntdouble.scenarios.stages import Stages
 from stuntdouble.store import open_store
 
 if TYPE_CHECKING:
@@ -132,7 +131,6 @@ async def _one(
         repository,
         LocalHypervisor(world.hypervisor, resolve_luns=world.mapped_to_host),
         LocalArray(next(iter(world.arrays.values()))),
-        Stages(world.journal, world.engine.meter),
     )
     await prepare(world)
     watcher = asyncio.create_task(_report_progress(done, progress))

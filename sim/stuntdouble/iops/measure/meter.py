@@ -13,8 +13,8 @@ A percentile is within ``ALPHA`` (0.39 %) of a latency of that rank; sums are of
 latency rounded to the nearest.  Cells are half a second wide at first (see ``cells``).
 
 Cost: a page of counters takes 256 bytes, a histogram 352 and usually a dozen pages.  300 guests
-with 8 labels and 4,096 cells take about 55 MB, of which 20 are for what is in flight; a station
-in use for three purposes adds 24 bytes to a cell.  Counters of pages have 32 bits: up to four
+with 8 labels, 2,000 cells and 64 stations take 55 MB, of which 10 are for what is in flight; a
+station in use for three purposes adds 24 bytes to a cell.  Counters of pages have 32 bits: up to four
 thousand million I/Os in one bucket.
 """
 
