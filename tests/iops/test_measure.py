@@ -193,6 +193,7 @@ def changes(history) -> list[float]:
 
 @settings(max_examples=60)
 @given(histories)
+@example([("io", "a", 1.0, 0.0), ("turn", 1.0, {"reading"})])  # it arrived at the turn, not before
 def test_a_meter_tells_what_the_recorder_tells(history) -> None:
     meter, exact = one_by_one(Meter(), history), one_by_one(Recorder(), history)
     for word in ["", *WORDS]:
@@ -211,8 +212,22 @@ def test_a_meter_tells_what_the_recorder_tells(history) -> None:
     for guest in GUESTS:
         assert meter.last_arrival(guest) == exact.last_arrival(guest)
         assert meter.silences(guest) == exact.silences(guest)
-        found = meter.in_flight(guest, edges)
-        assert found == pytest.approx(exact.in_flight(guest, edges), abs=1e-6)
+        found, wanted = (m.in_flight(guest, edges) * np.diff(edges) for m in (meter, exact))
+        assert found == pytest.approx(wanted, abs=1e-6)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 90), st.integers(4, 30)), max_size=20)
+)
+# One that unites two of three, and one that unites them all.
+@example([("a", 0, 6), ("a", 7, 6), ("a", 14, 6), ("b", 0, 9), ("a", 13, 10)])
+@example([("a", 0, 6), ("a", 7, 6), ("a", 14, 6), ("a", 3, 20), ("a", 40, 6)])
+def test_silences_are_united_as_they_end(rows) -> None:
+    history = [("io", guest, float(at), float(took)) for guest, at, took in rows]
+    history.sort(key=moment)
+    meter, exact = one_by_one(Meter(), history), one_by_one(Recorder(), history)
+    for guest in GUESTS:
+        assert meter.silences(guest) == exact.silences(guest)
 
 
 def assert_close(felt, wanted) -> None:
