@@ -33,7 +33,6 @@ from stuntdouble.scenarios.collect import edges_asked_for, method_result, twins_
 from stuntdouble.scenarios.describe import assumptions, site_summary
 from stuntdouble.scenarios.lived import Run
 from stuntdouble.scenarios.sidebyside import Asked, side_by_side
-from stuntdouble.scenarios.stages import Stages
 from stuntdouble.store import open_store
 
 if TYPE_CHECKING:
@@ -189,7 +188,6 @@ async def _one(
         repository,
         LocalHypervisor(world.hypervisor, resolve_luns=world.mapped_to_host),
         LocalArray(next(iter(world.arrays.values()))),
-        Stages(world.journal, world.engine.meter),
     )
     await prepare(world)
     watcher = asyncio.create_task(_report_progress(done, progress))

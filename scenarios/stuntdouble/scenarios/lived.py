@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stuntdouble.scenarios import judge
+from stuntdouble.scenarios.stages import Stages
 
 if TYPE_CHECKING:
     from stuntdouble.array import LocalArray
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from stuntdouble.ports import RestorePoint
     from stuntdouble.scenarios.build import World
     from stuntdouble.scenarios.judge import Difference
-    from stuntdouble.scenarios.stages import Stages
     from stuntdouble.site import Moment
 
 
@@ -28,7 +28,7 @@ class Run:
     repository: Repository
     hypervisor: LocalHypervisor
     array: LocalArray
-    stages: Stages
+    stages: Stages = field(init=False)
     began: float = 0.0
     ended: float = 0.0
     reports: list[JobReport] = field(default_factory=list)
@@ -40,6 +40,9 @@ class Run:
     phase: str = "before"
     late: dict[str, float] = field(default_factory=dict)
     """For how many seconds of the run each guest's clock stood still."""
+
+    def __post_init__(self) -> None:
+        self.stages = Stages(self.world.journal, self.world.engine.meter)
 
     def moments(self, point: RestorePoint) -> dict[int, Moment]:
         """Return the truth of a restore point's instant, by disk key."""
