@@ -50,7 +50,8 @@ test: $(READY)
 	@$(BIN)/python -m $(PYTEST) $(ARGS)
 
 validity: $(READY)
-	@$(BIN)/python -m stuntdouble.validity --json reports/baseline/validity.json $(ARGS)
+	@$(BIN)/python -m stuntdouble.validity --json reports/baseline/validity.json \
+	    --html reports/baseline/validity.html $(ARGS)
 
 check: format lint types floors coverage
 

@@ -31,7 +31,7 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 Examples:
   {PROGRAM} --quick
   {PROGRAM} --only mm4 --only disk-72k-mean
-  {PROGRAM} --json validity.json
+  {PROGRAM} --json validity.json --html validity.html
 
 Exit codes: 0 every row is as expected, 1 a row missed its tolerance (or one that is known to
 miss does not any more), 2 usage.""",
@@ -40,12 +40,14 @@ miss does not any more), 2 usage.""",
 @click.option("--only", metavar="ID", multiple=True, help="Only this row; may be repeated.")
 @click.option("--list", "listed", is_flag=True, help="List the rows and stop.")
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the report to FILE.")
+@click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the page to FILE.")
 def command(
     *,
     quick: bool,
     only: tuple[str, ...],
     listed: bool,
     json_file: Path | None,
+    html_file: Path | None,
 ) -> int:
     """Hold the model against what is known, row by row.
 
@@ -65,6 +67,10 @@ def command(
     _show(report)
     if json_file is not None:
         _write(json_file, dump(report))
+    if html_file is not None:
+        from stuntdouble.validity.page import page_html  # noqa: PLC0415
+
+        _write(html_file, page_html(report))
     return _judged(report)
 
 
