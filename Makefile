@@ -3,8 +3,10 @@
 #
 #   make compare            run the quickstart scenario: every backup method, side by side
 #   make test               run the tests             (make test ARGS='-k chain' for a few)
+#   make lab                measure QEMU's block layer again and compare (ARGS=--quick: a minute)
 #   make validity           hold the model against theory, measurements and publications
 #   make check              what a change must pass: format, lint, types, floors, coverage
+#   make bench              measure the engines         (make bench ARGS=--quick for a minute's worth)
 #   make lock               pin the dependencies again (make lock LOCK=--upgrade for newer ones)
 #   make clean              remove what the targets above made
 
@@ -17,6 +19,7 @@ LOCK ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PYTEST := pytest --numprocesses=$(JOBS) --maxprocesses=8
 COVERAGE := $(BIN)/python -m coverage
@@ -29,7 +32,7 @@ empty :=
 INCLUDE := $(subst $(empty) ,$(comma),$(WHOLE:%=*/stuntdouble/%/*))
 
 .NOTPARALLEL:
-.PHONY: help setup compare test validity check format lint types floors coverage lock clean
+.PHONY: help setup compare test lab check format lint types floors coverage lock clean validity bench
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +51,9 @@ compare: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m $(PYTEST) $(ARGS)
+
+lab: $(READY)
+	@$(BIN)/python -m stuntdouble.lab --json reports/lab/lab.json --html reports/lab/index.html $(ARGS)
 
 validity: $(READY)
 	@$(BIN)/python -m stuntdouble.validity --json reports/baseline/validity.json \
@@ -77,11 +83,22 @@ coverage: $(READY)
 	$(STAGE) 'coverage' $(COVERAGE) report
 	$(STAGE) 'coverage, whole: $(WHOLE)' $(COVERAGE) report --include='$(INCLUDE)' --fail-under=100
 
+# What the engines are held against comes on top, once: nothing else needs it.
+$(BENCH_READY): requirements-bench.lock $(READY)
+	$(STAGE) 'set up the rivals' $(PIP) install --require-hashes -r requirements-bench.lock
+	@touch $@
+
+bench: $(BENCH_READY)
+	@$(BIN)/stuntdouble bench engine $(ARGS)
+
 lock: $(READY)
 	@$(PIP) install uv
 	@printf 'hatchling\neditables\n' | $(BIN)/uv pip compile pyproject.toml - --group dev \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --quiet $(LOCK) --output-file requirements.lock
+	@$(BIN)/uv pip compile --group bench --constraint requirements.lock \
+	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --quiet $(LOCK) --output-file requirements-bench.lock
 
 clean:
 	rm -rf $(VENV) out build dist .coverage* .hypothesis .mypy_cache .pytest_cache \

@@ -13,7 +13,19 @@ from types import SimpleNamespace
 import numpy as np
 
 import textbook
-from site_pair import BLOCKS, LUN_BLOCKS, SIZE, WIRE_FROM, Both, Group, Machine, Pair, View
+from site_pair import (
+    BLOCKS,
+    KINDS,
+    LUN_BLOCKS,
+    REPLICAS_FROM,
+    SIZE,
+    WIRE_FROM,
+    Both,
+    Group,
+    Machine,
+    Pair,
+    View,
+)
 
 
 class History(Pair):
@@ -208,9 +220,12 @@ class History(Pair):
         if len(self.groups) > 3:
             return
         luns = [self.luns, self.luns[:1], self.luns[1:]][self.pick(3)]
-        frozen = self.site.freeze([x.real for x in luns], self.kind)
+        frozen = self.site.freeze([x.real for x in luns], KINDS[self.kind])
         pairs = zip(luns, frozen, strict=True)
-        images = [Both(image, lun.book.freeze(self.copying)) for lun, image in pairs]
+        self.note_images([Both(image, lun.book.freeze(self.kind)) for lun, image in pairs])
+
+    def note_images(self, images, replicas=()):
+        """Remember what frozen images must show."""
         of = {image.real.base: image.real.lun for image in images}
         chains = {}
         for machine in self.machines:
@@ -221,7 +236,7 @@ class History(Pair):
                     name: [level.book.token(d) for d in range(BLOCKS)]
                     for name, level in zip(machine.names, machine.chain, strict=True)
                 }
-        group = Group(images, chains)
+        group = Group(images, chains, replicas=list(replicas))
         group.pages = {
             machine.name: [
                 deepcopy((level.book.slots, level.book.zeroed, level.book.places))
@@ -279,13 +294,73 @@ class History(Pair):
         page = SimpleNamespace(head=chain[-1].book, ledger={}, grain=4, tracked=set())
         self.machines.append(Machine(name, shelf, disk, page, chain, list(names), is_copy=True))
 
+    # Replicas. ---------------------------------------------------------------------------------
+
+    def add_replica(self):
+        both = self.luns[self.pick(2)]
+        if len(both.book.replicas) > 1:
+            return
+        home = REPLICAS_FROM + 4096 * len(self.replicas)
+        real = self.site.add_replica(both.real, self.pool.number, home)
+        page = textbook.Volume(self.pool, home, both.book.chunk, 0, LUN_BLOCKS)
+        page.base = both.book
+        both.book.replicas.append(page)
+        self.replicas.append(Both(real, page))
+
+    def equalise(self):
+        """Attach a replica whose image nobody has any more, and copy some or all to it."""
+        used = [replica for group in self.groups for replica in group.replicas]
+        free = [replica for replica in self.replicas if replica not in used]
+        if not free:
+            return
+        replica = free[self.pick(len(free))]
+        replica.real.attach()
+        replica.book.kind = "attached"
+        if replica.book.kept:
+            self.seen.add("a replica was synchronised again")
+        for start, stop in replica.real.unequal((1 + self.pick(4)) * 4096).tolist():
+            steps = replica.real.equalise(start, stop)
+            book = replica.book
+            self.compare_plan(steps, textbook.equalise(book.base, book, start, stop, SIZE))
+            if self.pick(40) == 0:
+                return
+
+    def detach(self):
+        attached = [replica for replica in self.replicas if replica.real.attached]
+        if attached:
+            replica = attached[self.pick(len(attached))]
+            replica.real.detach()
+            replica.book.kind = ""
+
+    def split(self):
+        equal = [r for r in self.replicas if r.real.attached and not r.real.unequal_bytes]
+        if not equal or len(self.groups) > 3:
+            return
+        some = list({replica.real.lun: replica for replica in equal}.values())  # one of each LUN
+        some = some[: 1 + self.pick(len(some))]
+        images = self.site.split([replica.real for replica in some])
+        pairs = zip(some, images, strict=True)
+        pages = [Both(image, r.book.base.freeze("split", r.book)) for r, image in pairs]
+        self.note_images(pages, some)
+        self.seen.add("split")
+
+    def drop_replica(self):
+        used = [replica for group in self.groups for replica in group.replicas]
+        free = [replica for replica in self.replicas if replica not in used]
+        if free and not self.pick(4):
+            replica = free[self.pick(len(free))]
+            replica.real.drop()
+            replica.book.base.replicas.remove(replica.book)
+            self.replicas.remove(replica)
+            self.seen.add("replica dropped")
+
     def drop(self):
         groups = [group for group in self.groups if group.opened]
         if groups:
             group = groups[self.pick(len(groups))]
             for lun in group.opened.luns:
                 self.site.drop_lun(lun.real)
-                self.pool.free += len(lun.book.own) * lun.book.chunk
+                self.pool.free += len(lun.book.kept) * lun.book.chunk
             self.machines = [m for m in self.machines if m.shelf is not group.opened]
             group.opened = None
 
@@ -312,6 +387,11 @@ OPERATIONS = {
     History.unfreeze: 1,
     History.open: 1,
     History.drop: 1,
+    History.add_replica: 1,
+    History.equalise: 3,
+    History.detach: 1,
+    History.split: 2,
+    History.drop_replica: 1,
     History.policy: 1,
 }
 

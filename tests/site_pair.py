@@ -15,7 +15,7 @@ import numpy as np
 import textbook
 from stuntdouble.errors import NoSpace
 from stuntdouble.extents import Runs, State
-from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE, Role, Site
+from stuntdouble.site import COPY_INTO_EACH, COPY_ON_WRITE, REDIRECT_ON_WRITE, Role, Site
 from stuntdouble.site.disk import Moment
 from stuntdouble.site.tables import (
     D_LEDGER,
@@ -23,6 +23,7 @@ from stuntdouble.site.tables import (
     F_SLOTS,
     F_ZEROED,
     I_COPIED,
+    R_EQUAL,
     V_MOVED,
     V_OWN,
 )
@@ -35,6 +36,8 @@ LUN_BLOCKS = 512
 WIRE_FROM = 448  # blocks behind this belong to no file
 GRAIN = 4
 RESERVE_START = 1 << 20
+REPLICAS_FROM = 1 << 21
+KINDS = {"copy": COPY_ON_WRITE, "each": COPY_INTO_EACH, "redirect": REDIRECT_ON_WRITE}
 ROLES = {
     Role.DATA: "data",
     Role.MOVE_READ: "move-read",
@@ -43,6 +46,8 @@ ROLES = {
     Role.MERGE_READ: "merge-read",
     Role.METADATA: "metadata",
     Role.ZERO_FILL: "zero-fill",
+    Role.REPLICA_READ: "replica-read",
+    Role.REPLICA_WRITE: "replica-write",
 }
 
 
@@ -90,11 +95,15 @@ class Machine:
 
 @dataclass(eq=False)
 class Group:
-    """Images frozen in one instant; ``chains`` tells what the catalogue in them must show."""
+    """Images frozen in one instant; ``chains`` tells what the catalogue in them must show.
+
+    ``replicas`` are those that they were split off, if they were.
+    """
 
     images: list[Both]
     chains: dict
     opened: Shelf | None = None
+    replicas: list[Both] = field(default_factory=list)
 
 
 class Pair:
@@ -103,10 +112,9 @@ class Pair:
         self.site = Site(block_bytes=SIZE, content=content)
         self.keeps_content = content == "bytes"
         self.written, self.plans, self.pending, self.predicted, self.ios = 0, [], [], None, 0
-        self.levels, self.groups, self.machines = {}, [], []
+        self.levels, self.groups, self.machines, self.replicas = {}, [], [], []
         self.refuse, self.deltas, self.seen = False, 0, set()
-        self.copying = bool(pick(2))
-        self.kind = COPY_ON_WRITE if self.copying else REDIRECT_ON_WRITE
+        self.kind = list(KINDS)[pick(3)]
         self.unit, chunk = (2, 4, 8)[pick(3)], (4, 8, 16)[pick(3)]
         reserve = (32, 96, 2048)[pick(3)]
         number = self.site.create_pool(RESERVE_START, reserve)
@@ -115,7 +123,8 @@ class Pair:
         for home in (0, 4096):
             lun = self.site.create_lun(LUN_BLOCKS, chunk, number, home)
             lun.keeper = self
-            self.luns.append(Both(lun, textbook.Volume(self.pool, home, chunk, lun.number)))
+            page = textbook.Volume(self.pool, home, chunk, lun.number, LUN_BLOCKS)
+            self.luns.append(Both(lun, page))
         self.shelves = []
         for luns in ([self.luns], [self.luns[:1], self.luns[1:]])[pick(2)]:
             store = self.site.create_store([x.real for x in luns], FS, self.unit)
@@ -179,7 +188,7 @@ class Pair:
 
     def make_room(self, lun):
         self.catch_up()
-        groups = [group for group in self.groups if group.opened is None]
+        groups = [g for g in self.groups if g.opened is None and not g.replicas]
         if self.refuse or not groups:
             self.seen.add("reserve full")
             raise NoSpace("the reserve", lun.chunk_bytes, 0)
@@ -188,10 +197,15 @@ class Pair:
 
     def thaw(self, group, image):
         images = image.book.base.images
-        if image.book is not images[0] and image.book.copied:
-            self.seen.add("older image got chunks")
-        freed = self.site.thaw(image.real)
-        assert freed == SIZE * image.book.base.thaw(image.book), "space given back by a thaw"
+        if group.replicas:
+            assert self.site.thaw(image.real) == 0, "space given back by a thaw"
+        else:
+            if image.book is not images[0] and image.book.kept and self.kind != "each":
+                self.seen.add("older image got chunks")
+            if len(images) > 1 and image.book.kept and self.kind == "each":
+                self.seen.add("an image's own copies came free")
+            freed = self.site.thaw(image.real)
+            assert freed == SIZE * image.book.base.thaw(image.book), "space given back by a thaw"
         group.images.remove(image)
         group.chains = {}
         if not group.images:
@@ -257,6 +271,8 @@ class Pair:
             for image in group.images:
                 self.check_image(image)
             self.check_catalogue(group)
+        for replica in self.replicas:
+            self.check_replica(replica)
         for machine in self.machines:
             self.check_disk(machine)
             for view in machine.views:
@@ -279,7 +295,8 @@ class Pair:
         moved = self.bits(self.column("volumes", lun.number, V_MOVED), chunks)
         assert moved == book.moved, "bitmap of moved chunks"
         own = self.column("volumes", lun.number, V_OWN)
-        assert (self.bits(own, chunks) if own else set()) == book.own, "bitmap of own chunks"
+        wanted = set() if book.kind else book.kept  # an image keeps its chunks elsewhere
+        assert (self.bits(own, chunks) if own else set()) == wanted, "bitmap of own chunks"
         expected = map(book.token, range(LUN_BLOCKS))
         self.same_tokens(lun.tokens(0, LUN_BLOCKS), expected, "content of a volume")
         found = self.site.volume_read(lun, 0, LUN_BLOCKS * SIZE)
@@ -289,9 +306,20 @@ class Pair:
         self.check_volume(Both(image.real.lun, image.book))
         count = LUN_BLOCKS // image.book.chunk
         copied = self.bits(self.column("images", image.real.number, I_COPIED), count)
-        assert copied == image.book.copied, "bitmap of copied chunks"
+        assert copied == image.book.kept, "bitmap of copied chunks"
         space = len(copied) * image.book.chunk * SIZE
         assert image.real.space_bytes == space, "space of an image"
+
+    def check_replica(self, replica):
+        count = LUN_BLOCKS // replica.book.chunk
+        equal = self.bits(self.column("replicas", replica.real.number, R_EQUAL), count)
+        assert equal == replica.book.kept, "bitmap of equal chunks"
+        left = (count - len(equal)) * replica.book.chunk * SIZE
+        assert replica.real.unequal_bytes == left, "bytes to be copied to a replica"
+        pieces = replica.real.unequal(2 * replica.book.chunk * SIZE).tolist()
+        chunks = [chunk for start, stop in pieces for chunk in range(start, stop)]
+        assert chunks == sorted(set(range(count)) - equal), "chunks to be copied to a replica"
+        assert replica.real.attached == bool(replica.book.kind), "whether a replica is attached"
 
     def check_catalogue(self, group):
         """Read the chains out of a frozen catalogue, without opening it."""

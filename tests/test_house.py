@@ -28,7 +28,8 @@ CODE = sorted(
     path for folder in (*SHELVES, "tests", "tools") for path in (ROOT / folder).rglob("*.py")
 )
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PLAIN_FILES = [ROOT / "Makefile", ROOT / "requirements.lock", *sorted((ROOT / "tools").glob("*"))]
+LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-bench.lock"]
+PLAIN_FILES = [ROOT / "Makefile", *LOCKS, *sorted((ROOT / "tools").glob("*"))]
 
 LINES_MAX = 500  # one subject; more than a reader holds in mind is more than one
 
@@ -194,7 +195,7 @@ def test_the_lock_file_pins_what_the_project_asks_for() -> None:
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
     wanted += [line for group in groups.values() for line in group if isinstance(line, str)]
     pinned: dict[str, list[str]] = {}
-    for line in lines(ROOT / "requirements.lock"):
+    for line in [line for lock in LOCKS for line in lines(lock)]:
         assert "://" not in line
         if "==" in line and not line.startswith(" "):
             name, version = line.split(" ")[0].split("==")

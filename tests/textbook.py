@@ -1,94 +1,85 @@
 """What a site must hold and plan, said once more with dictionaries and sets.
 
-A second opinion, from the model's description and not from the site's code.  All numbers are content
-blocks, but for the bytes of a plan: (group, kind, write, pool, pool block, bytes).  An image is a
-volume with a base; a delta disk has slots.  What cannot be admitted raises ``Lack`` and changes nothing.
+A second opinion, from the model's description, not the site's code.  Numbers are blocks, but for the
+bytes of a plan: (group, kind, write, pool, pool block, bytes).  A replica keeps the chunks in which it
+is equal; its kind says "attached".  What cannot be admitted raises ``Lack`` and changes nothing.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field
 from itertools import groupby
 
 ZERO = 1 << 62
-GROUPS = {"read": 0, "move-read": 0, "metadata": 3, "zero-fill": 4, "data": 5}
+GROUPS = {"metadata": 3, "zero-fill": 4}  # other writes are 5, reads 0
+Lack = type("Lack", (Exception,), {})
 
 
-class Lack(Exception): ...
-
-
-@dataclass(eq=False)
 class Volume:
-    pool: object  # has a number, and the start, size and free blocks of its reserve
-    home: int
-    chunk: int
-    born: int
-    content: dict = field(default_factory=dict)
-    origin: Volume = None  # the image it was opened from; an image is its own
-    images: list = field(default_factory=list)  # oldest first
-    moved: set = field(default_factory=set)
-    own: set = field(default_factory=set)
-    base: Volume = None
-    copying: bool = False  # copy on write; else redirect on write
-    copied: set = field(default_factory=set)
+    def __init__(self, pool, home, chunk, born, blocks, content=(), origin=None):
+        self.home, self.pool = home, pool  # with a number; start, size and room of its reserve
+        self.shape = self.chunk, self.born, self.blocks = chunk, born, blocks
+        self.content, self.moved, self.replicas = dict(content), set(), []
+        self.images = []  # oldest first; but those that were split off
+        self.base, self.origin = None, origin  # the image it was opened from; an image is its own
+        self.kept, self.area = set(), 0  # chunks that an image was given, or an opened one wrote
+        self.kind = ""  # of images: "copy" into the newest, into "each", "redirect", "split" off
 
     def token(self, block):
         return self.content.get(block, self.born << 42 | block)
 
-    def aside(self, block):
-        return self.pool.start + (self.home + block) % self.pool.size
+    def aside(self, block, area):
+        there = self.home + block + area * (self.blocks + self.chunk)
+        return self.pool.start + there % self.pool.size
 
     def nearby(self, block):  # where a redirected chunk lies: 64 chunks in bit-reversed order
         n, k = divmod(block // self.chunk, 64)
         return self.home + (n * 64 + int(f"{k:06b}"[::-1], 2)) * self.chunk + block % self.chunk
 
     def lies(self, block):  # in the pool: at home, nearby, or aside in the reserve
-        chunk, aside, home = block // self.chunk, self.aside(block), self.home + block
+        chunk, home = block // self.chunk, self.home + block
         if not self.origin:
             return self.nearby(block) if chunk in self.moved else home
-        base = self.origin.base
-        for image in base.images[base.images.index(self.origin) :]:
-            if chunk in self.own or chunk in image.copied:
-                return aside if chunk in self.own or image.copying else home
-        return base.lies(block)
+        images, split = self.origin.base.images, self.origin.kind == "split"
+        for each in [self] if split else [self, *images[images.index(self.origin) :]]:
+            if chunk in each.kept:
+                return home if each.kind == "redirect" else self.aside(block, each.area)
+        return home if split else self.origin.base.lies(block)
 
-    def kept(self):  # the set in which a chunk must be before it is written
-        return self.images[-1].copied if self.images else self.own if self.origin else None
+    def owing(self, chunk):  # who must be given a chunk before it is written
+        who = self.images[-1:] or [self] * bool(self.origin)
+        who = self.images if who and who[0].kind == "each" else who
+        return [each for each in who if chunk not in each.kept]
 
     def open(self):
-        return Volume(self.pool, self.home, self.chunk, self.born, dict(self.content), self)
+        return Volume(self.pool, self.home, self.chunk, self.born, self.blocks, self.content, self)
 
-    def freeze(self, copying):
+    def freeze(self, kind, replica=None):
         image = self.open()
-        image.origin, image.base, image.copying = image, self, copying
+        image.origin, image.base, image.kind = image, self, kind
+        if replica:
+            image.pool, image.home, replica.kind = replica.pool, replica.home, ""
+            return image
+        image.area = min(set(range(99)) - {i.area for i in self.images}) if kind == "each" else 0
         self.images.append(image)
         return image
 
     def thaw(self, image):  # what the next older image lacks is handed down to it
         at = self.images.index(image)
-        older = self.images[at - 1].copied if at else image.copied
-        freed = len(older & image.copied) * self.chunk
-        older |= image.copied
+        older = self.images[at - 1].kept if at else image.kept
+        freed = len(older & image.kept) * self.chunk
+        older |= image.kept
         self.images.remove(image)
         self.pool.free += freed
         return freed
 
 
-@dataclass(eq=False)
 class Level:
-    volumes: list
-    fs: int
-    unit: int
-    slots: dict = None  # of a delta disk: guest block -> grain
-    zeroed: set = None  # units; None: all of them
-    places: dict = field(default_factory=dict)
-    parent: Level = None
-    mirror: bool = False
+    def __init__(self, volumes, fs, unit, slots=None, zeroed=None, places=()):
+        self.volumes, self.fs, self.unit, self.places = volumes, fs, unit, dict(places)
+        self.slots, self.zeroed = slots, zeroed  # of a delta, by guest block; units, None: all
+        self.parent, self.mirror = None, False
 
     def spot(self, block):
-        ordinal, fs_block = self.places.get(block // self.fs, (None, 0))
-        there = fs_block * self.fs + block % self.fs
-        return None if ordinal is None else (self.volumes[ordinal], there)
+        at = self.places.get(block // self.fs)
+        return at and (self.volumes[at[0]], at[1] * self.fs + block % self.fs)
 
     def stale(self, d):
         return self.slots is None and self.zeroed is not None and d // self.unit not in self.zeroed
@@ -117,84 +108,91 @@ class Level:
         return [*zeros, *runs("data", spots), *table], made
 
 
-def runs(kind, spots):
-    """Yield (kind, volume, block, guest block, count): contiguous on both sides."""
+def runs(kind, spots):  # (kind, volume, block, guest block, count): contiguous on both sides
     key = lambda n: (spots[n][0], spots[n][1] - n, spots[n][2] - n)  # noqa: E731
-    for _, (first, *rest) in groupby(range(len(spots)), key):
-        yield kind, *spots[first], 1 + len(rest)
+    found = [list(run) for _, run in groupby(range(len(spots)), key)]
+    return [(kind, *spots[run[0]], len(run)) for run in found]
 
 
-def protect(pieces, size):
-    """Give images what they are owed; return the steps of copying and merging."""
+def protect(pieces, size):  # give images what they are owed: the steps of copying and merging
     owed, steps = {}, []
     for kind, v, block, _, count in pieces:
         for chunk in range(block // v.chunk, (block + count - 1) // v.chunk + 1):
-            if "read" not in kind and v.kept() is not None and chunk not in v.kept():
+            if "read" not in kind and v.owing(chunk):
                 whole = block <= chunk * v.chunk and (chunk + 1) * v.chunk <= block + count
                 owed.setdefault((v, chunk), whole)  # the first write to a chunk decides
-    for v, _ in owed:
-        if sum(w.chunk for w, _ in owed if w.pool is v.pool) > v.pool.free:
+    for pool in {v.pool.number: v.pool for v, _ in owed}.values():
+        if sum(v.chunk * len(v.owing(c)) for v, c in owed if v.pool is pool) > pool.free:
             raise Lack
     for (v, chunk), whole in owed.items():
-        copying, at = v.images and v.images[-1].copying, chunk * v.chunk
-        for name in ("copy-read", "copy-write") if copying else () if whole else ("merge-read",):
-            aside = name == "copy-write"
-            place = v.aside(at) if aside else v.lies(at)
-            steps.append((1 + aside, name, aside, v.pool.number, place, v.chunk * size))
-        v.kept().add(chunk)
-        v.pool.free -= v.chunk
-        if v.images and not copying:
-            v.moved.add(chunk)
+        copying, at = v.images and v.images[-1].kind != "redirect", chunk * v.chunk
+        reads = (1, "copy-read" if copying else "merge-read", False, v.pool.number, v.lies(at))
+        steps += [(*reads, v.chunk * size)] if copying or not whole else []
+        for each in v.owing(chunk):
+            where = v.pool.number, v.aside(at, each.area)
+            steps += [(2, "copy-write", True, *where, v.chunk * size)] if copying else []
+            each.kept.add(chunk)
+            v.pool.free -= v.chunk
+        v.moved |= {chunk} if v.images and not copying else set()
     return steps
 
 
-def plan(pieces, size, start=0, stop=1 << 62):
+def follow(pieces):  # what goes to attached replicas where they are equal; others get unequal
+    for kind, v, block, _, count in pieces:
+        for r in v.replicas if "read" not in kind else ():
+            spots = [(r, b, b) for b in range(block, block + count) if b // v.chunk in r.kept]
+            yield from runs("replica-write", spots) if r.kind else ()
+            r.kept -= set() if r.kind else {b // v.chunk for _, b, _ in spots}
+
+
+def admit(pieces, size, token=None, made=(), start=0, stop=1 << 62):  # the plan; and commit it
     steps = protect(pieces, size)
-    for kind, v, block, guest, count in pieces:
+    for kind, v, block, guest, count in [*pieces, *follow(pieces)]:
         key = lambda i, v=v, block=block: v.lies(block + i) - i  # noqa: E731
         for _, (first, *rest) in groupby(range(count), key):
             a, b = (guest + first) * size, (guest + first + len(rest) + 1) * size
             length = min(b, stop) - max(a, start) if kind in {"read", "data"} else b - a
-            where = "read" not in kind, v.pool.number, v.lies(block + first)
-            steps.append((GROUPS[kind], "data" if kind == "read" else kind, *where, length))
-    return steps
-
-
-def commit(pieces, token, made=()):
-    for kept, new in made:
-        if new:
-            kept.update(new)
+            name, wrote = "data" if kind == "read" else kind, "read" not in kind
+            where = wrote, v.pool.number, v.lies(block + first)
+            steps.append((GROUPS.get(kind, 5 * wrote), name, *where, length))
+    for kept, new in ((kept, new) for kept, new in made if new):
+        kept.update(new)
     for kind, v, block, guest, count in pieces:
         for i in range(count) if kind in {"data", "zero-fill"} else ():
             v.content[block + i] = token(guest + i) if kind == "data" else ZERO
+    return steps
 
 
 def write(disk, start, stop, size, first):
     blocks = range(start // size, -(-stop // size))
     levels = [disk.head, disk.head.parent] if disk.head.mirror else [disk.head]
     found, made = zip(*(level.target(blocks) for level in levels), strict=True)
-    steps = plan(pieces := [piece for some in found for piece in some], size, start, stop)
-    commit(pieces, lambda d: first + d - blocks[0], made)
-    disk.ledger.update((d, first + d - blocks[0]) for d in blocks)
+    token = lambda d: first + d - blocks[0]  # noqa: E731
+    steps = admit([p for some in found for p in some], size, token, made, start, stop)
+    disk.ledger.update((d, token(d)) for d in blocks)
     disk.tracked.update(d // disk.grain for d in blocks if disk.grain)
     return steps
 
 
 def read(level, start, stop, size):
     spots = [(level.where(d), d) for d in range(start // size, -(-stop // size))]
-    return plan(list(runs("read", [(*at, d) for at, d in spots if at])), size, start, stop)
+    return admit(runs("read", [(*at, d) for at, d in spots if at]), size, None, (), start, stop)
 
 
 def move(level, block, count, size):
     blocks = [d for d in range(block, block + count) if d in level.slots]
     pieces, made = level.parent.target(blocks)
     tokens = {d: level.token(d) for d in blocks}
-    steps = plan([*pieces, *runs("move-read", [(*level.where(d), d) for d in blocks])], size)
-    commit(pieces, tokens.get, [made])
-    return steps
+    pieces += runs("move-read", [(*level.where(d), d) for d in blocks])
+    return admit(pieces, size, tokens.get, [made])
 
 
 def address(kind, volume, block, count, size, first=0):
-    steps = plan(pieces := [(kind, volume, block, block, count)], size)
-    commit(pieces, lambda d: first + d - block)
-    return steps
+    return admit([(kind, volume, block, block, count)], size, lambda d: first + d - block)
+
+
+def equalise(v, r, start, stop, size):
+    blocks = [b for b in range(start * v.chunk, stop * v.chunk) if b // v.chunk not in r.kept]
+    r.kept.update(range(start, stop))
+    reads = runs("replica-read", [(v, b, b) for b in blocks])
+    return admit([*reads, *runs("replica-write", [(r, b, b) for b in blocks])], size)

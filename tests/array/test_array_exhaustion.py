@@ -154,6 +154,23 @@ def test_a_paused_guest_goes_on_when_space_comes_free_and_loses_nothing(build, a
     ).all()
 
 
+def test_of_snapshots_with_copies_of_their_own_the_oldest_goes_first(build) -> None:
+    rack = build(reserve=3 * CHUNK, copy_policy="copy-into-each")
+    volume = rack.volume()
+    [first] = rack.snapshot(volume, name="first")
+    rack.write(volume, 0, 1)
+    [second] = rack.snapshot(volume, name="second")
+    frozen = second.image.lun.tokens(0, 64).tolist()
+    rack.write(volume, CHUNK_BLOCKS, 1)  # a copy for each
+    assert rack.pool.reserve_free_bytes == 0
+    assert (first.space_bytes, second.space_bytes) == (2 * CHUNK, CHUNK)
+    rack.write(volume, 2 * CHUNK_BLOCKS, 1)  # one is enough once the oldest is gone
+    assert (first.valid, second.valid) == (False, True)
+    assert rack.pool.reserve_free_bytes == CHUNK
+    assert second.image.lun.tokens(0, 64).tolist() == frozen
+
+
+@pytest.mark.parametrize("policy", ["copy-into-newest", "copy-into-each"])
 @given(
     st.lists(
         st.one_of(
@@ -164,8 +181,9 @@ def test_a_paused_guest_goes_on_when_space_comes_free_and_loses_nothing(build, a
     ),
     st.integers(0, 5),
 )
-def test_what_is_valid_is_true_and_writes_never_fail(build, history, chunks: int) -> None:
-    rack = build(reserve=chunks * CHUNK, snapshot_create_seconds=0.0, fence_seconds=0.0)
+def test_what_is_valid_is_true_and_writes_never_fail(build, policy, history, chunks) -> None:
+    instant = {"snapshot_create_seconds": 0.0, "fence_seconds": 0.0}
+    rack = build(reserve=chunks * CHUNK, copy_policy=policy, **instant)
     volume = rack.volume(size=MIB)
     frozen = []
     for what, block, count in history:

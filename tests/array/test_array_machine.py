@@ -20,7 +20,8 @@ from hypothesis.stateful import (
 )
 
 from stuntdouble.content import FIRST_WRITTEN
-from stuntdouble.errors import AccessDenied, InvalidState, NotFound
+from stuntdouble.errors import AccessDenied, InvalidState, LimitReached, NotFound
+from stuntdouble.site import EACH_IMAGES_MAX
 from stuntdouble.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -52,9 +53,11 @@ class Frozen:
 
 
 class ArrayMachine(RuleBasedStateMachine):
-    def __init__(self, build, kind: str) -> None:
+    def __init__(self, build, kind: str, policy: str) -> None:
         super().__init__()
-        self.rack = build(snapshot_kind=kind, chunk_bytes=64 * KIB, reserve=32 * MIB, **INSTANT)
+        policies = {"snapshot_kind": kind, "copy_policy": policy}
+        self.each = policy == "copy-into-each"
+        self.rack = build(**policies, chunk_bytes=64 * KIB, reserve=32 * MIB, **INSTANT)
         self.serial = 0
         self.bases = []
         for name in ("v1", "v2"):
@@ -79,8 +82,8 @@ class ArrayMachine(RuleBasedStateMachine):
         chunks = set(range(block // CHUNK, (block + count - 1) // CHUNK + 1))
         if shadow.own is not None:
             shadow.own |= chunks
-        elif shadow.snapshots:
-            shadow.snapshots[-1].kept |= chunks
+        for image in shadow.snapshots if self.each else shadow.snapshots[-1:]:
+            image.kept |= chunks
 
     @rule(
         which=st.integers(0, 1), block=st.integers(0, BLOCKS - 1), count=st.integers(1, 3 * CHUNK)
@@ -93,6 +96,10 @@ class ArrayMachine(RuleBasedStateMachine):
         self.serial += 1
         name = f"s{self.serial}"
         chosen = [self.bases[i] for i in which]
+        if self.each and any(len(base.snapshots) == EACH_IMAGES_MAX for base in chosen):
+            with pytest.raises(LimitReached):
+                self.rack.snapshot(*(base.volume for base in chosen), name=name)
+            return
         made = self.rack.snapshot(*(base.volume for base in chosen), name=name)
         assert len(made) == len(which)
         for base, snapshot in zip(chosen, made, strict=True):
@@ -139,7 +146,7 @@ class ArrayMachine(RuleBasedStateMachine):
             return
         self.rack.do(model)
         at = base.snapshots.index(image)
-        if at:  # what the next older one lacks is handed down to it
+        if at and not self.each:  # what the next older one lacks is handed down to it
             base.snapshots[at - 1].kept |= image.kept
         base.snapshots.remove(image)
 
@@ -183,10 +190,17 @@ class ArrayMachine(RuleBasedStateMachine):
         assert self.rack.array.inventory.snapshots == {}
 
 
-@pytest.mark.parametrize("kind", ["copy-on-write", "redirect-on-write"])
-def test_every_image_keeps_its_moment(build, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "policy"),
+    [
+        ("copy-on-write", "copy-into-newest"),
+        ("copy-on-write", "copy-into-each"),
+        ("redirect-on-write", "copy-into-newest"),
+    ],
+)
+def test_every_image_keeps_its_moment(build, kind: str, policy: str) -> None:
     run_state_machine_as_test(
-        lambda: ArrayMachine(build, kind),
+        lambda: ArrayMachine(build, kind, policy),
         settings=settings(max_examples=60, stateful_step_count=50),
     )
 

@@ -408,7 +408,16 @@ def test_pools(build) -> None:
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
-        ({"snapshot_kind": "split-mirror"}, Unsupported),
+        ({"snapshot_kind": "continuous"}, Unsupported),
+        ({"copy_policy": "copy-into-all"}, Misuse),
+        ({"copy_policy": "copy-into-each", "snapshot_kind": "redirect-on-write"}, Misuse),
+        ({"copy_policy": "copy-into-each", "snapshot_kind": "split-mirror"}, Misuse),
+        ({"mirror_pool": "pool-1"}, Misuse),
+        ({"mirrors_per_volume_max": 0}, Misuse),
+        ({"mirrors_per_volume_max": 9}, Misuse),
+        ({"synchronise_depth": 0}, Misuse),
+        ({"synchronise_io_bytes": 0}, Misuse),
+        ({"synchronise_bytes_per_second": -1.0}, Misuse),
         ({"exhaustion": "hope"}, Misuse),
         ({"chunk_bytes": 48 * KIB}, Misuse),
         ({"reserve_fraction": 1.0}, Misuse),

@@ -15,6 +15,7 @@ NAME_LENGTH_MAX = 31
 class Array:
     def __init__(self, estate: Estate) -> None:
         self.estate = estate
+        self.synchronised_bytes = 0  # what there is to prepare
 
     def _info(self, volume: Volume) -> VolumeInfo:
         return VolumeInfo(
@@ -45,6 +46,11 @@ class Array:
 
     async def mappings(self):
         return await self.estate.call("mappings", lambda: tuple(self.estate.mappings))
+
+    async def prepare(self, naas):
+        open_now = [vm.name for vm in self.estate.vms.values() if vm.snapshots]
+        done = self.synchronised_bytes
+        return await self.estate.call("prepare", lambda: done, naas, tuple(open_now))
 
     async def create_snapshots(self, naas, name):
         estate = self.estate

@@ -103,6 +103,18 @@ def test_storage_takes_the_eight_steps_in_order():
     assert [phase.name for phase in report.vms[0].phases] == ["snapshot", "removing", "reading"]
 
 
+@pytest.mark.parametrize("method", [Method.STORAGE, Method.MOUNTED])
+def test_mirrors_are_synchronised_before_any_vm_is_held_still(method):
+    bench = two_vms()
+    bench.array.synchronised_bytes = 1 << 20
+    report = bench.run(spec_of(method))
+    assert report.ok
+    assert bench.kinds()[:2] == ["job-start", "mirrors-synchronised"]
+    (prepared,) = [facts for name, facts in bench.estate.calls if name == "prepare"]
+    assert prepared == (("naa.a", "naa.b", "naa.c"), ())  # all volumes; no VM snapshot is open
+    assert any("1 MiB copied to mirrors of 3 volumes" in line for line in report.vms[0].lines)
+
+
 def test_software_keeps_the_snapshot_open_while_it_reads():
     bench = two_vms()
     assert bench.run(spec_of(Method.SOFTWARE, Kind.FULL, "vm-2")).ok
@@ -244,8 +256,8 @@ def test_tracking_that_cannot_be_switched_on_is_said_and_fails_nothing():
     bench = two_vms()
     vm = bench.estate.vms["vm-2"]
     vm.tracking = vm.tracking_active = False
-    report = bench.run(spec_of(Method.STORAGE, Kind.FULL, "vm-2"), {2: "refused"})
-    assert bench.estate.calls[2][0] == "enable_tracking"
+    report = bench.run(spec_of(Method.STORAGE, Kind.FULL, "vm-2"), {3: "refused"})
+    assert bench.estate.calls[3][0] == "enable_tracking"
     assert report.ok
     assert any("tracking stays off" in line for line in report.vms[0].lines)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stuntdouble.backup.cleanup import Step, Undo, uninterrupted
 from stuntdouble.backup.report import Diary
-from stuntdouble.errors import InvalidState, TaskInProgress, Unreachable
+from stuntdouble.errors import InvalidState, NoSpace, TaskInProgress, Unreachable
 
 
 def _undo(steps, retry_seconds=(0.0, 0.0)):
@@ -202,3 +202,49 @@ def test_uninterrupted_work_ends_before_the_cancellation_arrives():
 
     asyncio.run(main())
     assert done == ["work", "work"]
+
+
+def test_an_heir_tries_last_what_a_stack_within_it_could_not_remove():
+    order: list[str] = []
+    diary = Diary("vm", lambda kind, subject, /, **facts: None)
+    full = [NoSpace("the reserve", 1, 0)] * 4  # twice within; then what was freed is on its way
+
+    async def main():
+        def step(undo, name, failures=()):
+            rest = list(failures)
+
+            async def action():
+                order.append(name)
+                if rest:
+                    raise rest.pop(0)
+
+            undo.add(name, action)
+
+        async with Undo((diary,), (0.0, 0.0, 0.0)) as undo:
+            step(undo, "array snapshot")
+            async with Undo((diary,), (0.0,), heir=undo) as thaw:
+                step(thaw, "consolidation", full)
+            step(undo, "mapping")
+
+    asyncio.run(main())
+    assert order == [*["consolidation"] * 2, "mapping", "array snapshot", *["consolidation"] * 3]
+    assert diary.taken_back == ["consolidation"]
+    assert diary.left_behind == []
+
+
+def test_what_an_heir_cannot_remove_either_is_left_behind_and_told_once():
+    diary = Diary("vm", lambda kind, subject, /, **facts: None)
+
+    async def main():
+        async def fail():
+            raise InvalidState("vm", "broken", "clean it up")
+
+        async with (
+            Undo((diary,), (0.0,)) as undo,
+            Undo((diary,), (0.0,), heir=undo) as thaw,
+        ):
+            thaw.add("a delta disk", fail)
+
+    asyncio.run(main())
+    assert diary.left_behind == ["a delta disk: vm is broken: cannot clean it up"]
+    assert diary.taken_back == []

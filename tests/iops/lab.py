@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -59,8 +59,10 @@ def fixed(seconds: float) -> Service:
 class Lab:
     """One LUN, a store on it, an engine; disks whose blocks all exist and are zeroed."""
 
-    def __init__(self, *, blocks: int = 1 << 12, chunk: int = 16, reserve: int = 1 << 16, seed=1):
-        self.env = Environment()
+    def __init__(
+        self, *, blocks: int = 1 << 12, chunk: int = 16, reserve: int = 1 << 16, seed=1, env=None
+    ):
+        self.env = env or Environment()
         self.site = Site()
         self.pool = self.site.create_pool(1 << 20, reserve)
         self.lun = self.site.create_lun(1 << 16, chunk, self.pool, 0)
@@ -143,6 +145,14 @@ def conserved(guest: Guest) -> bool:
     return guest.arrived == guest.completed + held + guest.in_flight
 
 
+class Ask(NamedTuple):
+    """What a guest of the judge asks for: stations, group after group; blocks and what of them."""
+
+    groups: list[list[int]]
+    chunks: tuple[int, ...] = ()  # that it writes
+    blocks: tuple[int, ...] = ()  # that it touches
+
+
 @dataclass
 class Told:
     """An I/O of the judge: groups of stations, visited group after group."""
@@ -152,13 +162,21 @@ class Told:
     arrived: int
     groups: list[list[int]]
     left: int = 0
+    chunks: tuple[int, ...] = ()  # that it writes
+    blocks: tuple[int, ...] = ()  # that it touches
+    later: Told | None = None  # what it leaves to be destaged
+    copied: frozenset[int] = frozenset()  # that it copies first
+    copying: int = 0  # groups of copies that have not ended
+    behind: int = 0  # copies that it waits for
+    followers: list[Told] = field(default_factory=list)  # who waits for its copies
+    begun: bool = False
 
 
 @dataclass
 class Held:
     """A guest of the judge: times are whole numbers of its own clock."""
 
-    due: deque[tuple[int, list[list[int]]]]
+    due: deque[tuple[int, Ask]]
     closed: bool = False
     limit: int = 0
     stuns: int = 0
@@ -166,6 +184,10 @@ class Held:
     stunned_at: int = 0
     shift: int = 0
     flying: int = 0
+    gap: int = 0  # seconds between two tokens
+    burst: int = 0  # tokens that there may be; 0 is no limit
+    tokens: float = 0.0  # there were so many
+    counted: float = 0.0  # at this time
     waiting: deque[Told] = field(default_factory=deque)
     ready: list[int] = field(default_factory=list)
 
@@ -182,16 +204,32 @@ class Judge:
         self.busy = [0] * len(services)
         self.serving: list[tuple[int, int, Told]] = []  # end, station, I/O; in order of starts
         self.posts: list[Callable[[], object]] = []
+        self.later: dict[float, list[Callable[[], object]]] = {}  # posted for a time to come
         self.starts: list[tuple[float, int, int]] = []
         self.over: list[tuple[int, int, int]] = []  # guest, arrived, completed
         self.now = 0
+        self.owed: set[int] | None = None  # chunks that a snapshot has been given; None without
+        self.blocking = False
+        self.copies: list[Told] = []  # those under way
+        self.disks = len(services)
+        self.cache = self.mark = self.destages = 0  # its station, if any; blocks; under way at most
+        self.dirty: Counter[int] = Counter()  # destages to come, by block
+        self.room: deque[Told] = deque()  # who waits for it
+        self.stage: deque[Told] = deque()  # what waits to be destaged
+        self.staging = 0
+
+    def add_cache(self, seconds: int, mark: int, destages: int) -> None:
+        self.cache, self.mark, self.destages = len(self.services), mark, destages
+        self.services.append(seconds)
+        self.queues.append(deque())
+        self.busy.append(-(1 << 20))  # so many may come at once
 
     def run(self, until: int, control: dict[int, list[Callable[[], object]]]) -> None:
         for self.now in range(until):
             for action in control.get(self.now, []):
                 action()
             posts, self.posts = self.posts, []
-            for post in posts:
+            for post in [*self.later.pop(self.now, []), *posts]:
                 post()
             ending = [x for x in self.serving if x[0] == self.now]
             self.serving = [x for x in self.serving if x[0] != self.now]
@@ -208,7 +246,48 @@ class Judge:
         if not io.left:
             self.go_on(io)
 
+    def set_out(self, io: Told) -> None:
+        """Plan copies of every chunk that is owed, over all disks; ask the cache."""
+        if self.owed is not None and (fresh := [c for c in io.chunks if c not in self.owed]):
+            self.owed.update(fresh)
+            every = [k for _ in fresh for k in range(self.disks)]
+            io.groups = [list(every), list(every), *io.groups]
+            io.copied, io.copying = frozenset(fresh), 2
+        if self.cache and io.chunks:
+            front = Told(io.owner, io.purpose, io.arrived, [[self.cache]], later=io)
+            if self.dirty.total() >= self.mark:
+                self.room.append(front)
+            else:
+                self.dirty.update(io.blocks)
+                self.go_on(front)
+            return
+        if self.cache and io.blocks and all(self.dirty[block] for block in io.blocks):
+            io.groups = [[self.cache]]
+        self._wait_for_copies(io)
+
+    def _wait_for_copies(self, io: Told) -> None:
+        before = [other for other in self.copies if other.copied & set(io.chunks)]
+        if io.copied and self.blocking:
+            self.copies.append(io)
+        io.behind = len(before)
+        for other in before:
+            other.followers.append(io)
+        if not io.behind:
+            self.go_on(io)
+
     def go_on(self, io: Told) -> None:
+        copied = io.begun and io.copying == 1
+        io.copying -= io.begun and io.copying > 0
+        io.begun = True
+        self._next_group(io)
+        if copied and self.blocking:
+            self.copies.remove(io)
+            for follower in io.followers:
+                follower.behind -= 1
+                if not follower.behind:
+                    self.go_on(follower)
+
+    def _next_group(self, io: Told) -> None:
         if io.groups:
             group = io.groups.pop(0)
             io.left = len(group)
@@ -217,7 +296,31 @@ class Judge:
                     self._serve(station, io)
                 else:
                     self.queues[station].append(io)
-        elif io.owner >= 0:
+        elif io.chunks and self.cache:
+            self._destaged(io)
+        else:
+            if io.later:
+                self.stage.append(io.later)
+                self._start_destages()
+            self._over(io)
+
+    def _destaged(self, io: Told) -> None:
+        self.staging -= 1
+        self.dirty.subtract(io.blocks)
+        self._start_destages()
+        while self.room and self.dirty.total() < self.mark:
+            front = self.room.popleft()
+            assert front.later
+            self.dirty.update(front.later.blocks)
+            self.go_on(front)
+
+    def _start_destages(self) -> None:
+        while self.stage and self.staging < self.destages:
+            self.staging += 1
+            self._wait_for_copies(self.stage.popleft())
+
+    def _over(self, io: Told) -> None:
+        if io.owner >= 0:
             guest = self.guests[io.owner]
             guest.flying -= 1
             self.over.append((io.owner, io.arrived, self.now))
@@ -227,20 +330,38 @@ class Judge:
 
     def _serve(self, station: int, io: Told) -> None:
         self.busy[station] += 1
-        self.starts.append((self.now, station, io.purpose))
+        self.starts.append((self.now, station, int(Purpose.SIDE) if io.copying else io.purpose))
         self.serving.append((self.now + self.services[station], station, io))
 
     def admit(self, guest: Held) -> None:
         free = not (guest.stuns or guest.fences)
         while guest.waiting and free and not (guest.limit and guest.flying >= guest.limit):
+            if guest.burst and not self._take_token(guest):
+                return
             guest.flying += 1
-            self.go_on(guest.waiting.popleft())
+            self.set_out(guest.waiting.popleft())
+
+    def _take_token(self, guest: Held) -> bool:
+        self.fill(guest)
+        if guest.tokens < 1:
+            due = self.now + (1 - guest.tokens) * guest.gap
+            self.later.setdefault(due, []).append(lambda: self.admit(guest))
+            return False
+        guest.tokens -= 1
+        return True
+
+    def fill(self, guest: Held) -> None:
+        came = (self.now - guest.counted) / guest.gap
+        guest.tokens = min(guest.tokens + came, guest.burst)
+        guest.counted = self.now
 
     def _arrivals(self, number: int, guest: Held) -> None:
         clock = self.now - guest.shift
         while not guest.stuns and guest.due and self._is_due(guest, clock):
-            _, groups = guest.due.popleft()
-            guest.waiting.append(Told(number, 0, self.now, [list(g) for g in groups]))
+            _, ask = guest.due.popleft()
+            groups = [list(group) for group in ask.groups]
+            io = Told(number, 0, self.now, groups, chunks=ask.chunks, blocks=ask.blocks)
+            guest.waiting.append(io)
             self.admit(guest)
 
     def _is_due(self, guest: Held, clock: int) -> bool:
@@ -268,6 +389,15 @@ class Judge:
         guest.limit = limit
         self.posts.append(lambda: self.admit(guest))
 
+    def tokens(self, guest: Held, burst: int) -> None:
+        if guest.burst and burst:
+            self.fill(guest)
+            guest.tokens = min(guest.tokens, burst)
+        else:
+            guest.tokens, guest.counted = burst, self.now
+        guest.burst = burst
+        self.posts.append(lambda: self.admit(guest))
+
     def fence(self) -> None:
         for guest in self.guests:
             guest.fences += 1
@@ -279,4 +409,4 @@ class Judge:
 
     def submit(self, groups: list[list[int]]) -> None:
         io = Told(-1, int(Purpose.CONTROL), self.now, [list(g) for g in groups])
-        self.posts.append(lambda: self.go_on(io))
+        self.posts.append(lambda: self.set_out(io))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from iops.lab import BLOCK, Script, fixed
 from stuntdouble.clock import Environment
-from stuntdouble.errors import Bug, Misuse, NoSpace, Unreachable, Unsupported
+from stuntdouble.errors import Bug, Misuse, NoSpace, Unsupported
 from stuntdouble.iops import (
     ClosedLoad,
     Geometry,
@@ -92,10 +92,6 @@ def test_what_is_not_compiled_is_refused() -> None:
     engine.start(guest)
     with pytest.raises(Unsupported, match="twice"):
         engine.start(guest)
-    with pytest.raises(Unsupported, match="watch"):
-        engine.watch(lambda: 0.0, 1.0)
-    with pytest.raises(Unsupported, match="cutting off"):
-        engine.cut_off(1, Unreachable("the array"))
 
 
 def test_misuse_is_refused_as_the_reference_refuses_it() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from iops.lab import Lab, fixed
 from stuntdouble.iops import ClosedLoad, Mix, Pattern, PoissonLoad, Recorded, TraceLoad, load
-from stuntdouble.iops.load import units
+from stuntdouble.iops.draw import units
 from stuntdouble.trace import unit
 
 pytestmark = pytest.mark.plain

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iops.lab import BLOCK, Held, Judge, Lab, Script, conserved, fixed, reads
+from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed, reads
 from stuntdouble.iops import ClosedLoad, Pattern, PoissonLoad, Purpose, exponential
 from stuntdouble.site import Role
 
@@ -126,7 +126,7 @@ def schedule(control, count: int) -> list[tuple[int, str, int, int]]:
 def by_the_book(services, servers, guests, acts):
     held = []
     for outstanding, rows in guests:
-        due = deque((time, [[(at + k) % 2 for k in range(size)]]) for time, (at, size) in rows)
+        due = deque((time, Ask([[(at + k) % 2 for k in range(size)]])) for time, (at, size) in rows)
         held.append(Held(due, closed=outstanding > 0, ready=[0] * min(outstanding, len(rows))))
     judge = Judge(list(services), servers, held)
     control: dict = {}

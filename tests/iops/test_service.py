@@ -20,7 +20,7 @@ from stuntdouble.iops import (
     flash,
     link,
 )
-from stuntdouble.iops.load import units
+from stuntdouble.iops.draw import units
 from stuntdouble.iops.station import Station
 from stuntdouble.iops.work import travel, visit_seconds
 from stuntdouble.site import Role

@@ -343,6 +343,27 @@ def test_the_storage_method_pays_for_what_it_writes_beside(outcome):
     assert storage.array_utilisation.after > storage.array_utilisation.before
 
 
+@of("split-mirror")
+def test_mirrors_are_synchronised_before_the_vm_snapshot_and_again_for_what_changed(outcome):
+    volume = outcome.scenario.arrays[0].volumes[0].size
+    for name in ("storage", "mounted"):
+        method = outcome.result.methods[name]
+        synchronised = sorted(t for _, t in events(method, "mirrors-synchronised"))
+        opened = sorted(t for _, t in events(method, "snapshot-open"))
+        split = sorted(t for _, t in events(method, "array-snapshot"))
+        assert len(synchronised) == len(opened) == len(split) == 2
+        for before, open_, taken in zip(synchronised, opened, split, strict=True):
+            assert before < open_ < taken
+        waits = [t - run.start for t, run in zip(synchronised, method.runs, strict=True)]
+        assert waits[0] > volume / (24 << 20)  # all of it, at its pace
+        assert waits[1] < waits[0] / 5  # what has changed since
+        assert method.array_snapshot_peak_bytes == volume  # a mirror, and nothing of the reserve
+        assert method.snapshot_open_seconds < 30
+    software = outcome.result.methods["software"]
+    assert not events(software, "mirrors-synchronised")
+    assert software.array_snapshot_peak_bytes == 0
+
+
 @of("trace-replay")
 def test_every_recorded_io_arrives_under_every_method(outcome):
     assert len(outcome.result.methods) == 3

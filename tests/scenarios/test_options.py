@@ -58,6 +58,17 @@ VARIANTS = {
     "NBD": ("backup.transport", "nbd"),
     "SAN": ("backup.transport", "san"),
     "redirect on write": ("arrays.0.parameters", {"snapshot_kind": "redirect-on-write"}),
+    "a copy into each": ("arrays.0.parameters", {"copy_policy": "copy-into-each"}),
+    "split mirrors": (
+        "arrays.0",
+        {
+            "name": "array-1", "parameters": {"snapshot_kind": "split-mirror"},
+            "pools": [
+                {"name": "pool-1", "media": "10k", "disks": 4, "disk_size": "512 MiB", "reserve": "64 MiB"}
+            ],
+            "volumes": [{"name": "vol-1", "pool": "pool-1", "size": "256 MiB"}],
+        },
+    ),
     "small chunks": ("arrays.0.parameters", {"chunk_bytes": "4 KiB"}),
     "flash": (
         "arrays.0.pools.0",
@@ -124,6 +135,9 @@ def test_retention_keeps_the_last_ones_and_they_stay_right(method, tmp_path):
     assert [point.id for point in kept] == made[-2:]
     gone = [f"{method}: retention let go of {id_}" for id_ in made[:2]]
     assert list(lived.result.notes) == gone
+    # and the truth that the others were compared with is let go of
+    moments = lived.runs[method].world.hypervisor.moments.values()
+    assert sorted(m.seconds for m in moments) == [p.moment for p in lived.runs[method].points[-2:]]
 
 
 # Quiescing. --------------------------------------------------------------------------------------
@@ -208,19 +222,27 @@ def test_an_array_that_refuses_writes_pauses_the_vm_and_nothing_is_lost(tmp_path
     assert pauses[-1][1] >= deleted
 
 
-def test_what_cannot_be_consolidated_is_reported(tmp_path):
-    """Without room for copies a delta disk stays: the run says so, and its restore point is right."""
+@pytest.mark.parametrize("method", ["storage", "mounted"])
+def test_what_found_no_room_is_consolidated_once_the_array_snapshot_is_gone(method, tmp_path):
+    """A reserve too small for consolidation: its delta disk waits for the array snapshot's end."""
     table = tiny()
     table["arrays"][0]["parameters"] = {"exhaustion": "refuse"}
     table["arrays"][0]["pools"][0]["reserve"] = "16 MiB"
     table["vms"][0]["load"] |= {"iops": 60, "reads": 0.2}
     table["backup"] |= {"runs": ["full"], "throttle": {"depth": 2, "rate": "1 MiB/s"}}
-    lived = live(table, tmp_path, methods=("storage",))
-    storage = lived.result.methods["storage"]
-    assert [(each.kind, each.name) for each in storage.leftovers] == [("delta disk", "vm-1")]
-    assert "left behind" in storage.runs[0].outcome
-    assert storage.consolidation.converged is False
-    assert [point.verified for point in storage.restore_points] == [True]
+    lived = live(table, tmp_path, methods=(method,))
+    sound(lived)
+    run = lived.runs[method]
+    journal = run.world.journal
+    merges = [(event.time, event.facts["done"]) for event in journal.of("consolidation")]
+    (deleted,) = {event.time for event in journal.of("array-snapshot-deleted")}
+    assert not merges[0][1]  # there was no room for it
+    assert merges[-1][1]
+    assert merges[-1][0] > deleted
+    assert not run.world.hypervisor.vm("vm-1").info().consolidation_needed
+    (outcome,) = run.reports[0].vms
+    assert any("left for the end of the clean-up" in line for line in outcome.lines)
+    assert any("VM snapshot" in name for name in outcome.taken_back)
 
 
 def test_a_datastore_that_fills_up_during_a_software_snapshot_pauses_the_vm(tmp_path):

@@ -31,6 +31,27 @@ WRONG = [
     (("arrays", 0, "parameters"), {"fence": 1}, ["array-1.parameters", "'fence'", "fence_seconds"]),
     (("arrays", 0, "parameters"), {"fence_seconds": "soon"}, ["fence_seconds", "soon"]),
     (("arrays", 0, "parameters"), {"exhaustion": "pray"}, ["exhaustion", "invalidate", "refuse"]),
+    (("arrays", 0, "parameters"), {"copy_policy": "all"}, ["copy_policy", "copy-into-each"]),
+    (
+        ("arrays", 0, "parameters"),
+        {"copy_policy": "copy-into-each", "snapshot_kind": "redirect-on-write"},
+        ["array-1.parameters", "copy_policy", "redirect-on-write"],
+    ),
+    (
+        ("arrays", 0, "parameters"),
+        {"snapshot_kind": "split-mirror", "mirror_pool": "pool-9"},
+        ["array-1.parameters.mirror_pool", "pool-9", "pool-1"],
+    ),
+    (("arrays", 0, "parameters"), {"mirror_pool": "pool-1"}, ["mirror_pool", "no mirrors"]),
+    (
+        ("arrays", 0),
+        tiny()["arrays"][0]
+        | {
+            "parameters": {"snapshot_kind": "split-mirror"},
+            "volumes": [{"name": "vol-1", "pool": "pool-1", "size": "1408 MiB"}],
+        },
+        ["pool-1", "a mirror of each", "3 GiB", "2 GiB"],
+    ),
     (("hypervisor",), {"consolidation": "never"}, ["hypervisor", "consolidation", "mirror"]),
     (("hypervisor",), {"growth_bytes": 1.5}, ["growth_bytes", "1.5"]),
     (("datastores", 0, "zero_unit"), "3 MiB", ["ds-1", "zero_unit", "power of two"]),
@@ -104,7 +125,7 @@ def test_every_scenario_of_the_library_is_sound_and_called_as_its_file():
     assert {x.name for x in listed} >= {
         "quickstart", "busy-exchange", "array-shared-by-many", "spanning-luns",
         "snapshot-reserve-full", "existing-snapshots", "production-corrupted", "array-lost",
-        "incrementals", "trace-replay",
+        "incrementals", "split-mirror", "trace-replay",
     }  # fmt: skip
     for each in listed:
         scenario = load(each.name)

@@ -15,12 +15,14 @@ from site_history import run_history
 from stuntdouble.site import (
     PLAN,
     Level,
+    Replica,
     Site,
     log,
     lun,
     pieces,
     places,
     protect,
+    replicate,
     rules,
     steps,
     words,
@@ -35,9 +37,11 @@ from stuntdouble.site.tables import (
     D_TRACKED,
     F_SLOTS,
     F_USED,
+    I_AREA,
     I_NEWER,
     V_BORN,
     V_NEWEST,
+    V_PHYSICAL,
 )
 
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
@@ -199,6 +203,28 @@ def an_image_is_taken_before_the_log_is_settled(patch):
     patch.setattr(Site, "freeze", freeze)
 
 
+def copies_into_each_lie_in_one_area(patch):
+    def after(images, site, *_):
+        site.arena.tables.images[:, I_AREA] = 0
+        return images
+
+    wrap(patch, Site, "freeze", after)
+
+
+def a_replica_stays_attached_when_it_is_split_off(patch):
+    patch.setattr(Replica, "detach", lambda *_: None)
+
+
+def what_was_split_off_is_read_from_the_volume(patch):
+    def after(images, site, *_):
+        rows = site.arena.tables.volumes
+        for image in images:
+            rows[image.lun.number, V_PHYSICAL] = rows[image.base.number, V_PHYSICAL]
+        return images
+
+    wrap(patch, Site, "split", after)
+
+
 def garbage_takes_the_name_of_the_copy(patch):
     def after(luns, site, *_):
         for each in luns:
@@ -269,6 +295,9 @@ MUTANTS = {
         an_older_image_does_not_look_through_the_newer,
         an_older_image_is_not_protected_again,
         an_image_is_taken_before_the_log_is_settled,
+        copies_into_each_lie_in_one_area,
+        a_replica_stays_attached_when_it_is_split_off,
+        what_was_split_off_is_read_from_the_volume,
         garbage_takes_the_name_of_the_copy,
         rounding_is_charged,
     )
@@ -307,6 +336,9 @@ UNCOMPILED = {
         steps, "physical", lambda s, volume, b: s.volumes[volume, 8] + b
     ),
     "an image is owed nothing": replaced(protect, "_kept_map", lambda *_: 0),
+    "only the newest image is ever given a copy": replaced(protect, "_owed", lambda *_: 1),
+    "writes do not go to replicas": replaced(rules, "replicate", lambda _s, _pieces, n: n),
+    "what changes after a split counts as equal": replaced(replicate, "unmark", nothing),
 }
 
 

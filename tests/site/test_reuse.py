@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE, Site, words
+from stuntdouble.site import COPY_INTO_EACH, COPY_ON_WRITE, REDIRECT_ON_WRITE, Site, words
 from stuntdouble.site.arena import Arena
 from stuntdouble.site.pool import ROOT_WORDS
 from stuntdouble.site.reuse import reclaim
 from stuntdouble.site.tables import C_LEAVES, C_NODES, SHAPES
 
 SIZE, BLOCKS, FS = 512, 256, 8
-TABLES = ("disks", "levels", "files", "stores", "volumes", "images", "maps", "roots")
+TABLES = ("disks", "levels", "files", "stores", "volumes", "images", "maps", "roots", "replicas")
 
 
 class Holder:
@@ -47,7 +47,10 @@ def opened_disk(site, image):
     return lun, site.create_disk("copy", BLOCKS, store.files["base"])
 
 
-@pytest.mark.parametrize(("kind", "cycles"), [(COPY_ON_WRITE, 5000), (REDIRECT_ON_WRITE, 500)])
+@pytest.mark.parametrize(
+    ("kind", "cycles"),
+    [(COPY_ON_WRITE, 5000), (REDIRECT_ON_WRITE, 500), (COPY_INTO_EACH, 500)],
+)
 def test_five_thousand_snapshots_with_promotion_stay_small(kind, cycles):
     site, lun, disk = small_site()
     draw = np.random.default_rng(kind)
@@ -92,6 +95,31 @@ def test_five_thousand_snapshots_with_promotion_stay_small(kind, cycles):
     assert at_rest["volumes"] == 2  # row 0 is none
     assert at_rest["images"] == 1
     assert at_rest["leaves"] < 40
+
+
+def test_replicas_that_are_split_off_and_dropped_leave_nothing():
+    site, lun, disk = small_site()
+    rest = None
+    for cycle in range(40):
+        replica = site.add_replica(lun, 1, 1 << 20)
+        replica.attach()
+        for start, stop in replica.unequal(lun.size_bytes).tolist():
+            replica.equalise(start, stop)
+        site.reclaim(thorough=False)
+        (image,) = site.split([replica])
+        frozen = site.chain_tokens(disk.head, 0, BLOCKS).tolist()
+        site.write(disk, (cycle % 200) * SIZE, 7 * SIZE)
+        site.reclaim(thorough=False)
+        assert replica.unequal_bytes in (lun.chunk_bytes, 2 * lun.chunk_bytes)
+        assert image.lun.tokens(0, BLOCKS).tolist() == frozen
+        site.thaw(image)
+        site.drop_lun(image.lun)
+        replica.drop()
+        del replica, image
+        site.reclaim()
+        at_rest = {name: count for name, count in used(site).items() if name != "leaves"}
+        rest = rest or at_rest
+        assert at_rest == rest
 
 
 def test_leaves_are_reclaimed_by_themselves(monkeypatch):

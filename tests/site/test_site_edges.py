@@ -7,7 +7,16 @@ import pytest
 
 from stuntdouble.content import FIRST_WRITTEN, ZERO, TokenKind, kind_of
 from stuntdouble.errors import Bug, LimitReached, NoSpace, Unsupported
-from stuntdouble.site import COPY_ON_WRITE, IO_BLOCKS_MAX, REDIRECT_ON_WRITE, Role, Site
+from stuntdouble.site import (
+    COPY_INTO_EACH,
+    COPY_ON_WRITE,
+    EACH_IMAGES_MAX,
+    IO_BLOCKS_MAX,
+    REDIRECT_ON_WRITE,
+    REPLICAS_MAX,
+    Role,
+    Site,
+)
 from stuntdouble.site.tables import C_LOG, SHAPES
 
 SIZE = 512
@@ -71,6 +80,87 @@ def test_the_longest_write_in_the_worst_place_is_admitted_whole():
     assert kinds.count(Role.DATA) == IO_BLOCKS_MAX + IO_BLOCKS_MAX // FS
     expected = list(range(FIRST_WRITTEN | IO_BLOCKS_MAX, FIRST_WRITTEN | 2 * IO_BLOCKS_MAX))
     assert built.tokens() == built.tokens(base) == expected
+
+
+def test_the_longest_write_fits_with_as_many_images_and_replicas_as_there_may_be():
+    built = Build(blocks=IO_BLOCKS_MAX, unit=1, chunk=1)
+    site, disk, lun = built.site, built.disk, built.luns[0]
+    delta = built.delta()
+    for d in range(IO_BLOCKS_MAX - 1, -1, -1):
+        site.write(disk, d * SIZE, SIZE)
+    for number in range(REPLICAS_MAX):
+        replica = site.add_replica(lun, built.pool, (2 + number) << 24)
+        replica.attach()
+        ((start, stop),) = replica.unequal(lun.size_bytes).tolist()
+        assert len(replica.equalise(start, stop)) == 2
+        assert replica.equalise(start, stop) == []  # there is nothing left
+    for _ in range(EACH_IMAGES_MAX):
+        site.freeze(built.luns, COPY_INTO_EACH)
+    free = site.reserve_free_bytes(built.pool)
+    delta.mirror(True)
+    kinds = built.kinds(steps := site.write(disk, 0, IO_BLOCKS_MAX * SIZE))
+    assert kinds.count(Role.COPY_READ) == 2 * IO_BLOCKS_MAX
+    assert kinds.count(Role.COPY_WRITE) == EACH_IMAGES_MAX * 2 * IO_BLOCKS_MAX
+    written = sum(step[5] for step in steps if step[1] in (Role.DATA, Role.ZERO_FILL))
+    mirrored = sum(step[5] for step in steps if step[1] == Role.REPLICA_WRITE)
+    assert mirrored == REPLICAS_MAX * written
+    assert len(steps) < SHAPES["steps"][0] // 2
+    taken = free - site.reserve_free_bytes(built.pool)
+    assert taken == EACH_IMAGES_MAX * 2 * IO_BLOCKS_MAX * SIZE
+    with pytest.raises(LimitReached, match="copies of their own"):
+        site.freeze(built.luns, COPY_INTO_EACH)
+    with pytest.raises(LimitReached, match="replicas of volume"):
+        site.add_replica(lun, built.pool, 1 << 29)
+
+
+def test_an_own_copy_costs_each_image_room_and_nothing_of_a_refused_write_stays():
+    built = Build(chunk=8, reserve=5 * 8)
+    site, lun = built.site, built.luns[0]
+    older, newer = (site.freeze([lun], COPY_INTO_EACH)[0] for _ in range(2))
+    site.volume_write(lun, 0, SIZE)
+    assert (older.space_bytes, newer.space_bytes) == (lun.chunk_bytes, lun.chunk_bytes)
+    with pytest.raises(NoSpace):  # four of the three that are left
+        site.volume_write(lun, 8 * SIZE, 9 * SIZE)
+    assert site.reserve_free_bytes(built.pool) == 3 * lun.chunk_bytes
+    steps = site.volume_write(lun, 8 * SIZE, SIZE)
+    assert built.kinds(steps) == [Role.COPY_READ, *[Role.COPY_WRITE] * 2, Role.DATA]
+    assert len({step[4] for step in steps}) == 4 - 1  # each copy in a place of its own
+    assert site.thaw(newer) == 2 * lun.chunk_bytes
+    assert older.space_bytes == 2 * lun.chunk_bytes
+
+
+def test_only_what_is_attached_and_equal_can_be_split_off():
+    built = Build(chunk=8)
+    lun = built.luns[0]
+    replica = built.site.add_replica(lun, built.pool, 1 << 25)
+    with pytest.raises(AssertionError, match="attached"):
+        built.site.split([replica])
+    with pytest.raises(AssertionError, match="stay equal"):
+        replica.equalise(0, 1)
+    replica.attach()
+    with pytest.raises(AssertionError, match="equal"):
+        built.site.split([replica])
+    for start, stop in replica.unequal(64 * lun.chunk_bytes).tolist():
+        assert stop - start <= 64
+        replica.equalise(start, stop)
+    (image,) = built.site.split([replica])
+    assert image.space_bytes == built.site.thaw(image) == 0
+    assert not replica.attached
+
+
+def test_a_dropped_replica_is_followed_no_more_wherever_it_stands_in_the_row():
+    built = Build(chunk=8)
+    lun = built.luns[0]
+    replicas = [built.site.add_replica(lun, built.pool, n << 25) for n in range(1, 4)]
+    for each in replicas:
+        each.attach()
+        each.equalise(0, 1)
+    for each in (replicas[1], replicas[2], replicas[0]):
+        kinds = built.kinds(built.site.volume_write(lun, 0, SIZE))
+        assert kinds.count(Role.REPLICA_WRITE) == len(replicas)
+        each.drop()
+        replicas.remove(each)
+    assert Role.REPLICA_WRITE not in built.kinds(built.site.volume_write(lun, 0, SIZE))
 
 
 def test_the_longest_move_is_admitted_whole():

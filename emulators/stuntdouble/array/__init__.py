@@ -1,12 +1,19 @@
 """The emulated storage array: policy over the site's mechanisms, with no byte of its own.
 
-Pools of devices, volumes, copy-on-write and redirect-on-write snapshots, consistency groups,
-promotion, masking, reserve exhaustion and space reclaim; and the faults a scenario may ask for.
+Pools of devices, volumes, copy-on-write and redirect-on-write snapshots, split mirrors, consistency
+groups, promotion, masking, reserve exhaustion and space reclaim; and the faults a scenario may ask for.
 """
 
 from stuntdouble.array.device import LocalInitiator, LocalLun
 from stuntdouble.array.local import LocalArray
-from stuntdouble.array.parameters import Exhaustion, Parameters, PoolSpec, SnapshotKind
+from stuntdouble.array.mirror import Mirror
+from stuntdouble.array.parameters import (
+    CopyPolicy,
+    Exhaustion,
+    Parameters,
+    PoolSpec,
+    SnapshotKind,
+)
 from stuntdouble.array.pool import Pool, StationEngine
 from stuntdouble.array.system import Array
 from stuntdouble.array.volume import Snapshot, Volume
@@ -14,11 +21,13 @@ from stuntdouble.site import DamageMode
 
 __all__ = [
     "Array",
+    "CopyPolicy",
     "DamageMode",
     "Exhaustion",
     "LocalArray",
     "LocalInitiator",
     "LocalLun",
+    "Mirror",
     "Parameters",
     "Pool",
     "PoolSpec",

@@ -65,9 +65,9 @@ class Core:
         self.journal.note(self.env.now, kind, subject, array=self.name, **facts)
 
     def gauge(self) -> None:
-        """Note how much of the snapshot reserves is in use."""
+        """Note how much of the snapshot reserves is in use, and what mirrors take."""
         meter, now = self.engine.meter, self.env.now
-        used = sum(pool.reserve_used_bytes for pool in self.pools.values())
+        used = sum(pool.reserve_used_bytes + pool.mirrored_bytes for pool in self.pools.values())
         meter.gauge("snapshot_bytes", self.name, now, used)
         for pool in self.pools.values():
             meter.gauge("reserve_free_bytes", pool.name, now, pool.reserve_free_bytes)

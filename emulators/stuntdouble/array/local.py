@@ -32,6 +32,10 @@ class LocalArray:
         """Return every mapping."""
         return self._array.mappings()
 
+    async def prepare(self, naas: tuple[str, ...]) -> int:
+        """Make ready for a snapshot of the volumes; see ``Array.prepare``."""
+        return await perform(self._array.core.env, self._array.prepare(naas))
+
     async def create_snapshots(self, naas: tuple[str, ...], name: str) -> tuple[ArraySnapshot, ...]:
         """Snapshot the volumes in one instant; see ``Array.create_snapshots``."""
         made = await perform(self._array.core.env, self._array.create_snapshots(naas, name))

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from stuntdouble.errors import Misuse, Unsupported
 from stuntdouble.iops import Raid
+from stuntdouble.site import REPLICAS_MAX
 from stuntdouble.units import KIB, MIB
 
 if TYPE_CHECKING:
-    from stuntdouble.iops import Service
+    from stuntdouble.iops import Cache, Service
 
-SnapshotKind = Literal["copy-on-write", "redirect-on-write"]
+SnapshotKind = Literal["copy-on-write", "redirect-on-write", "split-mirror"]
+CopyPolicy = Literal["copy-into-newest", "copy-into-each"]
 Exhaustion = Literal["invalidate", "refuse"]
 
 
@@ -25,7 +27,15 @@ class Parameters:
     Args:
         snapshot_kind: copy-on-write (HPE 3PAR, LVM) pays a read and a write before the first
             overwrite of a chunk; redirect-on-write (NetApp ONTAP, Pure) a read when a chunk is
-            overwritten in part.  A split mirror is not emulated.
+            overwritten in part; a split mirror (EMC TimeFinder/Mirror, Hitachi ShadowImage) a
+            synchronisation beforehand, a second write of everything while it is synchronised, and
+            nothing once it is split.
+        copy_policy: which of several copy-on-write snapshots of a volume get a copy of a chunk
+            before it is overwritten.  "copy-into-newest" (HPE 3PAR): the newest alone, older ones
+            look through it.  "copy-into-each" (Linux: "the original data will be saved in the COW
+            device of each snapshot", device-mapper/snapshot.txt): every one that lacks it, in
+            space of its own, 32 of a volume at most.  The chunk is read once; Linux reads it for
+            each.
         chunk_bytes: the unit of copying or redirecting, a power of two.  64 KiB is the smallest
             chunk of Linux dm-thin; real arrays lie between 4 KiB and 1 MiB.
         reserve_fraction: share of a pool set aside for snapshots where its ``PoolSpec`` does not
@@ -33,6 +43,12 @@ class Parameters:
         exhaustion: what happens when the reserve is full and a host write needs a copy (both are
             policies of HPE 3PAR): "invalidate" (stale snapshot) gives up snapshots of the written
             volume, oldest first; "refuse" (no stale) lets the write fail.
+        mirror_pool: the pool where mirrors lie; empty for that of the volume.
+        mirrors_per_volume_max: three secondary volumes of a primary one (Hitachi ShadowImage).
+        synchronise_bytes_per_second: the pace of a synchronisation, 0 for as fast as the devices
+            go; no source (arrays let it be chosen).
+        synchronise_io_bytes: what one read and one write of it copy; no source.
+        synchronise_depth: how many of them are under way; no source.
         fence_seconds: how long no I/O is admitted to the volumes while their snapshot is taken.
             No published figure; VSS wants a commit within 1 s, ONTAP gives its fence 7 s at most.
         fence_seconds_per_volume: longer by this for every further volume of a consistency group;
@@ -57,6 +73,12 @@ class Parameters:
     chunk_bytes: int = 64 * KIB
     reserve_fraction: float = 0.05
     exhaustion: Exhaustion = "invalidate"
+    copy_policy: CopyPolicy = "copy-into-newest"
+    mirror_pool: str = ""
+    mirrors_per_volume_max: int = 3
+    synchronise_bytes_per_second: float = 64.0 * MIB
+    synchronise_io_bytes: int = 256 * KIB
+    synchronise_depth: int = 2
     fence_seconds: float = 0.1
     fence_seconds_per_volume: float = 0.0
     snapshot_create_seconds: float = 1.0
@@ -73,23 +95,40 @@ class Parameters:
     reclaim_extent_bytes: int = MIB
 
     def __post_init__(self) -> None:
-        if self.snapshot_kind not in ("copy-on-write", "redirect-on-write"):
-            supported = "copy-on-write and redirect-on-write are"
+        if self.snapshot_kind not in ("copy-on-write", "redirect-on-write", "split-mirror"):
+            supported = "copy-on-write, redirect-on-write and split-mirror are"
             raise Unsupported(f"snapshot kind {self.snapshot_kind!r}", supported)
+        self._check_policies()
+        self._check_numbers()
+
+    def _check_policies(self) -> None:
+        if self.copy_policy not in ("copy-into-newest", "copy-into-each"):
+            text = f"{self.copy_policy!r} is neither 'copy-into-newest' nor 'copy-into-each'"
+            raise Misuse("copy_policy", text)
+        if self.copy_policy == "copy-into-each" and self.snapshot_kind != "copy-on-write":
+            raise Misuse("copy_policy", f"{self.snapshot_kind} copies into no snapshot")
+        if self.mirror_pool and self.snapshot_kind != "split-mirror":
+            raise Misuse("mirror_pool", f"{self.snapshot_kind} has no mirrors")
         if self.exhaustion not in ("invalidate", "refuse"):
             raise Misuse("exhaustion", f"{self.exhaustion!r} is neither 'invalidate' nor 'refuse'")
+
+    def _check_numbers(self) -> None:
         if self.chunk_bytes < 512 or self.chunk_bytes & (self.chunk_bytes - 1):
             raise Misuse("chunk_bytes", f"{self.chunk_bytes} is not a power of two of 512 or more")
         if not 0.0 <= self.reserve_fraction < 1.0:
             raise Misuse("reserve_fraction", f"{self.reserve_fraction} is not in [0, 1)")
         if not 0 <= self.lun_max <= 255:
             raise Unsupported(f"LUN {self.lun_max}", "LUN numbers are 0 to 255")
-        if self.reclaim_extent_bytes < 1:
-            raise Misuse("reclaim_extent_bytes", f"{self.reclaim_extent_bytes} is not above 0")
+        if not 1 <= self.mirrors_per_volume_max <= REPLICAS_MAX:
+            text = f"{self.mirrors_per_volume_max} is not 1 to {REPLICAS_MAX}"
+            raise Misuse("mirrors_per_volume_max", text)
+        for whole in ("reclaim_extent_bytes", "synchronise_io_bytes", "synchronise_depth"):
+            if getattr(self, whole) < 1:
+                raise Misuse(whole, f"{getattr(self, whole)} is not above 0")
         for name in (
             "fence_seconds", "fence_seconds_per_volume", "snapshot_create_seconds",
             "promote_seconds", "map_seconds", "unmap_seconds", "delete_seconds",
-            "reclaim_bytes_per_second",
+            "reclaim_bytes_per_second", "synchronise_bytes_per_second",
         ):  # fmt: skip
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise Misuse(name, f"{getattr(self, name)} is not 0 or more")
@@ -110,6 +149,11 @@ class PoolSpec:
             channels), instead of a queue for each disk.  Only without redundancy.
         servers: I/Os that a station serves at a time: 1 for a disk.
         port: the front-end port that hosts' bytes cross, or None for one that is never in the way.
+        blocking: whether a write waits while the old data of its chunk is being copied for a
+            snapshot: Linux dm-snapshot and LVM do so, arrays with a write-back cache do not (see
+            ``stuntdouble.iops.copies``).  Without meaning where writes are redirected.
+        cache: the write-back cache before the disks, or None: a host write then ends only when
+            the disks have it.
         reserve_bytes: snapshot reserve, out of the pool's capacity; None takes the array's
             ``reserve_fraction`` of it.
     """
@@ -123,6 +167,8 @@ class PoolSpec:
     pooled: bool = False
     servers: int = 1
     port: Service | None = None
+    blocking: bool = False
+    cache: Cache | None = None
     reserve_bytes: int | None = None
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Pools: devices, and where volumes and the snapshot reserve lie on them.
 
     pool block 0                                            area                   capacity
-    ├── volume 1 ──┼── volume 2 ──┼── … free ───────────────┼── snapshot reserve ──┤
+    ├── volume 1 ──┼── volume 2 ──┼── a mirror ──┼── … free ┼── snapshot reserve ──┤
 
 Every volume is laid out at its full size, so a pool is never overcommitted and no volume runs dry.
 """
@@ -17,7 +17,7 @@ from stuntdouble.iops import Engine, Geometry, Raid
 
 if TYPE_CHECKING:
     from stuntdouble.array.parameters import Parameters, PoolSpec
-    from stuntdouble.iops import Service
+    from stuntdouble.iops import Cache, Service
     from stuntdouble.site import Site
 
 
@@ -32,13 +32,21 @@ class StationEngine(Engine, Protocol):
         """Say which stations the blocks of a pool lie on."""
         ...
 
+    def add_cache(self, pool: int, cache: Cache) -> int:
+        """Put a write-back cache before a pool's devices; return the number of its station."""
+        ...
+
+    def block_copies(self, pool: int) -> None:
+        """Let a write wait for the copy of its chunk that is under way in a pool."""
+        ...
+
 
 @dataclass(eq=False)
 class Pool:
     """A pool as built.
 
     ``stations`` are the data disks, whose utilisation is the array's; ``port_station`` is the
-    front-end port, or -1.
+    front-end port, or -1.  ``mirrored_bytes`` is what mirrors take of the area.
     """
 
     site: Site
@@ -49,6 +57,7 @@ class Pool:
     area_bytes: int
     reserve_bytes: int
     free: Runs
+    mirrored_bytes: int = 0
 
     @property
     def name(self) -> str:
@@ -71,7 +80,7 @@ class Pool:
         return self.reserve_bytes - self.reserve_free_bytes
 
     def allot(self, size_bytes: int) -> int:
-        """Return the pool block at which a new volume begins; it lies in one piece.
+        """Return the pool block at which a new volume or mirror begins; it lies in one piece.
 
         Raises:
             NoSpace: no piece is large enough.
@@ -85,7 +94,7 @@ class Pool:
         return start // self.site.block_bytes
 
     def give_back(self, start_block: int, size_bytes: int) -> None:
-        """Take back the place of a deleted volume."""
+        """Take back the place of a deleted volume or mirror."""
         self.free |= Runs.single(start_block * self.site.block_bytes, size_bytes)
 
 
@@ -109,6 +118,10 @@ def build_pool(engine: StationEngine, spec: PoolSpec, parameters: Parameters) ->
         raise Misuse(f"pool {spec.name}", f"a reserve of {wanted} bytes does not leave any room")
     number = site.create_pool(area // site.block_bytes, reserve // site.block_bytes)
     engine.add_pool(number, Geometry(spec.raid, stations[0], count, spec.stripe_bytes, port))
+    if spec.cache is not None:
+        engine.add_cache(number, spec.cache)
+    if spec.blocking:
+        engine.block_copies(number)
     return Pool(site, spec, number, stations, port, area, reserve, Runs.single(0, area))
 
 

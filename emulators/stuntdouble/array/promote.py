@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.array.core import Core
     from stuntdouble.array.masking import Masking
+    from stuntdouble.array.mirror import Mirrors
     from stuntdouble.array.reclaim import Reclaim
     from stuntdouble.array.snapshot import Snapshots
     from stuntdouble.site import Image
@@ -27,11 +28,17 @@ class Promotion:
     """Promote snapshots, and delete volumes; its generators commit in one instant, or not at all."""
 
     def __init__(
-        self, core: Core, masking: Masking, snapshots: Snapshots, reclaim: Reclaim
+        self,
+        core: Core,
+        masking: Masking,
+        snapshots: Snapshots,
+        mirrors: Mirrors,
+        reclaim: Reclaim,
     ) -> None:
         self._core = core
         self._masking = masking
         self._snapshots = snapshots
+        self._mirrors = mirrors
         self._reclaim = reclaim
 
     def promote(
@@ -51,7 +58,7 @@ class Promotion:
             name,
             new_naa(core, name),
             image.open(),
-            origin.volume.pool,
+            origin.pool,
             read_only=read_only,
             origin=origin,
         )
@@ -77,9 +84,12 @@ class Promotion:
         freed = volume.pool.reserve_free_bytes - before
         if volume.origin is None:
             volume.pool.give_back(volume.start_block, volume.size_bytes)
+            self._mirrors.drop(volume)
         else:
             volume.origin.copies.remove(volume)
-            self._reclaim.take(volume.pool, volume.origin.volume.lun, freed)
+            # a mirror may lie in another pool than what it was split off
+            lun = volume.origin.volume.lun if volume.origin.mirror is None else volume.lun
+            self._reclaim.take(volume.pool, lun, freed)
         core.gauge()
         core.note("array-volume-deleted", name, naa=volume.naa, freed_bytes=freed)
 

@@ -1,14 +1,15 @@
 """Array snapshots: taking them in one instant, deleting them, and giving them up for room.
 
     request ──▶ fence the volumes ──▶ freeze them all, one instant ──▶ unfence ──▶ reply
+                                      (or split their mirrors off)
 
 While a volume is fenced none of its I/O is admitted, and every guest on it feels that.  A write
 that has been acknowledged has been admitted, so the image holds it.
 
 When the reserve is full and a host write needs a copy, what lacks the room is the newest snapshot
-of the written volume, which receives all copies.  Giving that one up would lose the restore point
-taken last, so the oldest of the volume goes first: its own chunks come free at once.  When none is
-left, no copy is needed any more.  Snapshots of other volumes are never given up for this one's
+of the written volume, which receives all copies, or each of them.  Giving the newest up would lose
+the restore point taken last, so the oldest of the volume goes first: its own chunks come free at
+once.  When none is left, no copy is needed any more.  Snapshots of other volumes are never given up for this one's
 sake, and a promoted volume that lacks room for its own writes has them refused.
 """
 
@@ -19,24 +20,27 @@ from typing import TYPE_CHECKING, Any
 
 from stuntdouble.array.volume import Snapshot
 from stuntdouble.errors import Bug, InvalidState, LimitReached, Misuse, NoSpace, Unsupported
-from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE
+from stuntdouble.site import COPY_INTO_EACH, COPY_ON_WRITE, EACH_IMAGES_MAX, REDIRECT_ON_WRITE
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from simpy.events import Event
 
     from stuntdouble.array.core import Core
+    from stuntdouble.array.mirror import Mirror, Mirrors
+    from stuntdouble.array.parameters import Parameters
     from stuntdouble.array.reclaim import Reclaim
     from stuntdouble.array.volume import Volume
-    from stuntdouble.site import Lun
+    from stuntdouble.site import Image, Lun
 
 
 class Snapshots:
     """Creation and deletion; its generators commit in one instant, or not at all."""
 
-    def __init__(self, core: Core, reclaim: Reclaim) -> None:
+    def __init__(self, core: Core, mirrors: Mirrors, reclaim: Reclaim) -> None:
         self._core = core
+        self._mirrors = mirrors
         self._reclaim = reclaim
         self._fences: Counter[int] = Counter()
         self._held: list[Event] = []
@@ -119,10 +123,11 @@ class Snapshots:
             if volume.origin is not None:
                 supported = "snapshot the volume it was promoted from"
                 raise Unsupported(f"a snapshot of promoted volume {volume.name}", supported)
-            if len(volume.snapshots) >= limits.snapshots_per_volume_max:
-                raise LimitReached(
-                    f"snapshots of volume {volume.name}", limits.snapshots_per_volume_max
-                )
+            most = _snapshots_per_volume_max(limits)
+            if len(volume.snapshots) >= most:
+                raise LimitReached(f"snapshots of volume {volume.name}", most)
+            if limits.snapshot_kind == "split-mirror":
+                self._mirrors.check(volume)
         if len(core.inventory.snapshots) + len(volumes) > limits.snapshots_max:
             raise LimitReached(f"snapshots of {core.name}", limits.snapshots_max)
         return volumes
@@ -146,13 +151,14 @@ class Snapshots:
         self, volumes: list[Volume], name: str, fenced_seconds: float
     ) -> tuple[Snapshot, ...]:
         core = self._core
-        redirect = core.parameters.snapshot_kind == "redirect-on-write"
-        kind = REDIRECT_ON_WRITE if redirect else COPY_ON_WRITE
         core.gauge()
-        images = core.site.freeze([volume.lun for volume in volumes], kind)
+        images = self._images(volumes)
         made = []
-        for own, volume, image in zip(_names(name, len(volumes)), volumes, images, strict=True):
-            snapshot = Snapshot(own, volume, core.env.now, image)
+        names = _names(name, len(volumes))
+        for own, volume, (mirror, image) in zip(names, volumes, images, strict=True):
+            snapshot = Snapshot(own, volume, core.env.now, image, mirror=mirror)
+            if mirror is not None:
+                mirror.snapshot = snapshot
             core.inventory.snapshots[own] = snapshot
             volume.snapshots.append(snapshot)
             made.append(snapshot)
@@ -165,6 +171,16 @@ class Snapshots:
             )
         return tuple(made)
 
+    def _images(self, volumes: list[Volume]) -> Sequence[tuple[Mirror | None, Image]]:
+        """Freeze the volumes, or split their mirrors off, in this instant."""
+        p = self._core.parameters
+        if p.snapshot_kind == "split-mirror":
+            return self._mirrors.split(volumes)
+        kind = COPY_INTO_EACH if p.copy_policy == "copy-into-each" else COPY_ON_WRITE
+        kind = REDIRECT_ON_WRITE if p.snapshot_kind == "redirect-on-write" else kind
+        frozen = self._core.site.freeze([volume.lun for volume in volumes], kind)
+        return [(None, image) for image in frozen]
+
     def _check_no_copies(self, name: str) -> None:
         snapshot = self._core.inventory.snapshots.get(name)
         if snapshot is not None and snapshot.copies:
@@ -174,11 +190,20 @@ class Snapshots:
     def _drop_image(self, snapshot: Snapshot) -> int:
         """Give up what a snapshot keeps; return the bytes of reserve that came free."""
         image, snapshot.image = snapshot.image, None
+        if snapshot.mirror is not None:
+            snapshot.mirror.snapshot = None  # it stays, and is synchronised again from there
         if image is None:
             return 0
         freed = self._core.site.thaw(image)
         self._core.site.drop_lun(image.lun)
         return freed
+
+
+def _snapshots_per_volume_max(limits: Parameters) -> int:
+    """Return how many snapshots of a volume there may be at a time."""
+    if limits.copy_policy == "copy-into-each":
+        return min(limits.snapshots_per_volume_max, EACH_IMAGES_MAX)
+    return limits.snapshots_per_volume_max
 
 
 def _names(name: str, count: int) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from stuntdouble.array.core import Core
 from stuntdouble.array.masking import Masking
+from stuntdouble.array.mirror import Mirrors
 from stuntdouble.array.parameters import Parameters
 from stuntdouble.array.pool import build_pool
 from stuntdouble.array.promote import Promotion, new_naa
@@ -64,8 +65,11 @@ class Array:
         self.core = Core(name, engine, streams, journal, self.parameters, self.inventory)
         self.masking = Masking(self.parameters.lun_max)
         self._reclaim = Reclaim(self.core)
-        self._snapshots = Snapshots(self.core, self._reclaim)
-        self._promotion = Promotion(self.core, self.masking, self._snapshots, self._reclaim)
+        self._mirrors = Mirrors(self.core)
+        self._snapshots = Snapshots(self.core, self._mirrors, self._reclaim)
+        self._promotion = Promotion(
+            self.core, self.masking, self._snapshots, self._mirrors, self._reclaim
+        )
 
     @property
     def name(self) -> str:
@@ -173,6 +177,28 @@ class Array:
 
     # Requests. -----------------------------------------------------------------------------
 
+    def prepare(self, naas: tuple[str, ...]) -> Generator[Event, Any, int]:
+        """Make ready for a snapshot of volumes; return how many bytes were copied for it.
+
+        Where snapshots are split mirrors, a mirror of each volume is made, if none is free, and
+        synchronised; from then on until it is split off, it is written with the volume.  Other
+        arrays have nothing to do.  One that is cut short leaves mirrors behind that are detached,
+        and no worse for it; one that is repeated finds little to do.
+
+        Raises:
+            LimitReached: every mirror that a volume may have is in use by a snapshot.
+            NoSpace: there is no room for a mirror.
+        """
+        return self._mirrors.prepare(naas)
+
+    def delete_mirrors(self, volume: str) -> Generator[Event, Any, None]:
+        """Delete the mirrors of a volume, and give their room back; none is no error.
+
+        Raises:
+            InvalidState: a snapshot needs one of them.
+        """
+        return self._mirrors.delete(volume)
+
     def create_snapshots(
         self, naas: tuple[str, ...], name: str
     ) -> Generator[Event, Any, tuple[Snapshot, ...]]:
@@ -183,6 +209,7 @@ class Array:
         Raises:
             LimitReached: too many snapshots of a volume, or of the array.
             Unsupported: a snapshot of a promoted volume.
+            InvalidState: a volume has no synchronised mirror to be split off.
         """
         return self._snapshots.create(naas, name)
 

@@ -10,6 +10,7 @@ from stuntdouble.errors import InvalidState, Misuse, NotFound
 from stuntdouble.ports import ArraySnapshot, VolumeInfo
 
 if TYPE_CHECKING:
+    from stuntdouble.array.mirror import Mirror
     from stuntdouble.array.pool import Pool
     from stuntdouble.site import Image, Lun
 
@@ -32,6 +33,7 @@ class Volume:
     read_only: bool = False
     origin: Snapshot | None = None
     snapshots: list[Snapshot] = field(default_factory=list)
+    mirrors: list[Mirror] = field(default_factory=list)
 
     @property
     def size_bytes(self) -> int:
@@ -56,13 +58,17 @@ class Volume:
 
 @dataclass(eq=False)
 class Snapshot:
-    """A point-in-time image of a volume; ``image`` is None once the array has given it up."""
+    """A point-in-time image of a volume; ``image`` is None once the array has given it up.
+
+    ``mirror`` is what it was split off, if it was.
+    """
 
     name: str
     volume: Volume
     created: float
     image: Image | None
     copies: list[Volume] = field(default_factory=list)
+    mirror: Mirror | None = None
 
     @property
     def valid(self) -> bool:
@@ -71,8 +77,15 @@ class Snapshot:
 
     @property
     def space_bytes(self) -> int:
-        """What it has cost so far: chunks kept, or redirected, for its sake."""
+        """What it has cost so far: chunks kept, or redirected, for its sake, or its mirror."""
+        if self.mirror is not None:
+            return self.mirror.size_bytes
         return 0 if self.image is None else self.image.space_bytes
+
+    @property
+    def pool(self) -> Pool:
+        """Where its content lies, and what is written to its promoted copies."""
+        return self.volume.pool if self.mirror is None else self.mirror.pool
 
     def info(self) -> ArraySnapshot:
         """Return what clients see of it."""

@@ -29,7 +29,7 @@ from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from simpy.events import Event
 
@@ -46,7 +46,9 @@ class Hypervisor:
     """An emulated hypervisor.
 
     ``moments`` has what the guest had written at each snapshot, by (snapshot id, disk key); it is
-    there for the oracle, and going back to a snapshot is the only thing that reads it here.
+    there for the oracle, and going back to a snapshot is the only thing that reads it here.  They
+    outlive their snapshots until ``forget_moments``: 2,000 of a disk of 1 TiB are as many as a site
+    can hold.
 
     Args:
         engine: whose guests the VMs are.
@@ -311,6 +313,16 @@ class Hypervisor:
     def revert(self, vm: Vm | str, snapshot_id: str) -> Generator[Event, object, None]:
         """Go back to a snapshot; see ``stuntdouble.hypervisor.snapshot.revert``."""
         return snapshot.revert(self.vm(vm), snapshot_id, self.moments)
+
+    def forget_moments(self, wanted: Callable[[Moment], bool]) -> None:
+        """Let go of the moments of snapshots that are gone, but for those that are *wanted*.
+
+        Whoever checks restore points says which of them there still are.
+        """
+        there = {snapshot.id for vm in self.vms.values() for snapshot in vm.snapshots}
+        for at, moment in list(self.moments.items()):
+            if at[0] not in there and not wanted(moment):
+                del self.moments[at]
 
     # Change tracking. ------------------------------------------------------------------------
 

@@ -66,6 +66,14 @@ class Array(Protocol):
         """Return every mapping."""
         ...
 
+    async def prepare(self, naas: tuple[str, ...]) -> int:
+        """Make ready for a snapshot of the volumes, before anything is held still for it.
+
+        An array that splits mirrors synchronises them, which may take hours; others have nothing to
+        do.  Returns how many bytes were copied.  May be repeated.
+        """
+        ...
+
     async def create_snapshots(self, naas: tuple[str, ...], name: str) -> tuple[ArraySnapshot, ...]:
         """Snapshot the volumes in one instant, as a consistency group when there are several."""
         ...

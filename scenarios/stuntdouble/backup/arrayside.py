@@ -1,4 +1,4 @@
-"""The array's part of a job: snapshot, promote, map; and the way back."""
+"""The array's part of a job: prepare, snapshot, promote, map; and the way back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from stuntdouble.backup.cleanup import adopted
 from stuntdouble.errors import Corrupt, InvalidState, Refused
+from stuntdouble.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -46,10 +47,29 @@ class ArraySide:
         self._name = work.new_name()
         self._originals: dict[str, str] = {}
         self._deletions: dict[str, Step] = {}
+        self._prepared: dict[str, None] = {}
+
+    async def prepare(self, naas: Iterable[str]) -> None:
+        """Let the array make ready for a snapshot of the volumes: before VMs are held still for it.
+
+        Mirrors that this synchronises stay when the job is over: the next one copies the less.
+        """
+        wanted = tuple(naa for naa in dict.fromkeys(naas) if naa not in self._prepared)
+        if not wanted:
+            return
+        copied = await self._array.prepare(wanted)
+        self._prepared.update(dict.fromkeys(wanted))
+        if copied:
+            text = f"{format_size(copied)} copied to mirrors of {len(wanted)} volumes"
+            self._tell("mirrors-synchronised", self._name, text, copied_bytes=copied)
 
     async def snapshot(self, naas: Iterable[str]) -> tuple[ArraySnapshot, ...]:
-        """Snapshot the volumes in one call, hence in one instant."""
+        """Snapshot the volumes in one call, hence in one instant.
+
+        What only an offset table has named by now is prepared late.
+        """
         wanted = tuple(naas)
+        await self.prepare(wanted)
         await self._learn_names(wanted)
 
         async def find() -> tuple[ArraySnapshot, ...] | None:

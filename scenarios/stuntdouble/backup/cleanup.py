@@ -8,6 +8,10 @@ after the request was carried out.  Leaving the stack's block runs the steps, ne
               long as a pass after the first removed something
     report    what still fails is left behind, and the report names it
 
+A stack within another may have that one as its *heir*: what it could not remove is no loss yet, but
+the heir's last step.  A delta disk whose consolidation found the array's snapshot reserve full is
+consolidated once the array snapshot, which made every write need room, is gone.
+
 A step waits for those that stand on what it removes, and is not tried while one of them has
 failed: a LUN is never pulled from under a mounted datastore, even where the array would let go.
 
@@ -24,7 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stuntdouble.errors import Error, Lost, TaskInProgress
+from stuntdouble.errors import Error, Lost, NoSpace, TaskInProgress
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -64,16 +68,24 @@ class Undo:
 
     Actions must be idempotent: a step may run again although it succeeded, when only its reply
     was lost.  With *at_once*, steps are independent and run side by side.  *retry_seconds* are
-    the pauses between attempts.
+    the pauses between attempts.  *heir* is the stack around this one that takes over what could
+    not be removed; without one it is left behind.
     """
 
     def __init__(
-        self, diaries: tuple[Diary, ...], retry_seconds: tuple[float, ...], *, at_once: bool = False
+        self,
+        diaries: tuple[Diary, ...],
+        retry_seconds: tuple[float, ...],
+        *,
+        at_once: bool = False,
+        heir: Undo | None = None,
     ) -> None:
         self._diaries = diaries
         self._retry_seconds = retry_seconds
         self._at_once = at_once
+        self._heir = heir
         self._steps: list[Step] = []
+        self._inherited: list[Step] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,6 +125,15 @@ class Undo:
         """Take a step off the stack: there is certainly nothing to take back."""
         self._steps.remove(step)
 
+    def inherit(self, step: Step) -> None:
+        """Take over a step that could not be done yet: it comes after all others.
+
+        It waits for room as well: what others have given up comes free by and by.
+        """
+        self._steps.insert(0, step)
+        self._inherited.append(step)
+        _tell(step, "left for the end of the clean-up")
+
     async def now(self, step: Step) -> None:
         """Run a step before its time; if it fails, it stays on the stack and is told."""
         error = await uninterrupted(self._attempt(step))
@@ -125,7 +146,7 @@ class Undo:
         bugs: list[BaseException] = []
         again = await self._pass(steps, bugs)
         for step in steps:
-            if failed and step not in again:
+            if (failed or step in self._inherited) and step not in again:
                 _taken_back(step, step.diaries)
             elif step not in again:
                 _taken_back(step, tuple(diary for diary in step.diaries if diary.error))
@@ -136,6 +157,9 @@ class Undo:
         for step in again:
             if step not in hopeless:
                 _taken_back(step, step.diaries)
+                continue
+            if self._heir is not None:
+                self._heir.inherit(step)
                 continue
             for diary in step.diaries:
                 diary.left_behind.append(f"{step.name}: {hopeless[step]}")
@@ -170,8 +194,9 @@ class Undo:
             except (Lost, TaskInProgress, asyncio.CancelledError) as error:
                 cause = str(error) or "cancelled"
             except (Error, OSError) as error:
-                _tell(step, f"not removed yet: {error}")
-                return str(error)
+                cause = str(error)
+                if not isinstance(error, NoSpace) or step not in self._inherited:
+                    break
             else:
                 return None
             if pause is None:

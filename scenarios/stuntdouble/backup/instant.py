@@ -1,7 +1,8 @@
 """One image of a group of VMs: hold them all still, and take one array snapshot meanwhile.
 
 All VM snapshots of a group stay open until its array snapshot is taken, so the first VM waits
-for the last: that is part of the cost of the methods that read from array snapshots.
+for the last: that is part of the cost of the methods that read from array snapshots.  So is what the
+array does beforehand, but no VM snapshot is open meanwhile.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ T = TypeVar("T")
 
 async def take_image(
     work: Work,
+    undo: Undo,
     side: ArraySide,
     group: Sequence[Target],
     diaries: Mapping[str, Diary],
@@ -37,7 +39,8 @@ async def take_image(
 
     *hold* takes the VM snapshot and asks what can be asked only while it is open.  A VM that
     cannot be held still fails alone; without any VM there is nothing to snapshot.  The VM
-    snapshots go at once, whatever happens: their delta disks grow.
+    snapshots go at once, whatever happens: their delta disks grow.  One that cannot, because the
+    array has no room for copies, is *undo*'s last step: the array snapshot goes before it.
     """
     held: dict[str, T] = {}
 
@@ -47,7 +50,8 @@ async def take_image(
             held[target.vm.name] = await hold(target, diary, thaw)
 
     ours = tuple(diaries[target.vm.name] for target in group)
-    async with Undo(ours, work.spec.retry_seconds, at_once=True) as thaw:
+    await side.prepare(naa for target in group for naa in target.volumes)
+    async with Undo(ours, work.spec.retry_seconds, at_once=True, heir=undo) as thaw:
         await together(one(target, thaw) for target in group)
         in_order = [held[target.vm.name] for target in group if target.vm.name in held]
         if not in_order:

@@ -1,7 +1,7 @@
 """The mounted method: an array snapshot, mounted on a hypervisor host of its own.
 
-    1. take a VM snapshot of each VM, then one array snapshot of all their volumes, then delete
-       the VM snapshots; VMs that share volumes are one group
+    1. let the array prepare, take a VM snapshot of each VM, then one array snapshot of all their
+       volumes, then delete the VM snapshots; VMs that share volumes are one group
     2. promote the array snapshot and map the copies to the extra host
     3. the host rescans, resignatures and mounts each datastore once
     4. register the copy of each VM, and read its whole disks through that host
@@ -58,7 +58,7 @@ async def back_up_group(work: Work, group: Sequence[Target], diaries: Mapping[st
         ):
             side = ArraySide(work, undo, ours)
             held, images = await take_image(
-                work, side, group, diaries, hold=partial(_hold, work), volumes=_volumes
+                work, undo, side, group, diaries, hold=partial(_hold, work), volumes=_volumes
             )
             presented = [await side.present(image, work.host_iqn) for image in images]
             host = Host(work, undo, ours)

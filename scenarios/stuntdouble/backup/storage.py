@@ -1,6 +1,7 @@
 """The storage method: backup from a storage snapshot, without a hypervisor host.
 
-    1. the operator has selected the VMs; those that share volumes are one group
+    1. the operator has selected the VMs; those that share volumes are one group; an array that
+       splits mirrors synchronises them now
     2. take a VM snapshot of each, so that their base disk files stop changing
     3. fetch each disk's offset table, and what changed since the last backup
     4. take one array snapshot of all the group's volumes
@@ -62,7 +63,7 @@ async def back_up_group(work: Work, group: Sequence[Target], diaries: Mapping[st
             side = ArraySide(work, undo, ours)
             hold = partial(_hold, work)
             frozen, snapshots = await take_image(  # steps 2 to 5
-                work, side, group, diaries, hold=hold, volumes=_volumes
+                work, undo, side, group, diaries, hold=hold, volumes=_volumes
             )
             devices = await _attach(work, side, undo, snapshots)
             await together(_read(work, side, vm, devices) for vm in frozen)

@@ -16,10 +16,12 @@ from stuntdouble.cli.names import ScenarioName
 from stuntdouble.cli.output import check_file, staged, write_whole
 
 if TYPE_CHECKING:
-    from stuntdouble.results import Result
+    from stuntdouble.results import EngineName, Result
     from stuntdouble.scenarios import Scenario
 
 METHODS: Final = ("software", "storage", "mounted")  # results.METHOD_NAMES, without its imports
+
+ENGINES: Final[tuple[EngineName, ...]] = ("kernel", "reference")
 
 _STDOUT: Final = Path("-")
 
@@ -59,6 +61,14 @@ _STDOUT: Final = Path("-")
     help="Backup method to run; may be repeated.  [default: those of the scenario]",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=ENGINES[0],
+    show_default=True,
+    help="I/O engine: the compiled kernel, or its specification in SimPy, which gives the same"
+    " result and takes many times as long.",
+)
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
@@ -81,6 +91,7 @@ def compare(
     seed: int,
     trace: Path | None,
     methods: tuple[str, ...],
+    engine: EngineName,
     out: Path | None,
     json_file: Path | None,
     quiet: bool,
@@ -114,9 +125,10 @@ def compare(
             seed=seed,
             trace=trace,
             methods=chosen,
-            command=reproducing(scenario, seed=seed, trace=trace, methods=chosen),
+            command=reproducing(scenario, seed=seed, trace=trace, methods=chosen, engine=engine),
             directory=folder,
             progress=progress,
+            engine=engine,
         )
         files = [directory / path.name for path in publish(result, folder)]
     if json_file == _STDOUT:
@@ -137,13 +149,22 @@ def default_directory(scenario: Scenario) -> Path:
     return Path("out") / (re.sub(r"[^\w.-]+", "-", scenario.name).strip(".-") or "scenario")
 
 
-def reproducing(scenario: str, *, seed: int, trace: Path | None, methods: tuple[str, ...]) -> str:
+def reproducing(
+    scenario: str,
+    *,
+    seed: int,
+    trace: Path | None,
+    methods: tuple[str, ...],
+    engine: EngineName = "kernel",
+) -> str:
     """Return the command line that gives the same result: without where it is written to."""
     words = ["stuntdouble", "compare", scenario, "--seed", str(seed)]
     if trace is not None:
         words += ["--trace", str(trace)]
     for method in methods:
         words += ["--method", method]
+    if engine != ENGINES[0]:
+        words += ["--engine", engine]
     return shlex.join(words)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stuntdouble.cli import failures
+from stuntdouble.cli.bench import bench
 from stuntdouble.cli.compare import compare
 from stuntdouble.cli.completion import completion
 from stuntdouble.cli.doctor import doctor
@@ -69,7 +70,7 @@ def program() -> None:
     """
 
 
-for _command in (compare, scenarios, restore, doctor, completion):
+for _command in (compare, scenarios, restore, doctor, bench, completion):
     program.add_command(_command)
 
 

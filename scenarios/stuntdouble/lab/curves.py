@@ -7,7 +7,7 @@ credit of the throttle group; ``settled`` is the curve without it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -53,6 +53,11 @@ class Commit:
     ready_seconds: float
     pivot_seconds: float
 
+    @property
+    def ended_seconds(self) -> float:
+        """When the guest wrote to the base again."""
+        return self.started_seconds + self.ready_seconds + self.pivot_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -87,6 +92,10 @@ class Curve:
     def seconds(self) -> float:
         """How long it was measured."""
         return len(self.iops) * self.setup.bin_seconds
+
+    def first(self, bins: int) -> Curve:
+        """Return the curve without what comes after its first *bins*."""
+        return replace(self, iops=self.iops[:bins])
 
 
 @cache

@@ -11,7 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from stuntdouble.results.figures import LOAD_PHASES, METHOD_NAMES, MethodName, PhaseName
+    from stuntdouble.results.figures import (
+        LOAD_PHASES,
+        METHOD_NAMES,
+        EngineName,
+        MethodName,
+        PhaseName,
+    )
     from stuntdouble.results.model import (
         SCHEMA_VERSION,
         Assumption,
@@ -59,6 +65,7 @@ __all__ = [
     "ByPhase",
     "Consolidation",
     "DatastoreResult",
+    "EngineName",
     "Event",
     "Foreground",
     "Latency",
@@ -93,7 +100,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "figures": ("LOAD_PHASES", "METHOD_NAMES", "MethodName", "PhaseName"),
+    "figures": ("LOAD_PHASES", "METHOD_NAMES", "EngineName", "MethodName", "PhaseName"),
     "model": (
         *("SCHEMA_VERSION", "Assumption", "MethodResult", "Result", "Site", "SiteDatastore"),
         *("SitePool", "SiteVm", "dump", "load"),

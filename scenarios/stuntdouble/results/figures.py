@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 SIGNIFICANT_DIGITS: Final = 9
 
 MethodName = Literal["software", "storage", "mounted"]
+EngineName = Literal["kernel", "reference"]
 """How a backup gets at frozen disks; see ``MethodResult``."""
 
 METHOD_NAMES: Final[tuple[MethodName, ...]] = ("software", "storage", "mounted")

@@ -28,6 +28,7 @@ from stuntdouble.errors import Misuse
 from stuntdouble.results.figures import (
     METHOD_NAMES,
     Count,
+    EngineName,
     Figure,
     MethodName,
     Name,
@@ -174,6 +175,8 @@ class Result(Record):
     """Seed of all random streams."""
     command: Name
     """The command line that reproduces this result."""
+    engine: EngineName = "kernel"
+    """The I/O engine that ran it: both give the same result."""
     site: Site
     """What was emulated."""
     assumptions: tuple[Assumption, ...]

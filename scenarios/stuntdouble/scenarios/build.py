@@ -16,6 +16,7 @@ from stuntdouble.iops import (
     DISK_10K,
     DISK_7200,
     FLASH_CHANNEL,
+    Cache,
     ClosedLoad,
     Pattern,
     PoissonLoad,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from stuntdouble.array import Array
     from stuntdouble.clock import Environment
     from stuntdouble.iops import Load, Recorded
+    from stuntdouble.iops.kernel import CompiledEngine
+    from stuntdouble.results import EngineName
     from stuntdouble.scenarios import spec
     from stuntdouble.site import Lun
 
@@ -60,7 +63,7 @@ class World:
     seed: int
     env: Environment
     site: Site
-    engine: Reference
+    engine: CompiledEngine | Reference
     journal: Journal
     arrays: dict[str, arrays.Array]
     hypervisor: hypervisors.Hypervisor
@@ -89,10 +92,16 @@ class World:
         raise Unreachable(f"a volume with identity {naa}")
 
 
-def build(scenario: spec.Scenario, seed: int, env: Environment, recorded: Recorded | None) -> World:
+def build(
+    scenario: spec.Scenario,
+    seed: int,
+    env: Environment,
+    recorded: Recorded | None,
+    engine_name: EngineName = "kernel",
+) -> World:
     """Return the scenario's site, with nothing written and no load running yet."""
     site = Site(block_bytes=scenario.content_block)
-    engine = Reference(env, site, seed)
+    engine = _engine(engine_name)(env, site, seed)
     streams, journal = Streams(seed), Journal()
     made = {a.name: _array(a, engine, streams, journal) for a in scenario.arrays}
     lan = engine.add_station(link(scenario.backup.lan or 125e6))
@@ -124,7 +133,17 @@ def build(scenario: spec.Scenario, seed: int, env: Environment, recorded: Record
     return world
 
 
-def _array(a: spec.Array, engine: Reference, streams: Streams, journal: Journal) -> arrays.Array:
+def _engine(name: EngineName) -> type[CompiledEngine | Reference]:
+    if name == "reference":
+        return Reference
+    from stuntdouble.iops.kernel import CompiledEngine  # noqa: PLC0415  (a second to load)
+
+    return CompiledEngine
+
+
+def _array(
+    a: spec.Array, engine: CompiledEngine | Reference, streams: Streams, journal: Journal
+) -> arrays.Array:
     made = arrays.Array(
         engine, streams, journal, parameters(arrays.Parameters, a.parameters), name=a.name
     )
@@ -139,12 +158,18 @@ def _array(a: spec.Array, engine: Reference, streams: Streams, journal: Journal)
                 stripe_bytes=p.stripe,
                 port=link(p.port) if p.port else None,
                 reserve_bytes=p.reserve,
+                blocking=p.blocking,
+                cache=_cache(p.cache),
             )
         )
         for v in a.volumes:
             if v.pool == p.name:
                 made.create_volume(v.name, v.size, pool)
     return made
+
+
+def _cache(c: spec.Cache | None) -> Cache | None:
+    return None if c is None else Cache(c.mark_bytes, c.write, c.read, c.destages)
 
 
 def _add_vm(world: World, vm: spec.Vm, load: Load | None) -> None:
@@ -161,7 +186,11 @@ def _add_vm(world: World, vm: spec.Vm, load: Load | None) -> None:
     quiesce = hypervisors.QuiesceProfile(
         tools=vm.quiesce.tools, vss=vm.quiesce.vss, freeze_seconds=vm.quiesce.freeze
     )
-    world.hypervisor.add_vm(vm.name, disks, load, quiesce=quiesce, powered_on=False)
+    host = world.hypervisor
+    made = host.add_vm(vm.name, disks, load, quiesce=quiesce, powered_on=False)
+    for number, k in enumerate(vm.disks):
+        if k.iops_limit:
+            host.host.engine.set_iops_limit(made.guest, number, float(k.iops_limit), k.iops_burst)
 
 
 def _load(vm: spec.Vm, seed: int, recorded: Recorded | None) -> Load | None:

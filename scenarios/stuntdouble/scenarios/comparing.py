@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.clock import Environment
     from stuntdouble.iops import Meter, Recorded
-    from stuntdouble.results import MethodName, MethodResult, Progress
+    from stuntdouble.results import EngineName, MethodName, MethodResult, Progress
     from stuntdouble.scenarios.spec import Scenario
 
 _TOLD_BY_EMULATORS: Final = frozenset(
@@ -53,6 +54,20 @@ _TOLD_BY_EMULATORS: Final = frozenset(
 _LOOK_SECONDS: Final = 5.0  # of site time between two updates of the progress display
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every run of a comparison has in common."""
+
+    scenario: Scenario
+    seed: int
+    recorded: Recorded | None
+    engine: EngineName
+
+    def build(self, env: Environment) -> World:
+        """Return a site of its own for one run."""
+        return build(self.scenario, self.seed, env, self.recorded, self.engine)
+
+
 def compare(
     scenario: Scenario,
     *,
@@ -62,8 +77,11 @@ def compare(
     command: str,
     directory: Path,
     progress: Progress,
+    engine: EngineName = "kernel",
 ) -> Result:
     """Run *scenario* by *methods* (its own, where empty) and return what they cost.
+
+    *engine* is the compiled kernel, or its specification, which gives the same and takes longer.
 
     Repositories are left under ``directory/repository/<method>``.
 
@@ -72,14 +90,15 @@ def compare(
     """
     recorded = _recorded(scenario, trace)
     chosen = [Method(m) for m in (methods or scenario.methods)]
+    plan = Plan(scenario, seed, recorded, engine)
     runs = []
     for method in dict.fromkeys(chosen):
         progress.stage(method.value)
         repository = Repository.open(directory / "repository" / method.value)
-        runs.append(run(partial(_one, scenario, seed, recorded, method, repository, progress)))
+        runs.append(run(partial(_one, plan, method, repository, progress)))
     progress.stage("no backup")
     longest = max(done.ended - done.began for done in runs)
-    alone = run(partial(_left_alone, scenario, seed, recorded, longest))
+    alone = run(partial(_left_alone, plan, longest))
     results: dict[MethodName, MethodResult] = {
         done.method.value: method_result(done, alone) for done in runs
     }
@@ -89,6 +108,7 @@ def compare(
         title=scenario.title,
         seed=seed,
         command=command,
+        engine=engine,
         site=site_summary(scenario),
         assumptions=assumptions(scenario),
         methods=results,
@@ -111,16 +131,10 @@ def _recorded(scenario: Scenario, trace: Path | None) -> Recorded | None:
 
 
 async def _one(
-    scenario: Scenario,
-    seed: int,
-    recorded: Recorded | None,
-    method: Method,
-    repository: Repository,
-    progress: Progress,
-    env: Environment,
+    plan: Plan, method: Method, repository: Repository, progress: Progress, env: Environment
 ) -> Run:
     """Live through the scenario once."""
-    world = build(scenario, seed, env, recorded)
+    world = plan.build(env)
     done = Run(
         world,
         method,
@@ -142,15 +156,9 @@ async def _one(
     return done
 
 
-async def _left_alone(
-    scenario: Scenario,
-    seed: int,
-    recorded: Recorded | None,
-    seconds: float,
-    env: Environment,
-) -> Meter:
+async def _left_alone(plan: Plan, seconds: float, env: Environment) -> Meter:
     """Let the same site run without any backup: what the guests would have felt."""
-    world = build(scenario, seed, env, recorded)
+    world = plan.build(env)
     await prepare(world)
     await asyncio.sleep(seconds)
     await _retire(world)
@@ -215,6 +223,7 @@ async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
         done.notes += [f"retention let go of {point.id}" for point in gone]
         for point in done.repository.points():
             done.verify(point)
+    done.forget()
 
 
 def job_spec(world: World, method: Method, kind: Kind) -> JobSpec:

@@ -51,3 +51,13 @@ class Run:
         moments = self.moments(point)
         found = judge.check_point(self.world.site, self.repository, point, moments)
         self.differences.setdefault(point.id, []).extend(found)
+
+    def forget(self) -> None:
+        """Let go of truth that no restore point can be compared with any more."""
+        host = self.world.hypervisor
+        kept = {
+            (disk.disk, point.moment)
+            for point in self.repository.points()
+            for disk in host.vm(point.vm).disks.values()
+        }
+        host.forget_moments(lambda moment: (moment.disk, moment.seconds) in kept)

@@ -9,13 +9,34 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stuntdouble.scenarios.values import Name, Rate, Seconds, Share, Size, Table
 from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import GIB, KIB, MIB, SECTOR_BYTES, format_size
 
 Method = Literal["software", "storage", "mounted"]
+
+
+class Cache(Table):
+    """A pool's write-back cache: host writes end in it, and wait above ``mark`` of its ``size``."""
+
+    size: Size
+    mark: Share = 0.8
+    write: Seconds = 200e-6
+    read: Seconds = 200e-6
+    destages: int = Field(default=16, ge=1, le=4096)
+
+    @property
+    def mark_bytes(self) -> int:
+        """Dirty bytes at which host writes begin to wait."""
+        return int(self.size * self.mark)
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if not SECTOR_BYTES <= self.mark_bytes < 1 << 50:
+            raise ValueError("size times mark must be 512 B or more, and less than 1 PiB")
+        return self
 
 
 class Pool(Table):
@@ -29,6 +50,8 @@ class Pool(Table):
     stripe: Size = 64 * KIB
     port: Rate = 0.0
     reserve: Size = GIB
+    blocking: bool = False
+    cache: Cache | None = None
 
     @property
     def usable_bytes(self) -> int:
@@ -54,6 +77,13 @@ class Array(Table):
     pools: tuple[Pool, ...] = Field(min_length=1)
     volumes: tuple[Volume, ...] = Field(min_length=1)
 
+    def mirrored_bytes(self, pool: str) -> int:
+        """Return the room that a mirror of each volume takes in a pool: none without mirrors."""
+        if self.parameters.get("snapshot_kind") != "split-mirror":
+            return 0
+        home = self.parameters.get("mirror_pool", "")
+        return sum(v.size for v in self.volumes if (home or v.pool) == pool)
+
 
 class Datastore(Table):
     """A file system over volumes; ``fragmentation`` scatters its free space."""
@@ -74,6 +104,14 @@ class Disk(Table):
     provisioning: Literal["thin", "lazy-zeroed", "eager-zeroed"] = "thin"
     mode: Literal["dependent", "independent", "raw", "multi-writer"] = "dependent"
     written: Size = 0
+    iops_limit: int = Field(default=0, ge=0, le=10_000_000)
+    iops_burst: int = Field(default=1, ge=1, le=10_000_000)
+
+    @model_validator(mode="after")
+    def _is_limited(self) -> Self:
+        if self.iops_limit == 0 and "iops_burst" in self.model_fields_set:
+            raise ValueError("iops_burst is of no use without iops_limit")
+        return self
 
 
 class Load(Table):
@@ -113,7 +151,7 @@ class Quiesce(Table):
 
 
 class Vm(Table):
-    """A virtual machine."""
+    """A virtual machine; its disks are in order of their keys."""
 
     name: Name
     disks: tuple[Disk, ...] = Field(min_length=1, max_length=60)
@@ -121,6 +159,11 @@ class Vm(Table):
     chain: Chain = Chain()
     quiesce: Quiesce = Quiesce()
     tracking: bool = True
+
+    @field_validator("disks")
+    @classmethod
+    def _in_order(cls, disks: tuple[Disk, ...]) -> tuple[Disk, ...]:
+        return tuple(sorted(disks, key=lambda disk: disk.key))
 
 
 class Throttle(Table):
@@ -225,6 +268,9 @@ def _check_names(s: Scenario) -> None:
         _unique(f"pools of {a.name}", [p.name for p in a.pools])
         for v in a.volumes:
             _known(f"volume {v.name}: pool", v.pool, [p.name for p in a.pools])
+        if home := a.parameters.get("mirror_pool"):
+            where = f"arrays.{a.name}.parameters.mirror_pool: pool"
+            _known(where, str(home), [p.name for p in a.pools])
     volumes = [v.name for a in s.arrays for v in a.volumes]
     used = [v for d in s.datastores for v in d.volumes]
     _unique("volumes under datastores", used)
@@ -298,10 +344,12 @@ def _check_disk(what: str, disk: Disk, block: int) -> None:
 def _check_room(s: Scenario) -> None:
     for a in s.arrays:
         for p in a.pools:
-            wanted = sum(v.size for v in a.volumes if v.pool == p.name) + p.reserve
+            mirrors = a.mirrored_bytes(p.name)
+            wanted = sum(v.size for v in a.volumes if v.pool == p.name) + mirrors + p.reserve
             if wanted > p.usable_bytes:
+                each = "volumes, a mirror of each" if mirrors else "volumes"
                 raise ValueError(
-                    f"pool {p.name}: volumes and reserve take {format_size(wanted)},"
+                    f"pool {p.name}: {each} and reserve take {format_size(wanted)},"
                     f" {p.raid} of its disks holds {format_size(p.usable_bytes)}"
                 )
     sizes = {v.name: v.size for a in s.arrays for v in a.volumes}

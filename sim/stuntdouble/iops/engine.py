@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stuntdouble.clock import Environment
     from stuntdouble.errors import Error, NoSpace, Unreachable
     from stuntdouble.iops.measure import Meter
+    from stuntdouble.iops.tokens import TokenBucket
     from stuntdouble.site import Disk, Level, Lun, Site, Step
 
 
@@ -92,6 +93,7 @@ class Guest:
     luns: list[Lun]
     load: Load | None
     limit: int = 0  # outstanding I/Os while a snapshot layer lies between; 0 is no limit
+    buckets: dict[int, TokenBucket] = field(default_factory=dict)  # by number of the limited disk
     stuns: int = 0
     fences: int = 0
     stunned_at: float = 0.0
@@ -226,6 +228,28 @@ class Engine(Protocol):
         """Limit the guest's outstanding I/O; 0 lifts the limit."""
         ...
 
+    def set_iops_limit(self, guest: Guest, disk: int, iops: float, burst: int = 1) -> None:
+        """Limit the I/Os per second that the guest's disk number *disk* is admitted.
+
+        An I/O that finds no token waits, first in first out, and takes nothing; other disks of the
+        guest go on.  The bucket fills in site time, also while the guest is stunned or a LUN
+        fenced, and never beyond *burst*.  It is full when a limit is put where none was; another
+        limit goes on with the tokens that are there.
+
+        Within an instant: a token that comes lets go of who waits for it as something does that
+        control posted when the wait began, before ends of service and arrivals.
+
+        Args:
+            guest: whose disk it is.
+            disk: its place among the guest's disks, from 0.
+            iops: tokens that come in a second; 0 lifts the limit.
+            burst: tokens that the bucket holds, 1 or more.
+
+        Raises:
+            Misuse: no such disk, a rate or a burst that makes no sense.
+        """
+        ...
+
     def fence(self, luns: list[Lun]) -> None:
         """Admit no I/O to *luns*: their guests' clocks run on; nests."""
         ...
@@ -248,6 +272,18 @@ class Engine(Protocol):
 
     def stream(self, spec: StreamSpec) -> Stream:
         """Post a stream."""
+        ...
+
+    def dirty_bytes(self, pool: int) -> int:
+        """Return what of a pool of the site is in its write-back cache only; 0 without one."""
+        ...
+
+    def quiet(self) -> Event:
+        """Return an event that happens once no write-back cache holds dirty data.
+
+        Somebody waits for it, so destaging goes on after all else has ended.  Under load it may be
+        long in coming.
+        """
         ...
 
     def set_rate(self, station: int, factor: float) -> None:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stuntdouble.iops.load import Mix, Pattern, PoissonLoad, units
+from stuntdouble.iops.draw import units
+from stuntdouble.iops.load import Mix, Pattern, PoissonLoad
 from stuntdouble.iops.recorded import IO_BYTES_MAX
 from stuntdouble.trace import stream_key
 from stuntdouble.units import GIB, SECTOR_BYTES

@@ -6,13 +6,13 @@ which guests run nor on the size of a batch.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from stuntdouble.iops.draw import Rows, draw_arrivals, draw_exponential
 from stuntdouble.iops.recorded import BLOCK_BYTES, IO_BYTES_MAX
 from stuntdouble.trace import stream_key
 from stuntdouble.units import SECTOR_BYTES
@@ -20,27 +20,11 @@ from stuntdouble.units import SECTOR_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from stuntdouble.iops.curve import RateCurve
-    from stuntdouble.iops.recorded import Recorded
+    from stuntdouble.iops.draw import Batch, Rows, draw_arrivals, draw_exponential
+from stuntdouble.iops.recorded import Recorded
 
-_BATCH: Final = 4096  # draws at a time: enough that NumPy's call costs nothing
-
-# splitmix64, as stuntdouble.trace.unit draws it, for a batch at a time.
-_GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2: Final = np.uint64(0x94D049BB133111EB)
-
-
-def units(key: int, start: int, count: int) -> NDArray[np.float64]:
-    """Return numbers *start* … of the counter-based stream *key*: what ``trace.unit`` draws."""
-    with np.errstate(over="ignore"):
-        word = np.uint64(key) + np.arange(start + 1, start + count + 1, dtype=np.uint64) * _GAMMA
-        word = (word ^ (word >> np.uint64(30))) * _MIX_1
-        word = (word ^ (word >> np.uint64(27))) * _MIX_2
-        word ^= word >> np.uint64(31)
-    return (word >> np.uint64(11)).astype(np.float64) * 2.0**-53
+_BATCH: Final = 4096  # draws at a time: enough that entering compiled code costs nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +85,22 @@ class PoissonLoad:
 
     def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
         """Yield (seconds, index of the disk, write, offset, length)."""
+        return _row_by_row(self.batches())
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the same as arrays: seconds, and rows of (disk, write, offset, length)."""
         if self.iops <= 0:
             return
-        key = stream_key(self.seed, "gaps", self.vm)
+        key = np.uint64(stream_key(self.seed, "gaps", self.vm))
+        rows = Rows(self.seed, self.vm, _mixes(self.patterns))
         work = last = 0.0
-        for start, ios in enumerate(_batches(self.seed, self.vm, self.patterns)):
-            gaps = -np.log1p(-units(key, start * _BATCH, _BATCH)) / self.iops
-            gaps[0] += work
-            moments = np.add.accumulate(gaps)  # in order: the same sums in batches of any size
-            work = float(moments[-1])
-            if self.curve is not None:
-                moments = self.curve.when(moments)
-            for moment, (disk, write, offset, length) in zip(moments.tolist(), ios, strict=True):
-                last = max(last, moment)  # rounding at the end of a period is not to go back
-                yield last, disk, write, offset, length
+        for start in count(0, _BATCH):
+            moments = np.empty(_BATCH)
+            work = draw_arrivals(key, start, self.iops, work, moments)
+            if self.curve is not None:  # rounding at the end of a period is not to go back
+                moments = np.maximum(np.maximum.accumulate(self.curve.when(moments)), last)
+                last = float(moments[-1])
+            yield moments, rows.next(_BATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +119,16 @@ class ClosedLoad:
 
     def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
         """Yield (seconds to think, index of the disk, write, offset, length)."""
-        key = stream_key(self.seed, "thinks", self.vm)
-        for start, ios in enumerate(_batches(self.seed, self.vm, self.patterns)):
-            thinks = -np.log1p(-units(key, start * _BATCH, _BATCH)) * self.think_seconds
-            for think, (disk, write, offset, length) in zip(thinks.tolist(), ios, strict=True):
-                yield think, disk, write, offset, length
+        return _row_by_row(self.batches())
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the same as arrays: seconds, and rows of (disk, write, offset, length)."""
+        key = np.uint64(stream_key(self.seed, "thinks", self.vm))
+        rows = Rows(self.seed, self.vm, _mixes(self.patterns))
+        for start in count(0, _BATCH):
+            thinks = np.empty(_BATCH)
+            draw_exponential(key, start, self.think_seconds, thinks)
+            yield thinks, rows.next(_BATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,33 +171,18 @@ class TraceLoad:
             start += lap
 
 
-def _batches(
-    seed: int, vm: str, patterns: tuple[Pattern | Mix, ...]
-) -> Iterator[list[tuple[int, bool, int, int]]]:
-    """Yield batches of (disk, write, offset, length), endlessly."""
-    purposes = ("disk", "part", "write", "offset", "sequential")
-    keys = [stream_key(seed, purpose, vm) for purpose in purposes]
+def _row_by_row(batches: Iterator[Batch]) -> Iterator[tuple[float, int, bool, int, int]]:
+    for seconds, rows in batches:
+        for second, (disk, write, offset, length) in zip(
+            seconds.tolist(), rows.tolist(), strict=True
+        ):
+            yield second, disk, bool(write), offset, length
+
+
+def _mixes(patterns: tuple[Pattern | Mix, ...]) -> list[list[tuple[float, Pattern]]]:
+    """Return the parts of each disk, each with where in [0, 1) it gives way to the next."""
     mixes = [p if isinstance(p, Mix) else Mix(((1.0, p),)) for p in patterns]
-    edges = [_edges(mix) for mix in mixes]
-    parts = [[pattern for _, pattern in mix.parts] for mix in mixes]
-    last = [[0] * len(mix.parts) for mix in mixes]
-    start = 0
-    while True:
-        draws = [units(key, start, _BATCH).tolist() for key in keys]
-        batch = []
-        for at_disk, at_part, at_kind, at_offset, at_order in zip(*draws, strict=True):
-            disk = int(at_disk * len(patterns))
-            part = bisect_right(edges[disk], at_part)
-            p = parts[disk][part]
-            slots = p.working_set_bytes // p.io_bytes
-            if at_order < p.sequential_fraction:
-                slot = (last[disk][part] + 1) % slots
-            else:
-                slot = int(at_offset**p.skew * slots)
-            last[disk][part] = slot
-            batch.append((disk, at_kind >= p.read_fraction, slot * p.io_bytes, p.io_bytes))
-        yield batch
-        start += _BATCH
+    return [list(zip([*_edges(mix), 1.0], (p for _, p in mix.parts), strict=True)) for mix in mixes]
 
 
 def _edges(mix: Mix) -> list[float]:

@@ -28,6 +28,14 @@ class Paths:
         """Return what to tell who uses *luns*; None while all of them answer."""
         return self._first(lun.pool for lun in luns) if self._cut else None
 
+    def error_of(self, pool: int) -> Unreachable:
+        """Return what to tell who uses a pool that is cut off."""
+        return self._cut[pool]
+
+    def lost_pool(self, luns: Iterable[Lun]) -> int:
+        """Return one more than the first pool under *luns* that is cut off, or 0."""
+        return next((lun.pool + 1 for lun in luns if lun.pool in self._cut), 0)
+
     def lost_disk(self, disk: Disk) -> Unreachable | None:
         """Return what to tell who uses *disk*, which may span LUNs."""
         return self.lost(disk.head.file.store.luns) if self._cut else None

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, cast
 
 from stuntdouble.clock import Priority
 from stuntdouble.errors import Bug, NoSpace
-from stuntdouble.iops.engine import Guest, Io, Load, Purpose, StreamSpec, Turn
+from stuntdouble.iops.cache import SIDE_BY_SIDE
+from stuntdouble.iops.engine import Guest, Load, Purpose, StreamSpec, Turn
 from stuntdouble.iops.measure import Meter
+from stuntdouble.iops.passage import Passages
 from stuntdouble.iops.paths import Paths, drain, fail, give_up, hang
-from stuntdouble.iops.route import Geometry, Router
 from stuntdouble.iops.station import Station
-from stuntdouble.iops.stream import ReferenceStream, item_bytes
-from stuntdouble.site import IO_BLOCKS_MAX, Role
+from stuntdouble.iops.stream import ReferenceStream, item_bytes, item_steps, refuse_oversize
+from stuntdouble.iops.tokens import set_bucket
 from stuntdouble.trace import stream_key
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 
     from stuntdouble.clock import Environment
     from stuntdouble.errors import Unreachable
-    from stuntdouble.iops.route import Visit
+    from stuntdouble.iops.cache import Cache
+    from stuntdouble.iops.route import Geometry
     from stuntdouble.iops.work import Service
-    from stuntdouble.site import Disk, Level, Lun, Site, Step
+    from stuntdouble.site import Disk, Lun, Site, Step
 
 
 class Reference:
@@ -46,7 +48,7 @@ class Reference:
         self.stations: list[Station] = []
         self.guests: list[Guest] = []
         self._seed = seed
-        self._router = Router(site.block_bytes)
+        self._passages = Passages(env, self.stations, site.block_bytes)
         self._fences: dict[int, int] = {}
         self._fenced: list[ReferenceStream] = []
         self._streams: dict[Event, ReferenceStream] = {}  # those under way
@@ -65,7 +67,17 @@ class Reference:
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
-        self._router.add_pool(pool, geometry)
+        self._passages.add_pool(pool, geometry)
+
+    def block_copies(self, pool: int) -> None:
+        """Let a write wait for the copy of its chunk that is under way in this pool."""
+        self._passages.block_copies(pool)
+
+    def add_cache(self, pool: int, cache: Cache) -> int:
+        """Put a write-back cache before a pool's devices; return the number of its station."""
+        station = self.add_station(cache.service(), SIDE_BY_SIDE)
+        self._passages.add_cache(pool, cache, station)
+        return station
 
     def add_guest(self, name: str, disks: list[Disk], luns: list[Lun], load: Load | None) -> Guest:
         """Return a guest that issues *load* from ``start`` on."""
@@ -156,7 +168,7 @@ class Reference:
         """One guest I/O, from arrival to completion."""
         arrived = self.env.now
         target = guest.disks[disk]
-        self._refuse_oversize(length)
+        refuse_oversize(length, self.site)
 
         def attempt() -> list[Step]:
             if write:
@@ -166,7 +178,7 @@ class Reference:
         steps = yield from self._admission(guest, target, attempt)
         if steps is None:
             return
-        yield from self._visits(steps, Purpose.GUEST)
+        yield from self._passages.make(steps, Purpose.GUEST)
         if (error := self.paths.lost_disk(target)) is not None:
             if hang(guest, answer := self.env.event(), error):
                 yield answer
@@ -193,30 +205,49 @@ class Reference:
         return turn.steps
 
     def _admit_waiting(self, guest: Guest) -> None:
-        """Admit in order what may be admitted; what is fenced or finds no space keeps its place."""
-        fenced: list[Turn] = []
-        while guest.waiting and guest.open:
+        """Admit in order what may be admitted.
+
+        What is fenced, or finds no token or no space, keeps its place.
+        """
+        held: list[Turn] = []
+        disks: set[int] = set()  # those that are held up
+        while guest.waiting and guest.open and len(disks) < len(guest.disks):
             turn = guest.waiting.popleft()
             if (lost := self.paths.lost_disk(turn.disk)) is not None:
                 turn.admitted = turn.admitted or self.env.event()
                 guest.in_flight += 1
                 hang(guest, turn.admitted, lost)
                 continue
-            if self._is_fenced(turn.disk):
-                fenced.append(turn)
+            if turn.disk.number in disks or self._is_held(guest, turn.disk):
+                disks.add(turn.disk.number)
+                held.append(turn)
                 continue
             try:
                 turn.steps = turn.attempt()
             except NoSpace as error:
                 guest.waiting.appendleft(turn)
-                guest.waiting.extendleft(reversed(fenced))
+                guest.waiting.extendleft(reversed(held))
                 self._without_space(guest, error)
                 return
             guest.in_flight += 1
+            if (bucket := guest.buckets.get(turn.disk.number)) is not None:
+                bucket.take(self.env.now)
             if turn.admitted is not None:
                 turn.admitted.succeed()
                 self.check_watches()
-        guest.waiting.extendleft(reversed(fenced))
+        guest.waiting.extendleft(reversed(held))
+
+    def _is_held(self, guest: Guest, disk: Disk) -> bool:
+        """Say whether I/O to a disk has to wait; if for a token, see to it that it is let go."""
+        if self._is_fenced(disk):
+            return True
+        bucket = guest.buckets.get(disk.number)
+        if bucket is None or bucket.due <= self.env.now:
+            return False
+        if bucket.due != bucket.wake:
+            bucket.wake = bucket.due
+            self.post(lambda: self._admit_waiting(guest), bucket.due)
+        return True
 
     def _is_fenced(self, disk: Disk) -> bool:
         """Say whether a LUN under a disk is fenced."""
@@ -228,25 +259,6 @@ class Reference:
         guest.on_no_space(error)
         if guest.waiting and not (guest.stuns or guest.fences):
             raise Bug(f"{guest.name} has no space and was not paused") from error
-
-    def _visits(self, steps: list[Step], purpose: Purpose) -> Generator[Event, object, None]:
-        """Make the visits of an I/O: group after group, a group's side by side."""
-        visits = self._router.visits(steps)
-        at = 0
-        while at < len(visits):
-            group = visits[at][0]
-            ends = []
-            while at < len(visits) and visits[at][0] == group:
-                ends.append(self._visit(visits[at], purpose))
-                at += 1
-            for end in ends:  # noqa: UP028  (a list cannot be sent what an event brings)
-                yield end
-
-    def _visit(self, visit: Visit, purpose: Purpose) -> Event:
-        _, station, write, position, size, role = visit
-        if purpose is Purpose.GUEST and role != Role.DATA:
-            purpose = Purpose.SIDE
-        return self.stations[station].visit(write, position, size, purpose)
 
     # Holding up and letting go. --------------------------------------------------------------
 
@@ -287,6 +299,11 @@ class Reference:
     def set_limit(self, guest: Guest, outstanding: int) -> None:
         """Limit the guest's outstanding I/O; 0 lifts the limit."""
         guest.limit = outstanding
+        self.post(lambda: self._admit_waiting(guest))
+
+    def set_iops_limit(self, guest: Guest, disk: int, iops: float, burst: int = 1) -> None:
+        """Limit the I/Os per second that the guest's disk number *disk* is admitted."""
+        set_bucket(guest, disk, self.env.now, iops, burst)
         self.post(lambda: self._admit_waiting(guest))
 
     def fence(self, luns: list[Lun]) -> None:
@@ -338,13 +355,25 @@ class Reference:
 
     # What control posts. -----------------------------------------------------------------------
 
-    def post(self, action: Callable[[], object]) -> None:
-        """Let *action* happen after all control of this instant, before any I/O of it."""
+    def post(self, action: Callable[[], object], when: float | None = None) -> None:
+        """Let *action* happen after all control of an instant, by default of this one.
+
+        It comes before any I/O of that instant, and in order of posting.
+        """
 
         def happen(_event: Event) -> None:
             action()
 
-        self.env.at(self.env.now, Priority.POST).callbacks.append(happen)
+        at = self.env.now if when is None else when
+        self.env.at(at, Priority.POST).callbacks.append(happen)
+
+    def dirty_bytes(self, pool: int) -> int:
+        """Return what of a pool of the site is in its cache only."""
+        return self._passages.dirty_bytes(pool)
+
+    def quiet(self) -> Event:
+        """Return an event that happens once no cache holds dirty data."""
+        return self._passages.quiet()
 
     def submit(self, steps: list[Step], purpose: Purpose) -> Event:
         """Post one I/O of given steps; the event happens when it has ended."""
@@ -352,7 +381,7 @@ class Reference:
 
         def model() -> Generator[Event, object, None]:
             if self.paths.lost_steps(steps) is None:
-                yield from self._visits(steps, purpose)
+                yield from self._passages.make(steps, purpose)
             if (error := self.paths.lost_steps(steps)) is None:
                 ended.succeed()
             else:
@@ -375,30 +404,14 @@ class Reference:
 
     def item(self, spec: StreamSpec, start: int, count: int) -> Generator[Event, object, None]:
         """One item of a stream."""
-        steps = self._item_steps(spec, start, count)
+        steps = item_steps(spec, start, count, self.site)
         self.check_watches()
-        yield from self._visits(steps, spec.purpose)
+        yield from self._passages.make(steps, spec.purpose)
         if spec.link >= 0:
             size = item_bytes(spec, count, self.site)
             yield self.stations[spec.link].visit(0, 0, size, spec.purpose)
         if (error := self.paths.lost(spec.luns)) is not None:
             raise error
-
-    def _item_steps(self, spec: StreamSpec, start: int, count: int) -> list[Step]:
-        self._refuse_oversize(item_bytes(spec, count, self.site))
-        target = spec.target
-        if spec.io is Io.READ_LEVEL:
-            return self.site.read(cast("Level", target), start, count)
-        if spec.io is Io.MOVE_LEVEL:
-            return self.site.move(cast("Level", target), start, count)
-        if spec.io is Io.READ_LUN:
-            return self.site.volume_read(cast("Lun", target), start, count)
-        return self.site.write(cast("Disk", target), start, count)
-
-    def _refuse_oversize(self, size: int) -> None:
-        most = IO_BLOCKS_MAX * self.site.block_bytes
-        if size > most:
-            raise Bug(f"an I/O of {size} bytes: one I/O has at most {most}, so cut it up")
 
     def set_rate(self, station: int, factor: float) -> None:
         """Let a station work *factor* times as fast as built."""

@@ -60,6 +60,8 @@ class Geometry:
         least = {Raid.RAID0: 1, Raid.RAID10: 2, Raid.RAID5: 3, Raid.RAID6: 4}[self.raid]
         if self.members < least or (self.raid is Raid.RAID10 and self.members % 2):
             raise ValueError(f"{self.raid.name} does not work with {self.members} disks")
+        if self.stripe_bytes < 1 or self.stripe_bytes & (self.stripe_bytes - 1):
+            raise ValueError(f"a stripe of {self.stripe_bytes} bytes is not a power of two")
 
     def row(self) -> tuple[int, int, int, int, int]:
         """Return the geometry in the order that ``_route`` takes it."""
@@ -80,7 +82,10 @@ _ROLE_DATA = int(Role.DATA)
 _ROLE_MOVE = int(Role.MOVE_READ)
 _ROLE_META = int(Role.METADATA)
 _SPARE_MAX = 2
-_PIECE_VISITS = 2 + 2 * _SPARE_MAX
+_NOTHING = 1 << 40  # what the first stripe's part of a step can be merged with
+PIECE_VISITS: Final = 2 + 2 * _SPARE_MAX
+"""Visits that one stripe's part of a step takes at most."""
+_PIECE_VISITS = PIECE_VISITS
 
 
 @njit(forceinline=True)
@@ -114,17 +119,24 @@ def _visit(  # noqa: PLR0913, PLR0917  (inlined: a tuple would be built and take
 
 
 @njit(forceinline=True)
+def _lie(at: Any, stripe: Any, columns: Any) -> Any:
+    """Return row, column and place on its disk of byte *at*; a stripe is a power of two."""
+    within = at & (stripe - 1)
+    k = at // stripe
+    row = k // columns
+    return row, k - row * columns, row * stripe + within
+
+
+@njit(forceinline=True)
 def _plain(out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any) -> Any:
     """RAID 0 and RAID 10: one stripe's part of a step."""
     raid, base, members, stripe = g[0], g[1], g[2], g[3]
     group = 4 * step[0] + 2
-    k = at // stripe
     columns = members // 2 if raid == _RAID10 else members
-    row = k // columns
-    place = row * stripe + at % stripe
+    _, column, place = _lie(at, stripe, columns)
     if raid != _RAID10:
-        return _visit(out, n, first, group, base + k % columns, step[2], place, size, step[1])
-    disk = base + 2 * (k % columns)
+        return _visit(out, n, first, group, base + column, step[2], place, size, step[1])
+    disk = base + 2 * column
     if step[2] == 0:
         side = (place >> 20) % 2  # whole MiB from one side, so that sequential reads stay so
         return _visit(out, n, first, group, disk + side, 0, place, size, step[1])
@@ -138,10 +150,8 @@ def _parity(out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any,
     raid, base, members, stripe = g[0], g[1], g[2], g[3]
     spare = 1 if raid == _RAID5 else _SPARE_MAX
     columns = members - spare
-    k = at // stripe
-    row = k // columns
-    place = row * stripe + at % stripe
-    disk = base + (k % columns + row + spare) % members
+    row, column, place = _lie(at, stripe, columns)
+    disk = base + (column + row + spare) % members
     group = 4 * step[0] + 2
     if step[2] == 0:
         return _visit(out, n, first, group, disk, 0, place, size, step[1])
@@ -151,21 +161,27 @@ def _parity(out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any,
             parity = base + (row + p) % members
             n = _visit(out, n, first, group - 1, parity, 0, place, size, step[1])
     n = _visit(out, n, first, group, disk, 1, place, size, step[1])
-    if not whole or k % columns == 0:
+    if not whole or column == 0:
         for p in range(spare):
             parity = base + (row + p) % members
             n = _visit(out, n, first, group, parity, 1, place, size, step[1])
     return n
 
 
-@njit(
-    "int64(int64[::1], int64, UniTuple(int64, 5), int64, int64[:, ::1])",
-    cache=True,
-)
-def _route(step: Any, n: Any, g: Any, block_bytes: Any, out: Any) -> Any:
-    """Append the visits of *step* (group, role, write, block, bytes) to *out*; return how many."""
+@njit(forceinline=True)
+def add_visits(step: Any, n: Any, g: Any, block_bytes: Any, out: Any) -> Any:
+    """Append the visits of *step* (group, role, write, block, bytes) to *out*; return how many.
+
+    Args:
+        step: five numbers.
+        n: rows of *out* that are taken already.
+        g: the pool's ``Geometry.row()``.
+        block_bytes: bytes of a content block.
+        out: rows of a visit, with room for ``PIECE_VISITS`` per stripe and one more.
+    """
     raid, members, stripe, port = g[0], g[2], g[3], g[4]
-    first = n
+    first = _NOTHING
+    start = n
     role = step[1]
     parity = raid in (_RAID5, _RAID6)
     row_bytes = stripe * (members - (1 if raid == _RAID5 else _SPARE_MAX)) if parity else stripe
@@ -175,7 +191,7 @@ def _route(step: Any, n: Any, g: Any, block_bytes: Any, out: Any) -> Any:
     at = step[3] * block_bytes
     stop = at + step[4]
     while at < stop:
-        size = min(stop, (at // stripe + 1) * stripe) - at
+        size = min(stop, (at & -stripe) + stripe) - at
         if parity:
             row = at // row_bytes * row_bytes
             whole = row >= step[3] * block_bytes and row + row_bytes <= stop
@@ -183,9 +199,20 @@ def _route(step: Any, n: Any, g: Any, block_bytes: Any, out: Any) -> Any:
         else:
             n = _plain(out, n, first, step, g, at, size)
         at += size
+        first = start
     if port >= 0 and host and step[2] == 0:
         n = _visit(out, n, first, 4 * step[0] + 3, port, 0, 0, step[4], role)
     return n
+
+
+@njit(
+    "int64(int64[::1], int64, UniTuple(int64, 5), int64, int64[:, ::1])",
+    cache=True,
+)
+def _route(step: Any, n: Any, g: Any, block_bytes: Any, out: Any) -> Any:
+    """See ``add_visits``."""
+    row = (step[0], step[1], step[2], step[3], step[4])
+    return add_visits(row, n, g, block_bytes, out)
 
 
 class Router:

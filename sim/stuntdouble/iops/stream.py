@@ -6,12 +6,13 @@ then it belongs to nobody, so a stop or a change of pace finds nothing to take b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from stuntdouble.clock import Priority
-from stuntdouble.errors import Error
+from stuntdouble.errors import Bug, Error
 from stuntdouble.iops.engine import Io
 from stuntdouble.iops.paths import fail
+from stuntdouble.site import IO_BLOCKS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from stuntdouble.clock import Environment
     from stuntdouble.iops.engine import StreamSpec
     from stuntdouble.iops.paths import Paths
-    from stuntdouble.site import Site
+    from stuntdouble.site import Disk, Level, Lun, Site, Step
 
 
 class Host(Protocol):
@@ -191,3 +192,23 @@ class ReferenceStream:
 def item_bytes(spec: StreamSpec, count: int, site: Site) -> int:
     """Return the bytes of an item of *count* bytes, or blocks where the stream moves blocks."""
     return count * site.block_bytes if spec.io is Io.MOVE_LEVEL else count
+
+
+def item_steps(spec: StreamSpec, start: int, count: int, site: Site) -> list[Step]:
+    """Admit an item; return its steps."""
+    refuse_oversize(item_bytes(spec, count, site), site)
+    target = spec.target
+    if spec.io is Io.READ_LEVEL:
+        return site.read(cast("Level", target), start, count)
+    if spec.io is Io.MOVE_LEVEL:
+        return site.move(cast("Level", target), start, count)
+    if spec.io is Io.READ_LUN:
+        return site.volume_read(cast("Lun", target), start, count)
+    return site.write(cast("Disk", target), start, count)
+
+
+def refuse_oversize(size: int, site: Site) -> None:
+    """Raise Bug for more bytes than one I/O may have."""
+    most = IO_BLOCKS_MAX * site.block_bytes
+    if size > most:
+        raise Bug(f"an I/O of {size} bytes: one I/O has at most {most}, so cut it up")

@@ -90,7 +90,11 @@ FLASH_CHANNEL: Final = flash(100e-6, 60e-6, 500e6)
 read is 10,000 IOPS.  Writes are taken by the drive's own protected cache."""
 
 
-@njit("float64(int64, UniTuple(float64, 6), int64, int64, float64, float64)", cache=True)
+@njit(
+    "float64(int64, UniTuple(float64, 6), int64, int64, float64, float64)",
+    cache=True,
+    forceinline=True,
+)
 def visit_seconds(kind: Any, row: Any, write: Any, size: Any, distance: Any, drawn: Any) -> Any:
     """Return the seconds of one visit.
 
@@ -107,11 +111,11 @@ def visit_seconds(kind: Any, row: Any, write: Any, size: Any, distance: Any, dra
         return -overhead * math.log1p(-drawn)
     seconds = overhead + size * row[2]
     if kind == DISK and distance > 0.0:
-        seconds += row[3] + (row[4] - row[3]) * distance**0.5 + row[5] * drawn
+        seconds += row[3] + (row[4] - row[3]) * math.sqrt(distance) + row[5] * drawn
     return seconds
 
 
-@njit("Tuple((float64, int64))(int64, int64, float64, float64)", cache=True)
+@njit("Tuple((float64, int64))(int64, int64, float64, float64)", cache=True, forceinline=True)
 def travel(arm: Any, position: Any, stroke: Any, track: Any) -> Any:
     """Return how far the arm moves, as a fraction of the stroke, and the bytes that pass it.
 

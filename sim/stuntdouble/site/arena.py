@@ -27,9 +27,10 @@ class Arena:
 
     def __init__(self) -> None:
         self.tables = Tables(**{name: reserve(*shape) for name, shape in SHAPES.items()})
-        self.addresses = np.array(
+        self._addresses = np.array(
             [[table.ctypes.data, table.shape[0]] for table in self.tables], np.int64
         )
+        self.addresses = int(self._addresses.ctypes.data)  # how compiled code finds the tables
         self.roots = 0
         self._rows = dict.fromkeys(SHAPES, 1)
         self._free: dict[str, list[int]] = {name: [] for name in SHAPES}

@@ -1,4 +1,4 @@
-"""Maps used as bitmaps: mark, test, count, merge.  Bit b is bit b % 64 of word b / 64."""
+"""Maps used as bitmaps: mark, unmark, test, count, merge.  Bit b is bit b % 64 of word b / 64."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def mark(s: Any, m: Any, b: Any) -> None:
 
 
 @njit(forceinline=True)
+def unmark(s: Any, m: Any, b: Any) -> None:
+    """Clear bit *b*."""
+    word = b >> 6
+    s.leaves[leaf_for_writing(s, m, word), word & 63] &= ~(_ONE << np.uint64(b & 63))
+
+
+@njit(forceinline=True)
 def _ones(word: Any) -> Any:
     count = 0
     while word != np.uint64(0):
@@ -38,7 +45,7 @@ def _ones(word: Any) -> Any:
     return count
 
 
-@njit("int64(int64[:, ::1], int64)", cache=True)
+@njit("int64(int64, int64)", cache=True)
 def count_ones(t: Any, m: Any) -> Any:
     """Return the number of set bits of map *m*."""
     s = view(t)
@@ -56,7 +63,7 @@ def count_ones(t: Any, m: Any) -> Any:
     return total
 
 
-@njit("void(int64[:, ::1], int64, int64)", cache=True)
+@njit("void(int64, int64, int64)", cache=True)
 def merge(t: Any, source: Any, target: Any) -> None:
     """OR map *source* into map *target*, visiting only what *source* has."""
     s = view(t)
@@ -73,7 +80,7 @@ def merge(t: Any, source: Any, target: Any) -> None:
                 s.leaves[into, w] |= s.leaves[leaf, w]
 
 
-@njit("void(int64[:, ::1], int64, uint64[::1])", cache=True)
+@njit("void(int64, int64, uint64[::1])", cache=True)
 def or_into(t: Any, m: Any, out: Any) -> None:
     """OR the words of map *m* into *out*: a union of bitmaps that are all kept as they are."""
     s = view(t)

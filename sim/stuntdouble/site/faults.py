@@ -4,6 +4,9 @@
     image        [a][b][C][x]      chunk in the same place shows it; whoever has the block written,
     after write  [a][b][e][d]      or a copy made before, does not (the volume, at e)
 
+What was split off shares what was bad by then, as a copy can be no better than its original, and
+nothing of what goes bad later.
+
 A LUN's faults are a map of its own, block by block, which forks with it.  It is brought up to date
 with the content log: a write or a zeroing makes a block whole, and a move takes along what it could
 read, be it wrong.  Content itself stays as it was, so the oracle's truth does; faults are laid over
@@ -22,6 +25,7 @@ from stuntdouble.site.bits import test
 from stuntdouble.site.layout import locations
 from stuntdouble.site.log import MOVE
 from stuntdouble.site.lun import Lun
+from stuntdouble.site.plan import SPLIT_REPLICA
 from stuntdouble.site.tables import (
     C_LOG,
     G_BLOCK,
@@ -31,6 +35,7 @@ from stuntdouble.site.tables import (
     G_TOKEN,
     G_VOLUME,
     I_COPIED,
+    I_KIND,
     I_NEWER,
     I_VOLUME,
     V_CHUNK_SHIFT,
@@ -54,6 +59,7 @@ _UNREADABLE: Final = np.uint64(_MODES["error"])
 _WRONG: Final = np.uint64(_MODES["silent"])
 _FINE: Final = np.uint64(0)
 _MOVE: Final = MOVE
+_SPLIT_REPLICA: Final = SPLIT_REPLICA
 
 
 @njit(forceinline=True)
@@ -68,6 +74,8 @@ def _keeper(s: Any, volume: Any, block: Any) -> Any:
         return 4 * volume
     if test(s, s.volumes[volume, V_OWN], chunk):
         return 4 * volume + 1
+    if s.images[image, I_KIND] == _SPLIT_REPLICA:
+        return 4 * image + 2
     base = s.images[image, I_VOLUME]
     while image != 0:
         if test(s, s.images[image, I_COPIED], chunk):
@@ -76,7 +84,7 @@ def _keeper(s: Any, volume: Any, block: Any) -> Any:
     return 4 * base
 
 
-@njit("void(int64[:, ::1], int64, int64, int64, int64, uint64)", cache=True)
+@njit("void(int64, int64, int64, int64, int64, uint64)", cache=True)
 def _spread(t: Any, volume: Any, other: Any, start: Any, count: Any, fault: Any) -> None:
     """Set the fault of blocks of *other* that lie where those of *volume* do."""
     s = view(t)
@@ -85,7 +93,7 @@ def _spread(t: Any, volume: Any, other: Any, start: Any, count: Any, fault: Any)
             put(s, s.volumes[other, V_FAULTS], block, fault)
 
 
-@njit("void(int64[:, ::1])", cache=True)
+@njit("void(int64)", cache=True)
 def _follow(t: Any) -> None:
     """Follow the log, in order, without emptying it."""
     s = view(t)

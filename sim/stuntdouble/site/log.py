@@ -97,7 +97,7 @@ def token_at(s: Any, volume: Any, block: Any) -> Any:
     return word
 
 
-@njit("void(int64[:, ::1])", cache=True)
+@njit("void(int64)", cache=True)
 def settle(t: Any) -> None:
     """Apply the log to media and ledgers, in order, and empty it."""
     s = view(t)
@@ -121,7 +121,7 @@ def settle(t: Any) -> None:
     s.counters[C_LOG, 0] = 0
 
 
-@njit("void(int64[:, ::1], int64, int64, uint64[::1])", cache=True)
+@njit("void(int64, int64, int64, uint64[::1])", cache=True)
 def read_medium(t: Any, volume: Any, start: Any, out: Any) -> None:
     """Fill *out* with the tokens of *volume* from *start* on."""
     s = view(t)

@@ -11,12 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from stuntdouble.errors import Unsupported
+from stuntdouble.errors import LimitReached, Unsupported
+from stuntdouble.site.plan import COPY_INTO_EACH, SPLIT_REPLICA
 from stuntdouble.site.tables import (
+    EACH_IMAGES_MAX,
+    I_AREA,
     I_CHUNKS,
     I_COPIED,
     I_KIND,
     I_NEWER,
+    I_OLDER,
     I_VOLUME,
     V_CHUNK_SHIFT,
     V_NEWEST,
@@ -122,41 +126,68 @@ class Image:
 def freeze(site: Site, luns: list[Lun], kind: int) -> list[Image]:
     """Freeze *luns* in one instant; later writes copy (or redirect) before they change a chunk.
 
+    All images of a LUN are of one kind, but for those that are split off.
+
     Raises:
         Unsupported: one of them was opened from an image.
+        LimitReached: too many images of a LUN would each get a copy.
     """
     arena = site.arena
     if any(arena.column("volumes", base.number, V_ORIGIN) for base in luns):
         raise Unsupported("an image of a LUN opened from an image", "freeze the LUN it came from")
-    images = []
-    for base in luns:
-        number = arena.new_row("images")
-        chunks = base.blocks >> arena.column("volumes", base.number, V_CHUNK_SHIFT)
-        previous = arena.column("volumes", base.number, V_NEWEST)
-        row = arena.tables.images[number]
-        row[I_VOLUME], row[I_COPIED], row[I_KIND] = base.number, arena.new_bitmap(chunks), kind
-        images.append((number, previous))
+    rows = [_new_image(site, base, kind) for base in luns]
     frozen = site.fork_luns(luns, None)
     made = []
-    for base, lun, (number, previous) in zip(luns, frozen, images, strict=True):
-        if previous:
-            arena.tables.images[previous, I_NEWER] = number
-        arena.tables.volumes[base.number, V_NEWEST] = number
+    for base, lun, number in zip(luns, frozen, rows, strict=True):
         site.set_origin(lun, number)
         made.append(Image(number, base, lun))
         arena.hold("images", number, made[-1])
-    for image in made:
-        site.images.setdefault(image.base.number, []).append(image)
+        if kind != SPLIT_REPLICA:
+            _enlist(site, made[-1])
     return made
+
+
+def _new_image(site: Site, base: Lun, kind: int) -> int:
+    """Return the row of a new image of *base*, which nothing knows of yet."""
+    arena = site.arena
+    siblings = site.images.get(base.number, [])
+    kinds = {arena.column("images", each.number, I_KIND) for each in siblings}
+    assert kind == SPLIT_REPLICA or kinds <= {kind}, "images are of one kind"
+    if kind == COPY_INTO_EACH and len(siblings) >= EACH_IMAGES_MAX:
+        raise LimitReached(
+            f"images of volume {base.number} with copies of their own", EACH_IMAGES_MAX
+        )
+    number = arena.new_row("images")
+    chunks = base.blocks >> arena.column("volumes", base.number, V_CHUNK_SHIFT)
+    row = arena.tables.images[number]
+    row[I_VOLUME], row[I_COPIED], row[I_KIND] = base.number, arena.new_bitmap(chunks), kind
+    if kind == COPY_INTO_EACH:  # the lowest area that no sibling has
+        taken = {arena.column("images", each.number, I_AREA) for each in siblings}
+        row[I_AREA] = min(set(range(len(taken) + 1)) - taken)
+    return number
+
+
+def _enlist(site: Site, image: Image) -> None:
+    """Make an image the newest of its LUN."""
+    tables, volume = site.arena.tables, image.base.number
+    previous = site.arena.column("volumes", volume, V_NEWEST)
+    if previous:
+        tables.images[previous, I_NEWER] = image.number
+    tables.images[image.number, I_OLDER] = previous
+    tables.volumes[volume, V_NEWEST] = image.number
+    site.images.setdefault(volume, []).append(image)
 
 
 def thaw(site: Site, image: Image) -> int:
     """Give an image up; return the bytes of the reserve that come free.
 
-    Chunks that the next older image has not got itself are handed down to it; if the image was
-    the newest, later writes protect the older one again.
+    Chunks that the next older image has not got itself are handed down to it (there are none where
+    each gets its own); if the image was the newest, later writes protect the older one again.  What
+    was split off has cost nothing of the reserve.
     """
     arena = site.arena
+    if arena.column("images", image.number, I_KIND) == SPLIT_REPLICA:
+        return 0
     siblings = site.images[image.base.number]
     at = siblings.index(image)
     before = sum(i.space_bytes for i in siblings)
@@ -165,14 +196,24 @@ def thaw(site: Site, image: Image) -> int:
         copied = arena.column("images", older.number, I_COPIED)
         arena.merge(arena.column("images", image.number, I_COPIED), copied)
         arena.tables.images[older.number, I_CHUNKS] = arena.ones(copied)
-        arena.tables.images[older.number, I_NEWER] = arena.column("images", image.number, I_NEWER)
-    if at == len(siblings) - 1:
-        newest = siblings[at - 1].number if at > 0 else 0
-        arena.tables.volumes[image.base.number, V_NEWEST] = newest
+    _unlink(site, image)
     siblings.remove(image)
     freed = before - sum(i.space_bytes for i in siblings)
     site.release_reserve(image.base, freed)
     return freed
+
+
+def _unlink(site: Site, image: Image) -> None:
+    """Take an image out of the row of its siblings."""
+    rows = site.arena.tables.images
+    older, newer = rows[image.number, I_OLDER], rows[image.number, I_NEWER]
+    if older:
+        rows[older, I_NEWER] = newer
+    if newer:
+        rows[newer, I_OLDER] = older
+    else:
+        site.arena.tables.volumes[image.base.number, V_NEWEST] = older
+    rows[image.number, I_OLDER] = 0
 
 
 def own_bytes(lun: Lun) -> int:

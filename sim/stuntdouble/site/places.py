@@ -5,7 +5,7 @@
 The last arrow depends on array snapshots.  A chunk that an image was given a copy of, or that an
 opened image wrote for itself, lies *aside*, in the pool's snapshot reserve behind the volumes.  A
 chunk that was redirected lies *nearby*, in spare room between the others: close to home, but no
-longer beside its neighbours.
+longer beside its neighbours.  What was split off lies where its replica lies.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from stuntdouble.compiled import njit
 from stuntdouble.content import ZERO
 from stuntdouble.site.bits import test
 from stuntdouble.site.log import token_at
-from stuntdouble.site.plan import COPY_ON_WRITE
+from stuntdouble.site.plan import REDIRECT_ON_WRITE, SPLIT_REPLICA
 from stuntdouble.site.tables import (
     F_PLACE,
     F_SLOTS,
     F_STORE,
     F_ZEROED,
+    I_AREA,
     I_COPIED,
     I_KIND,
     I_NEWER,
@@ -36,6 +37,7 @@ from stuntdouble.site.tables import (
     S_FS_SHIFT,
     S_VOLUMES,
     S_ZERO_SHIFT,
+    V_BLOCKS,
     V_CHUNK_SHIFT,
     V_MOVED,
     V_ORIGIN,
@@ -48,7 +50,8 @@ from stuntdouble.site.words import get
 
 _LOCATION_BITS = LOCATION_BITS
 _LOCATION_MASK = (1 << LOCATION_BITS) - 1
-_COPY_ON_WRITE = COPY_ON_WRITE
+_REDIRECT_ON_WRITE = REDIRECT_ON_WRITE
+_SPLIT_REPLICA = SPLIT_REPLICA
 _NEAR_BITS = 6  # a neighbourhood of 64 chunks: no source, but near is what matters
 _ABSENT = np.uint64(0)
 _ZERO = np.uint64(ZERO)
@@ -96,14 +99,16 @@ def is_stale(s: Any, file: Any, block: Any) -> Any:
 
 
 @njit(forceinline=True)
-def aside(s: Any, volume: Any, block: Any) -> Any:
+def aside(s: Any, volume: Any, block: Any, area: Any) -> Any:
     """Return the pool block in the reserve where *block*'s chunk is kept or redirected to.
 
     The reserve is not allocated chunk by chunk: only its fill is counted, and a chunk's address in
-    it follows from its address outside.
+    it follows from its address outside.  Images that each get a copy have areas of their own, each
+    a chunk further on than whole volumes, so that the copies of a chunk do not meet on one disk.
     """
     pool = s.volumes[volume, V_POOL]
-    there = s.volumes[volume, V_PHYSICAL] + block
+    apart = s.volumes[volume, V_BLOCKS] + (np.int64(1) << s.volumes[volume, V_CHUNK_SHIFT])
+    there = s.volumes[volume, V_PHYSICAL] + block + area * apart
     return s.pools[pool, P_RESERVE] + there % s.pools[pool, P_RESERVE_BLOCKS]
 
 
@@ -129,13 +134,15 @@ def physical(s: Any, volume: Any, block: Any) -> Any:
     image = s.volumes[volume, V_ORIGIN]
     if image != 0:
         if test(s, s.volumes[volume, V_OWN], chunk):
-            return aside(s, volume, block)
+            return aside(s, volume, block, 0)
+        if s.images[image, I_KIND] == _SPLIT_REPLICA:
+            return s.volumes[volume, V_PHYSICAL] + block
         base = s.images[image, I_VOLUME]
         while image != 0:
             if test(s, s.images[image, I_COPIED], chunk):
-                if s.images[image, I_KIND] == _COPY_ON_WRITE:
-                    return aside(s, base, block)
-                return s.volumes[base, V_PHYSICAL] + block
+                if s.images[image, I_KIND] == _REDIRECT_ON_WRITE:
+                    return s.volumes[base, V_PHYSICAL] + block
+                return aside(s, base, block, s.images[image, I_AREA])
             image = s.images[image, I_NEWER]
         volume = base
     if test(s, s.volumes[volume, V_MOVED], chunk):
@@ -146,7 +153,7 @@ def physical(s: Any, volume: Any, block: Any) -> Any:
 # Doors for Python. -------------------------------------------------------------------------------
 
 
-@njit("void(int64[:, ::1], int64, int64, int64[::1])", cache=True)
+@njit("void(int64, int64, int64, int64[::1])", cache=True)
 def locate(t: Any, level: Any, start: Any, out: Any) -> None:
     """Fill *out* with where each guest block from *start* on lies, as seen from *level*.
 
@@ -161,7 +168,7 @@ def locate(t: Any, level: Any, start: Any, out: Any) -> None:
         out[i] = 0 if volume == 0 else word
 
 
-@njit("void(int64[:, ::1], int64, int64, uint64[::1])", cache=True)
+@njit("void(int64, int64, int64, uint64[::1])", cache=True)
 def read_chain(t: Any, level: Any, start: Any, out: Any) -> None:
     """Fill *out* with the tokens of guest blocks from *start* on, as seen from *level*."""
     s = view(t)

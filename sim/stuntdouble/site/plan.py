@@ -8,7 +8,7 @@ a line of it and show that a judge notices.
     an overwrite of a snapshotted chunk, through a VM snapshot's delta disk:
 
     group 1           group 2          group 3        group 5
-    read old chunk ─▶ write it aside ─▶ grain table ─▶ data
+    read old chunk ─▶ write it aside ─▶ grain table ─▶ data, and the same on attached replicas
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Final, NamedTuple
 
 COPY_ON_WRITE: Final = 1
 REDIRECT_ON_WRITE: Final = 2
+COPY_INTO_EACH: Final = 3
+SPLIT_REPLICA: Final = 4
 
 
 class Place(IntEnum):
@@ -30,6 +32,8 @@ class Place(IntEnum):
     TABLE = 4  # the grain table of a delta disk that allocates
     UNIT = 5  # a unit that must be zeroed before its first write
     DATA = 6  # data to be written
+    REPLICA = 7  # what is written, on a replica that is kept equal
+    UNEQUAL = 8  # chunks that a replica is to get a copy of
 
 
 class Role(IntEnum):
@@ -42,6 +46,8 @@ class Role(IntEnum):
     MERGE_READ = 4
     METADATA = 5
     ZERO_FILL = 6
+    REPLICA_READ = 7
+    REPLICA_WRITE = 8
 
 
 class Stage(NamedTuple):
@@ -56,12 +62,15 @@ class Stage(NamedTuple):
 PLAN: Final[tuple[Stage, ...]] = (
     Stage(Place.READ, Role.DATA, write=False, group=0),
     Stage(Place.SOURCE, Role.MOVE_READ, write=False, group=0),
+    Stage(Place.UNEQUAL, Role.REPLICA_READ, write=False, group=0),
     Stage(Place.COPIED_CHUNK, Role.COPY_READ, write=False, group=1),
     Stage(Place.PARTIAL_CHUNK, Role.MERGE_READ, write=False, group=1),
     Stage(Place.COPIED_CHUNK, Role.COPY_WRITE, write=True, group=2),
     Stage(Place.TABLE, Role.METADATA, write=True, group=3),
     Stage(Place.UNIT, Role.ZERO_FILL, write=True, group=4),
     Stage(Place.DATA, Role.DATA, write=True, group=5),
+    Stage(Place.REPLICA, Role.REPLICA_WRITE, write=True, group=5),
 )
 """Copy-on-write costs 1 read and 2 writes on the first overwrite of a chunk; redirect-on-write the
-read that a partial chunk pays; both as the QEMU block layer was measured to (k = 2 and k = 1)."""
+read that a partial chunk pays; both as the QEMU block layer was measured to (k = 2 and k = 1).
+Where each image gets a copy, the line of the copy is applied once for each that lacks the chunk."""

@@ -2,11 +2,14 @@
 
     kind of image        first write to a chunk                      the image finds the chunk
     copy on write        read it, write it aside, then write         aside
+    copy into each       read it, write it aside for each, write     aside, in its own area
     redirect on write    write aside; read the rest of the chunk     where it always was
                          first if the write covers only a part
 
 A LUN opened from an image redirects every chunk it writes: it has no place of its own.  Only the
-newest image is owed anything; older ones look through it.
+newest image is owed anything, and older ones look through it; but where each gets a copy, every
+image that lacks the chunk is owed one.  What a newer one has, older ones have as well, so those that
+lack a chunk are the newest, and follow each other.
 """
 
 from __future__ import annotations
@@ -16,14 +19,15 @@ from typing import Any
 import numpy as np
 
 from stuntdouble.compiled import njit
-from stuntdouble.site.bits import mark, test
+from stuntdouble.site.bits import mark, test, unmark
 from stuntdouble.site.pieces import NEED_RESERVE, add_piece, lacking
 from stuntdouble.site.places import physical
-from stuntdouble.site.plan import COPY_ON_WRITE, REDIRECT_ON_WRITE, Place
+from stuntdouble.site.plan import COPY_INTO_EACH, REDIRECT_ON_WRITE, Place
 from stuntdouble.site.tables import (
     I_CHUNKS,
     I_COPIED,
     I_KIND,
+    I_OLDER,
     P_FREE,
     V_CHUNK_SHIFT,
     V_MOVED,
@@ -32,13 +36,13 @@ from stuntdouble.site.tables import (
     V_OWN,
     V_POOL,
     X_BLOCK,
+    X_COPIES,
     X_COUNT,
     X_STATE,
     X_VOLUME,
 )
-from stuntdouble.site.words import get, put
 
-_COPY_ON_WRITE = COPY_ON_WRITE
+_COPY_INTO_EACH = COPY_INTO_EACH
 _REDIRECT_ON_WRITE = REDIRECT_ON_WRITE
 _NEED_RESERVE = NEED_RESERVE
 _SOURCE = int(Place.SOURCE)
@@ -58,7 +62,30 @@ def _kept_map(s: Any, volume: Any) -> Any:
 @njit(forceinline=True)
 def _copies(s: Any, volume: Any) -> Any:
     image = s.volumes[volume, V_NEWEST]
-    return image != 0 and s.images[image, I_KIND] == _COPY_ON_WRITE
+    return image != 0 and s.images[image, I_KIND] != _REDIRECT_ON_WRITE
+
+
+@njit(forceinline=True)
+def _owed(s: Any, volume: Any, chunk: Any) -> Any:
+    """Return how many images, from the newest on, a copy of *chunk* is owed to."""
+    image = s.volumes[volume, V_NEWEST]
+    if image == 0 or s.images[image, I_KIND] != _COPY_INTO_EACH:
+        return 1
+    owed = 0
+    while image != 0 and not test(s, s.images[image, I_COPIED], chunk):
+        owed += 1
+        image = s.images[image, I_OLDER]
+    return owed
+
+
+@njit(forceinline=True)
+def _keep(s: Any, volume: Any, chunk: Any, copies: Any) -> None:
+    """Mark a chunk as kept by the newest images, or by the LUN that it is its own of."""
+    mark(s, _kept_map(s, volume), chunk)
+    image = s.volumes[volume, V_NEWEST]
+    for _ in range(copies - 1):
+        image = s.images[image, I_OLDER]
+        mark(s, s.images[image, I_COPIED], chunk)
 
 
 @njit(forceinline=True)
@@ -81,17 +108,19 @@ def protect(s: Any, pieces: Any) -> Any:
             if test(s, kept, chunk):
                 continue
             pool = s.volumes[volume, V_POOL]
-            if s.pools[pool, P_FREE] < 1 << shift:
+            copies = _owed(s, volume, chunk)
+            if s.pools[pool, P_FREE] < copies << shift:
                 _undo(s, pieces, n)
                 return lacking(s, _NEED_RESERVE, 0, volume)
             start = chunk << shift
             before = physical(s, volume, start)
-            s.pools[pool, P_FREE] -= 1 << shift
-            mark(s, kept, chunk)
+            s.pools[pool, P_FREE] -= copies << shift
+            _keep(s, volume, chunk, copies)
             whole = block <= start and stop >= start + (1 << shift)
             what = _COPIED_CHUNK if _copies(s, volume) else _PARTIAL_CHUNK
             # a chunk that is overwritten as a whole and redirected needs no merge: an empty part
             size = 0 if whole and what == _PARTIAL_CHUNK else 1 << shift
+            s.scratch[n, X_COPIES] = copies
             n = add_piece(s, n, what, volume, start, size, before)
     return n
 
@@ -101,11 +130,14 @@ def _undo(s: Any, start: Any, stop: Any) -> None:
     for k in range(start, stop):
         volume = s.scratch[k, X_VOLUME]
         shift = s.volumes[volume, V_CHUNK_SHIFT]
-        s.pools[s.volumes[volume, V_POOL], P_FREE] += 1 << shift
-        kept = _kept_map(s, volume)
+        copies = s.scratch[k, X_COPIES]
+        s.pools[s.volumes[volume, V_POOL], P_FREE] += copies << shift
         chunk = s.scratch[k, X_BLOCK] >> shift
-        bit = np.uint64(1) << np.uint64(chunk & 63)
-        put(s, kept, chunk >> 6, get(s, kept, chunk >> 6) & ~bit)
+        unmark(s, _kept_map(s, volume), chunk)
+        image = s.volumes[volume, V_NEWEST]
+        for _ in range(copies - 1):
+            image = s.images[image, I_OLDER]
+            unmark(s, s.images[image, I_COPIED], chunk)
 
 
 @njit(forceinline=True)
@@ -116,7 +148,9 @@ def commit_protection(s: Any, start: Any, stop: Any) -> None:
         image = s.volumes[volume, V_NEWEST]
         if image == 0:
             continue
-        s.images[image, I_CHUNKS] += 1
         if s.images[image, I_KIND] == _REDIRECT_ON_WRITE:
             chunk = s.scratch[k, X_BLOCK] >> s.volumes[volume, V_CHUNK_SHIFT]
             mark(s, s.volumes[volume, V_MOVED], chunk)
+        for _ in range(s.scratch[k, X_COPIES]):
+            s.images[image, I_CHUNKS] += 1
+            image = s.images[image, I_OLDER]

@@ -3,8 +3,9 @@
 What is reachable is what Python still has a handle on (``Arena.hold``), and what the rows of those
 handles name:
 
-    Disk ─▶ Level ─▶ File ─▶ Store ─▶ Lun ─▶ image ─▶ newer image, base          Moment, Bitmap
-      └─────────┴───────┴─ maps ──────┴────────┘                                    └─ maps
+    Disk ─▶ Level ─▶ File ─▶ Store ─▶ Lun ─▶ image ─▶ newer and older image, base   Moment, Bitmap
+      └─────────┴───────┴─ maps ──────┼────────┤                                       └─ maps
+                                      └─▶ replica
 
 So dropping the last reference to a thawed image, a dropped LUN, a deleted file or a moment is all
 that an owner has to do, and nothing that anyone can still ask about is ever taken away.
@@ -35,11 +36,15 @@ from stuntdouble.site.tables import (
     F_ZEROED,
     I_COPIED,
     I_NEWER,
+    I_OLDER,
     I_VOLUME,
     L_FILE,
     L_PARENT,
     M_ROOT,
     M_ROOTS,
+    R_EQUAL,
+    R_NEXT,
+    R_VOLUME,
     S_VOLUMES,
     STORE_VOLUMES,
     V_FAULTS,
@@ -48,6 +53,7 @@ from stuntdouble.site.tables import (
     V_NEWEST,
     V_ORIGIN,
     V_OWN,
+    V_REPLICA,
     view,
 )
 
@@ -66,12 +72,19 @@ _NAMES: Final[dict[str, tuple[tuple[int, str], ...]]] = {
     "volumes": (
         (V_ORIGIN, "images"),
         (V_NEWEST, "images"),
+        (V_REPLICA, "replicas"),
         (V_MEDIUM, "maps"),
         (V_MOVED, "maps"),
         (V_OWN, "maps"),
         (V_FAULTS, "maps"),
     ),
-    "images": ((I_VOLUME, "volumes"), (I_NEWER, "images"), (I_COPIED, "maps")),
+    "images": (
+        (I_VOLUME, "volumes"),
+        (I_NEWER, "images"),
+        (I_OLDER, "images"),
+        (I_COPIED, "maps"),
+    ),
+    "replicas": ((R_VOLUME, "volumes"), (R_NEXT, "replicas"), (R_EQUAL, "maps")),
     "maps": (),
 }
 """Which columns of a table name rows of which other one; 0 names none."""
@@ -155,7 +168,7 @@ def _slide_nodes(s: Any, nodes: Any, leaves: Any) -> None:
     s.counters[C_NODES, 0] = to
 
 
-@njit("int64(int64[:, ::1], int64[::1], uint32[::1], uint32[::1])", cache=True)
+@njit("int64(int64, int64[::1], uint32[::1], uint32[::1])", cache=True)
 def _slide(t: Any, maps: Any, nodes: Any, leaves: Any) -> Any:
     """Close the gaps between what *maps* (in the order of their roots) use; return the roots used."""
     s = view(t)

@@ -1,8 +1,8 @@
 """Admission: the one door through which every I/O enters the site.
 
 An I/O is admitted whole or not at all.  Admission resolves its addresses (``places``), gathers its
-pieces (``pieces``), protects what images need (``protect``), fixes its plan (``steps``), updates
-the maps, takes its tokens and appends to the content log; it costs no emulated time.  Each rule is
+pieces (``pieces``), protects what images need (``protect``), lets replicas follow
+(``replicate``), fixes its plan (``steps``), updates the maps, takes its tokens and appends to the content log; it costs no emulated time.  Each rule is
 stated once, for guest writes, reads, moves (consolidation) and I/O that addresses a volume.
 
 When something is lacking, nothing has changed and the answer is negative: the file needs a
@@ -35,6 +35,7 @@ from stuntdouble.site.pieces import (
 from stuntdouble.site.places import is_stale, location, owner
 from stuntdouble.site.plan import Place
 from stuntdouble.site.protect import commit_protection, protect
+from stuntdouble.site.replicate import replicate
 from stuntdouble.site.steps import emit
 from stuntdouble.site.tables import (
     C_LOG,
@@ -75,6 +76,16 @@ _LOG_ROOM = 4 * IO_BLOCKS_MAX  # events that one I/O logs at most: data twice, u
 
 
 # Commit. -----------------------------------------------------------------------------------------
+
+
+@njit(forceinline=True)
+def _protected(s: Any, pieces: Any) -> Any:
+    """Give images and replicas what they are owed; return the number of rows, or what is lacking."""
+    n = protect(s, pieces)
+    if n < 0:
+        return n
+    commit_protection(s, pieces, n)
+    return replicate(s, pieces, n)
 
 
 @njit(forceinline=True)
@@ -141,10 +152,9 @@ def admit_write(s: Any, disk: Any, block: Any, count: Any, token: Any, head: Any
         pieces = pieces_of_write(s, middle, parent, block, count, 0)
         if pieces < 0:
             return pieces
-    n = protect(s, pieces)
+    n = _protected(s, pieces)
     if n < 0:
         return n
-    commit_protection(s, pieces, n)
     steps = emit(s, n, block, count, head, tail)
     _commit_level(s, level, block, count, 0)
     if mirrored:
@@ -183,10 +193,9 @@ def admit_move(s: Any, level: Any, block: Any, count: Any) -> Any:
     if n < 0:
         return n
     n = pieces_of_source(s, n, level, block, count)
-    total = protect(s, n)
+    total = _protected(s, n)
     if total < 0:
         return total
-    commit_protection(s, n, total)
     steps = emit(s, total, block, count, 0, 0)
     _commit_level(s, parent, block, count, source)
     _log_units(s, 0, n)
@@ -226,10 +235,9 @@ def _log_moves(s: Any, n: Any) -> None:
 def admit_volume_write(s: Any, volume: Any, block: Any, count: Any, token: Any) -> Any:
     """Admit a write that addresses a volume: from the wire, or a mounted file system."""
     pieces = add_piece(s, 0, _DATA, volume, block, count, block)
-    n = protect(s, pieces)
+    n = _protected(s, pieces)
     if n < 0:
         return n
-    commit_protection(s, pieces, n)
     steps = emit(s, n, block, count, 0, 0)
     if token == np.uint64(0):
         token = _take_tokens(s, count)
@@ -241,10 +249,9 @@ def admit_volume_write(s: Any, volume: Any, block: Any, count: Any, token: Any) 
 def admit_volume_zero(s: Any, volume: Any, block: Any, count: Any) -> Any:
     """Admit the zeroing of a range of a volume."""
     pieces = add_piece(s, 0, _UNIT, volume, block, count, block)
-    n = protect(s, pieces)
+    n = _protected(s, pieces)
     if n < 0:
         return n
-    commit_protection(s, pieces, n)
     steps = emit(s, n, block, count, 0, 0)
     _log_units(s, 0, pieces)
     return steps
@@ -260,43 +267,43 @@ def admit_volume_read(s: Any, volume: Any, block: Any, count: Any) -> Any:
 # Doors for Python. -------------------------------------------------------------------------------
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64, uint64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64, uint64, int64, int64)", cache=True)
 def write(t: Any, disk: Any, block: Any, count: Any, token: Any, head: Any, tail: Any) -> Any:
     """See ``admit_write``."""
     return admit_write(view(t), disk, block, count, token, head, tail)
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64, int64, int64)", cache=True)
 def read(t: Any, level: Any, block: Any, count: Any, head: Any, tail: Any) -> Any:
     """See ``admit_read``."""
     return admit_read(view(t), level, block, count, head, tail)
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64)", cache=True)
 def move(t: Any, level: Any, block: Any, count: Any) -> Any:
     """See ``admit_move``."""
     return admit_move(view(t), level, block, count)
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64, uint64)", cache=True)
+@njit("int64(int64, int64, int64, int64, uint64)", cache=True)
 def volume_write(t: Any, volume: Any, block: Any, count: Any, token: Any) -> Any:
     """See ``admit_volume_write``."""
     return admit_volume_write(view(t), volume, block, count, token)
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64)", cache=True)
 def volume_zero(t: Any, volume: Any, block: Any, count: Any) -> Any:
     """See ``admit_volume_zero``."""
     return admit_volume_zero(view(t), volume, block, count)
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64)", cache=True)
 def volume_read(t: Any, volume: Any, block: Any, count: Any) -> Any:
     """See ``admit_volume_read``."""
     return admit_volume_read(view(t), volume, block, count)
 
 
-@njit("int64(int64[:, ::1], int64, int64[:, ::1], int64)", cache=True)
+@njit("int64(int64, int64, int64[:, ::1], int64)", cache=True)
 def bulk_write(t: Any, disk: Any, writes: Any, start: Any) -> Any:
     """Admit guest writes (block, count) from row *start* on: a fast-forward through one door.
 

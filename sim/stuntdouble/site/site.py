@@ -11,12 +11,13 @@ import numpy as np
 from stuntdouble.content import LiteralPool, render
 from stuntdouble.errors import Bug, NoSpace
 from stuntdouble.extents import Runs
-from stuntdouble.site import layout, log, lun, places, reuse, rules, words
+from stuntdouble.site import layout, log, lun, places, replica, reuse, rules, words
 from stuntdouble.site.arena import Arena
 from stuntdouble.site.disk import Disk, Level, new_level
 from stuntdouble.site.faults import Faults
 from stuntdouble.site.lun import Image, Lun
 from stuntdouble.site.plan import Role
+from stuntdouble.site.replica import Replica
 from stuntdouble.site.store import File, Store, new_store
 from stuntdouble.site.tables import (
     C_BLOCK_BYTES,
@@ -166,6 +167,17 @@ class Site:
         self.settle()
         self.arena.check()
         return lun.freeze(self, luns, kind)
+
+    def split(self, replicas: list[Replica]) -> list[Image]:
+        """Split replicas off in one instant; see stuntdouble.site.replica."""
+        self._reclaim_if_due()
+        self.settle()
+        self.arena.check()
+        return replica.split(self, replicas)
+
+    def add_replica(self, base: Lun, pool: int, physical: int) -> Replica:
+        """Return a replica of a LUN at pool block *physical*; it is equal nowhere yet."""
+        return replica.add(self, base, pool, physical)
 
     def thaw(self, image: Image) -> int:
         """Give an image up; return the bytes of reserve that come free."""

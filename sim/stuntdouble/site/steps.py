@@ -14,6 +14,10 @@ from stuntdouble.site.plan import Place, Role
 from stuntdouble.site.tables import (
     C_BLOCK_BYTES,
     C_STEPS,
+    I_AREA,
+    I_OLDER,
+    R_PHYSICAL,
+    R_POOL,
     T_BLOCK,
     T_BYTES,
     T_GROUP,
@@ -21,8 +25,10 @@ from stuntdouble.site.tables import (
     T_ROLE,
     T_WRITE,
     V_CHUNK_SHIFT,
+    V_NEWEST,
     V_POOL,
     X_BLOCK,
+    X_COPIES,
     X_COUNT,
     X_GUEST,
     X_STATE,
@@ -33,6 +39,7 @@ _DATA = int(Role.DATA)
 _COPY_WRITE = int(Role.COPY_WRITE)
 _COPIED_CHUNK = int(Place.COPIED_CHUNK)
 _PARTIAL_CHUNK = int(Place.PARTIAL_CHUNK)
+_REPLICA = int(Place.REPLICA)
 
 
 @njit(forceinline=True)
@@ -80,14 +87,28 @@ def _data_steps(
 
 
 @njit(forceinline=True)
-def _chunk_step(s: Any, steps: Any, line: Any, k: Any) -> Any:
-    """Add the step that reads a chunk where it lies, or writes it aside."""
+def _chunk_steps(s: Any, steps: Any, line: Any, k: Any) -> Any:
+    """Add the step that reads a chunk where it lies, or those that write it aside."""
     volume = s.scratch[k, X_VOLUME]
-    there = s.scratch[k, X_GUEST]
-    if s.plan[line, 1] == _COPY_WRITE:
-        there = aside(s, volume, s.scratch[k, X_BLOCK])
+    pool = s.volumes[volume, V_POOL]
     length = s.scratch[k, X_COUNT] * s.counters[C_BLOCK_BYTES, 0]
-    return _add_step(s, steps, line, s.volumes[volume, V_POOL], there, length)
+    if s.plan[line, 1] != _COPY_WRITE:
+        return _add_step(s, steps, line, pool, s.scratch[k, X_GUEST], length)
+    image = s.volumes[volume, V_NEWEST]
+    for _ in range(s.scratch[k, X_COPIES]):
+        there = aside(s, volume, s.scratch[k, X_BLOCK], s.images[image, I_AREA])
+        steps = _add_step(s, steps, line, pool, there, length)
+        image = s.images[image, I_OLDER]
+    return steps
+
+
+@njit(forceinline=True)
+def _replica_step(s: Any, steps: Any, line: Any, k: Any) -> Any:
+    """Add the step that writes to a replica: whole content blocks, in one piece."""
+    replica = s.scratch[k, X_VOLUME]
+    there = s.replicas[replica, R_PHYSICAL] + s.scratch[k, X_BLOCK]
+    length = s.scratch[k, X_COUNT] * s.counters[C_BLOCK_BYTES, 0]
+    return _add_step(s, steps, line, s.replicas[replica, R_POOL], there, length)
 
 
 @njit(forceinline=True)
@@ -105,7 +126,9 @@ def emit(s: Any, n: Any, block: Any, count: Any, head: Any, tail: Any) -> Any:
             if s.scratch[k, X_STATE] != s.plan[line, 0] or s.scratch[k, X_COUNT] == 0:
                 continue
             if s.plan[line, 0] in (_COPIED_CHUNK, _PARTIAL_CHUNK):
-                steps = _chunk_step(s, steps, line, k)
+                steps = _chunk_steps(s, steps, line, k)
+            elif s.plan[line, 0] == _REPLICA:
+                steps = _replica_step(s, steps, line, k)
             else:
                 steps = _data_steps(s, steps, line, k, block, block + count, head, tail)
     s.counters[C_STEPS, 0] = steps

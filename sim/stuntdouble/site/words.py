@@ -76,7 +76,7 @@ def put_run(s: Any, m: Any, i: Any, count: Any, word: Any, step: Any) -> None:
         word += np.uint64(k) * step
 
 
-@njit("void(int64[:, ::1], int64, int64)", cache=True)
+@njit("void(int64, int64, int64)", cache=True)
 def fork(t: Any, source: Any, target: Any) -> None:
     """Make the empty map *target* equal to *source*; both copy before they write from now on."""
     s = view(t)
@@ -90,7 +90,7 @@ def fork(t: Any, source: Any, target: Any) -> None:
         s.roots[b + k, 0] = node
 
 
-@njit("void(int64[:, ::1], int64, int64, uint64[::1])", cache=True)
+@njit("void(int64, int64, int64, uint64[::1])", cache=True)
 def read_words(t: Any, m: Any, start: Any, out: Any) -> None:
     """Fill *out* with the words of map *m* from *start* on."""
     s = view(t)
@@ -98,7 +98,7 @@ def read_words(t: Any, m: Any, start: Any, out: Any) -> None:
         out[j] = get(s, m, start + j)
 
 
-@njit("void(int64[:, ::1], int64, int64, uint64)", cache=True)
+@njit("void(int64, int64, int64, uint64)", cache=True)
 def put_word(t: Any, m: Any, i: Any, word: Any) -> None:
     """Set word *i* of map *m*, from Python."""
     put(view(t), m, i, word)

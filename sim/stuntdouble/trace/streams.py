@@ -45,7 +45,7 @@ def stream_key(seed: int, *names: str) -> int:
     return _digest(b"unit", seed, names, 8)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def unit(key: np.uint64, index: np.int64) -> np.float64:
     """Return number *index* of the stream *key*, a float64 in [0, 1).
 

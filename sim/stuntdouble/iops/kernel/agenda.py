@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from stuntdouble.compiled import njit
 from stuntdouble.iops.kernel.tables import (
     N_AGENDA,
     N_CONTROLLED,
+    N_HOLE,
     N_NORMAL_HEAD,
     N_NORMAL_TAIL,
     N_SERIAL,
@@ -30,61 +33,91 @@ _NEWS_DRAINED = NEWS_DRAINED
 
 
 @njit(forceinline=True)
-def plan(k: Any, when: Any, rank: Any, do: Any, what: Any) -> None:
-    """Put down that *what* is to be done at *when*."""
-    serial = k.ints[N_SERIAL, 0]
-    k.ints[N_SERIAL, 0] = serial + 1
-    key = rank << _RANK_SHIFT | serial
-    i = k.ints[N_AGENDA, 0]
-    k.ints[N_AGENDA, 0] = i + 1
-    while i > 0:
-        above = (i - 1) >> 1
-        time = k.times[above, 0]
-        if time < when or (time == when and k.agenda[above, 0] < key):
-            break
-        k.times[i, 0] = time
-        k.agenda[i, 0] = k.agenda[above, 0]
-        k.agenda[i, 1] = k.agenda[above, 1]
-        k.agenda[i, 2] = k.agenda[above, 2]
-        i = above
+def _put(k: Any, i: Any, when: Any, key: Any, do: Any, what: Any) -> None:
     k.times[i, 0] = when
-    k.agenda[i, 0] = key
-    k.agenda[i, 1] = do
-    k.agenda[i, 2] = what
+    k.agenda[i, 1] = key
+    k.agenda[i, 2] = do
+    k.agenda[i, 3] = what
 
 
 @njit(forceinline=True)
-def take_first(k: Any) -> Any:
-    """Take the first entry off the agenda; return what is to be done, and with what."""
-    do = k.agenda[0, 1]
-    what = k.agenda[0, 2]
-    n = k.ints[N_AGENDA, 0] - 1
-    k.ints[N_AGENDA, 0] = n
-    when = k.times[n, 0]
-    key = k.agenda[n, 0]
+def _move(k: Any, source: Any, target: Any) -> None:
+    for column in range(4):
+        k.agenda[target, column] = k.agenda[source, column]
+
+
+@njit(forceinline=True)
+def _sink(k: Any, n: Any, when: Any, key: Any, do: Any, what: Any) -> None:
+    """Put an entry into the hole at the root of *n* entries; behind them, time is infinite."""
     i = 0
     while True:
         below = 2 * i + 1
         if below >= n:
             break
+        # of two siblings the one that comes first, found without a branch to be mispredicted
+        left, right = k.times[below, 0], k.times[below + 1, 0]
+        tied = (right == left) & (k.agenda[below + 1, 1] < k.agenda[below, 1])
+        below += int((right < left) | tied)
         time = k.times[below, 0]
-        if below + 1 < n:
-            other = k.times[below + 1, 0]
-            if other < time or (other == time and k.agenda[below + 1, 0] < k.agenda[below, 0]):
-                below += 1
-                time = other
-        if when < time or (when == time and key < k.agenda[below, 0]):
+        if when < time or (when == time and key < k.agenda[below, 1]):
             break
-        k.times[i, 0] = time
-        k.agenda[i, 0] = k.agenda[below, 0]
-        k.agenda[i, 1] = k.agenda[below, 1]
-        k.agenda[i, 2] = k.agenda[below, 2]
+        _move(k, below, i)
         i = below
-    k.times[i, 0] = when
-    k.agenda[i, 0] = key
-    k.agenda[i, 1] = k.agenda[n, 1]
-    k.agenda[i, 2] = k.agenda[n, 2]
-    return do, what
+    _put(k, i, when, key, do, what)
+
+
+@njit(forceinline=True)
+def _rise(k: Any, n: Any, when: Any, key: Any, do: Any, what: Any) -> None:
+    """Put an entry behind *n* others."""
+    k.times[n + 1, 0] = np.inf
+    i = n
+    while i > 0:
+        above = (i - 1) >> 1
+        time = k.times[above, 0]
+        if time < when or (time == when and k.agenda[above, 1] < key):
+            break
+        _move(k, above, i)
+        i = above
+    _put(k, i, when, key, do, what)
+
+
+@njit(forceinline=True)
+def plan(k: Any, when: Any, rank: Any, do: Any, what: Any) -> None:
+    """Put down that *what* is to be done at *when*."""
+    serial = k.ints[N_SERIAL, 0]
+    k.ints[N_SERIAL, 0] = serial + 1
+    key = rank << _RANK_SHIFT | serial
+    n = k.ints[N_AGENDA, 0]
+    if k.ints[N_HOLE, 0] != 0:
+        k.ints[N_HOLE, 0] = 0
+        _sink(k, n, when, key, do, what)
+    else:
+        k.ints[N_AGENDA, 0] = n + 1
+        _rise(k, n, when, key, do, what)
+
+
+@njit(forceinline=True)
+def fill_hole(k: Any) -> None:
+    """Close the gap that the entry taken last has left, if nothing took its place."""
+    if k.ints[N_HOLE, 0] == 0:
+        return
+    k.ints[N_HOLE, 0] = 0
+    n = k.ints[N_AGENDA, 0] - 1
+    k.ints[N_AGENDA, 0] = n
+    when, key, do, what = k.times[n, 0], k.agenda[n, 1], k.agenda[n, 2], k.agenda[n, 3]
+    k.times[n, 0] = np.inf
+    if n > 0:
+        _sink(k, n, when, key, do, what)
+
+
+@njit(forceinline=True)
+def take_first(k: Any) -> Any:
+    """Take the first entry off the agenda; return what is to be done, and with what.
+
+    It leaves a hole: whoever is served next, or arrives next, mostly falls into it.
+    """
+    k.ints[N_HOLE, 0] = 1
+    return k.agenda[0, 2], k.agenda[0, 3]
 
 
 @njit(forceinline=True)
@@ -148,7 +181,7 @@ def take_normal(k: Any) -> Any:
     return news, what
 
 
-@njit("void(int64[:, ::1], float64, int64, int64)", cache=True)
+@njit("void(int64, float64, int64, int64)", cache=True)
 def post(t: Any, when: Any, do: Any, what: Any) -> None:
     """Let *what* be done at *when*, after all control of that instant and before any other I/O."""
     plan(see(t), when, _RANK_POST, do, what)

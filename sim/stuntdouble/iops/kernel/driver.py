@@ -11,6 +11,7 @@ import numpy as np
 from stuntdouble.errors import Bug, Error, LimitReached, NoSpace
 from stuntdouble.iops.engine import Io
 from stuntdouble.iops.kernel import loop
+from stuntdouble.iops.kernel.cells import row_of
 from stuntdouble.iops.kernel.parts import KernelGuest, KernelStream
 from stuntdouble.iops.kernel.tables import (
     ANSWER_GIVEN,
@@ -38,26 +39,32 @@ from stuntdouble.iops.kernel.tables import (
     N_NODES_MAX,
     N_NORMAL_HEAD,
     N_NORMAL_TAIL,
+    N_OPAQUE,
     N_REFILL,
     N_SERVICES,
     N_STEPS,
     N_URGENT_HEAD,
+    N_WATCHES,
     NEWS_DRAINED,
     NEWS_ENDED,
     NEWS_FINISHED,
     NEWS_GO,
     NEWS_MARK,
     NEWS_NEXT,
+    NEWS_UNREACHABLE,
     NEWS_UNTIL,
     OVERSIZE,
     REFILL,
     SETTLE,
     STEP_ROWS,
     TRANSFER,
+    WATCH,
+    WATCHES_MAX,
     new_state,
 )
 from stuntdouble.iops.kernel.visits import NO_POOL
 from stuntdouble.iops.measure import Meter
+from stuntdouble.iops.paths import Paths, fail
 from stuntdouble.iops.stream import item_bytes
 from stuntdouble.site import IO_BLOCKS_MAX
 
@@ -67,6 +74,7 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from stuntdouble.clock import Environment
+    from stuntdouble.errors import Unreachable
     from stuntdouble.iops.engine import Guest, StreamSpec
     from stuntdouble.site import Disk, Level, Lun, Site, Step
 
@@ -89,9 +97,12 @@ class Driver:
         self.meter = Meter()
         self.meter.pull = self._flush
         self.guests: list[Guest] = []
-        self.state, self.addresses = new_state()
+        self.state, self._addresses = new_state()
+        self.addresses = int(self._addresses.ctypes.data)
         self.streams: dict[int, KernelStream] = {}
-        self.submitted: dict[int, Event] = {}
+        self.paths = Paths()
+        self.submitted: dict[int, tuple[Event, list[Step], int]] = {}
+        self._watches: list[tuple[Callable[[], float], float, Event]] = []
         self.names: list[str] = []
         self.name_of: list[int] = []
         self.handlers: dict[int, Callable[[], None]] = {
@@ -103,6 +114,7 @@ class Driver:
             ASK_ITEM: self._ask_item,
             OVERSIZE: self._oversize,
             FULL: self._full,
+            WATCH: self._look,
             NO_POOL: self._no_pool,
         }
         env.kernel = self
@@ -143,8 +155,9 @@ class Driver:
         self.site.make_room()
 
     def _refill(self) -> None:
+        wanted = int(self.state.ints[N_REFILL, 0])
         self.state.ints[N_REFILL] = 0
-        for guest in self.guests:
+        for guest in self.guests if wanted < 0 else self.guests[wanted - 1 : wanted]:
             if cast("KernelGuest", guest).is_started:
                 cast("KernelGuest", guest).refill()
 
@@ -181,12 +194,49 @@ class Driver:
             drains, self.guests[what].drains = self.guests[what].drains, []
             for drain in drains:
                 drain.succeed()
+        elif news == NEWS_UNREACHABLE:
+            drains, self.guests[what].drains = self.guests[what].drains, []
+            for drain in drains:
+                fail(drain, cast("Unreachable", self.guests[what].lost))
         elif news == NEWS_MARK:
             self.streams[what].has_reached(count)
         elif news == NEWS_FINISHED:
             self.streams.pop(what).finish(count)
         elif news == NEWS_ENDED:
-            self.submitted.pop(what).succeed()
+            ended, steps, _job = self.submitted.pop(what)
+            if (error := self.paths.lost_steps(steps)) is None:
+                ended.succeed()
+            else:
+                fail(ended, error)
+
+    def add_watch(self, quantity: Callable[[], float], threshold: float, event: Event) -> None:
+        """Let *event* happen as soon as I/O has driven *quantity* to *threshold*."""
+        bound(len(self._watches) + 1, WATCHES_MAX, "watches at a time")
+        self._watches.append((quantity, threshold, event))
+        self.check_watches()
+
+    def check_watches(self) -> None:
+        """Let the watches happen that are met by now; tell the kernel which are left."""
+        still = []
+        for watch in self._watches:
+            quantity, threshold, event = watch
+            if event.triggered:  # called off by whoever waited
+                continue
+            if quantity() >= threshold:
+                event.succeed()
+            else:
+                still.append(watch)
+        self._watches = still
+        ints, rows = self.state.ints, self.state.watches
+        ints[N_WATCHES], ints[N_OPAQUE] = len(still), 0
+        for number, (quantity, threshold, _event) in enumerate(still):
+            row = row_of(self.state, quantity, threshold)
+            ints[N_OPAQUE] += row is None
+            rows[number] = row or 0
+
+    def _look(self) -> None:
+        self._transfer()
+        self.check_watches()
 
     def _ask_guest(self) -> None:
         """Let the site and its keepers admit an I/O for which something is lacking."""

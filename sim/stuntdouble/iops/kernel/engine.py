@@ -27,21 +27,28 @@ from stuntdouble.iops.kernel.tables import (
     DO_GO,
     DO_LET_GO,
     DO_START,
+    DO_TELL,
     DO_UNFENCE,
     FULL,
     G_DISK_COUNT,
     G_DISKS,
     G_DRAINS,
+    G_HUNG,
     G_RETIRED,
     GUESTS_MAX,
+    N_ANY_CUT,
     N_ANY_FENCE,
     N_GUESTS,
     N_LOADERS,
+    N_STREAMS,
+    O_CUT,
     S_FENCES,
+    S_LOST,
     SHAPES,
     STREAMS_MAX,
 )
 from stuntdouble.iops.kernel.visits import NO_POOL
+from stuntdouble.iops.paths import fail
 from stuntdouble.iops.work import DISK
 from stuntdouble.trace import stream_key
 
@@ -52,6 +59,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.clock import Environment
     from stuntdouble.errors import Unreachable
+    from stuntdouble.iops.cache import Cache
     from stuntdouble.iops.engine import Guest, Load, Purpose, StreamSpec
     from stuntdouble.iops.route import Geometry
     from stuntdouble.iops.work import Service
@@ -91,13 +99,13 @@ class CompiledEngine(Driver):
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
-        self.state.pools[pool] = (1, *geometry.row())
+        self.state.pools[pool, :O_CUT] = (1, *geometry.row())
 
     def add_guest(self, name: str, disks: list[Disk], luns: list[Lun], load: Load | None) -> Guest:
         """Return a guest that issues *load* from ``start`` on."""
         number = len(self.guests)
         bound(number, GUESTS_MAX, "guests of the compiled engine")
-        guest = KernelGuest(self.state, name, number, disks, luns, load)
+        guest = KernelGuest(self, number, name, disks, luns, load)
         guest.fences = self._count_fences(luns)
         at = 0
         if number:
@@ -161,7 +169,9 @@ class CompiledEngine(Driver):
     def drained(self, guest: Guest) -> Event:
         """Return an event that happens once none of the guest's I/O is in flight."""
         event = self.env.expect(self.env.event())
-        if guest.in_flight:
+        if self.state.guests[guest.number, G_HUNG]:
+            fail(event, cast("Unreachable", guest.lost))
+        elif guest.in_flight:
             guest.drains.append(event)
             self.state.guests[guest.number, G_DRAINS] = 1
         else:
@@ -172,6 +182,34 @@ class CompiledEngine(Driver):
         """Limit the guest's outstanding I/O; 0 lifts the limit."""
         guest.limit = outstanding
         self.post(DO_ADMIT, guest.number)
+
+    def set_iops_limit(self, guest: Guest, disk: int, iops: float, burst: int = 1) -> None:
+        """Refuse: limits on I/Os per second are not compiled."""
+        raise Unsupported(
+            f"a limit of {iops} I/Os per second (burst {burst}) on disk {disk} of {guest.name} in the"
+            " compiled engine",
+            "use the reference engine",
+        )
+
+    def block_copies(self, pool: int) -> None:
+        """Refuse: waiting for copies is not compiled."""
+        raise Unsupported(
+            f"waiting for copies in pool {pool} in the compiled engine", "use the reference engine"
+        )
+
+    def add_cache(self, pool: int, cache: Cache) -> int:
+        """Refuse: write-back caches are not compiled."""
+        raise Unsupported(
+            f"{cache} of pool {pool} in the compiled engine", "use the reference engine"
+        )
+
+    def dirty_bytes(self, pool: int) -> int:
+        """Return what of a pool is in its cache only: there are no caches."""
+        return 0 * pool
+
+    def quiet(self) -> Event:
+        """Return an event that happens once no cache holds dirty data: now."""
+        return self.env.expect(self.env.event()).succeed()
 
     def fence(self, luns: list[Lun]) -> None:
         """Admit no I/O to *luns*: their guests' clocks run on; nests."""
@@ -189,10 +227,16 @@ class CompiledEngine(Driver):
         self.post(DO_UNFENCE, 0)
 
     def cut_off(self, pool: int, error: Unreachable) -> None:
-        """Refuse: I/O that hangs for good is not compiled."""
-        raise Unsupported(
-            f"cutting off pool {pool} ({error}) in the compiled engine", "use the reference engine"
-        )
+        """Answer no I/O to a pool of the site any more, for good."""
+        self.paths.cut(pool, error)
+        self.state.pools[pool, O_CUT] = 1
+        self.state.ints[N_ANY_CUT] = 1
+        for number, stream in self.streams.items():
+            self.state.streams[number, S_LOST] = self.paths.lost_pool(stream.spec.luns)
+        for _ended, steps, job in self.submitted.values():
+            if self.paths.lost_steps(steps) is not None:
+                loop.skip_visits(self.addresses, job)
+        self.post(DO_TELL, 1)
 
     def _count_fences(self, luns: Iterable[Lun]) -> int:
         return sum(self._fences.get(lun.number, 0) for lun in luns)
@@ -221,7 +265,9 @@ class CompiledEngine(Driver):
         job = int(loop.prepare(*tables, number, len(steps), int(purpose)))
         if job < 0:
             self.handlers[NO_POOL if job == NO_POOL else FULL]()
-        self.submitted[number] = ended
+        self.submitted[number] = ended, steps, job
+        if self.paths.lost_steps(steps) is not None:
+            loop.skip_visits(self.addresses, job)
         self.post(DO_GO, job)
         return ended
 
@@ -230,9 +276,10 @@ class CompiledEngine(Driver):
         bound(spec.depth, DEPTH_MAX, "items of a stream under way at a time")
         number = self._streams_made + 1
         bound(number, STREAMS_MAX, "streams of one run of the compiled engine")
-        self._streams_made = number
+        self._streams_made = self.state.ints[N_STREAMS, 0] = number
         stream = self.streams[number] = KernelStream(self, number, spec)
         self.state.streams[number, S_FENCES] = self._count_fences(spec.luns)
+        self.state.streams[number, S_LOST] = self.paths.lost_pool(spec.luns)
         return stream
 
     def set_rate(self, station: int, factor: float) -> None:
@@ -242,8 +289,11 @@ class CompiledEngine(Driver):
         self.state.speeds[station, B_RATE] = factor
 
     def watch(self, quantity: Callable[[], float], threshold: float) -> Event:
-        """Refuse: a watch is a Python function, and would be looked at after every I/O."""
-        raise Unsupported(
-            f"a watch on {quantity} (at {threshold}) in the compiled engine",
-            "use the reference engine",
-        )
+        """Return an event that happens as soon as I/O has driven *quantity* to *threshold*.
+
+        Quantities of ``stuntdouble.iops.quantity`` are looked at without leaving the loop; for any
+        other function Python is entered whenever an I/O arrives, is admitted or ends.
+        """
+        event = self.env.expect(self.env.event())
+        self.add_watch(quantity, threshold, event)
+        return event

@@ -10,12 +10,14 @@ from stuntdouble.compiled import njit
 from stuntdouble.iops.engine import Purpose
 from stuntdouble.iops.kernel.agenda import add_normal, plan, push
 from stuntdouble.iops.kernel.loads import free_job, new_job, next_of_load, wait_until
+from stuntdouble.iops.kernel.lost import give_up, hang, lost_pool
 from stuntdouble.iops.kernel.tables import (
     ANSWER_NONE,
     ANSWER_REFUSED,
     ASK_GUEST,
     DO_ADMIT,
     DO_AFTER_ARRIVAL,
+    DO_AFTER_REST,
     DO_DROPPED,
     DO_GO,
     DO_NEXT_GUEST,
@@ -59,6 +61,7 @@ from stuntdouble.iops.kernel.tables import (
     N_LEAVES_MAX,
     N_NODES_MAX,
     N_STEPS,
+    N_WATCHES,
     NEWS_DRAINED,
     NEWS_GO,
     NEWS_NEXT,
@@ -68,6 +71,7 @@ from stuntdouble.iops.kernel.tables import (
     see,
 )
 from stuntdouble.iops.kernel.visits import lay_out
+from stuntdouble.iops.kernel.watches import check_later
 from stuntdouble.site import rules
 from stuntdouble.site.rules import IO_BLOCKS_MAX
 from stuntdouble.site.tables import (
@@ -95,6 +99,7 @@ _OVERSIZE = OVERSIZE
 _SETTLE = SETTLE
 _DO_ADMIT = DO_ADMIT
 _DO_AFTER_ARRIVAL = DO_AFTER_ARRIVAL
+_DO_AFTER_REST = DO_AFTER_REST
 _DO_DROPPED = DO_DROPPED
 _DO_GO = DO_GO
 _DO_NEXT_GUEST = DO_NEXT_GUEST
@@ -149,6 +154,7 @@ def arrive(k: Any, s: Any, loader: Any) -> Any:
     k.guests[g, G_TAIL] = job
     k.guests[g, G_FRESH] = job
     push(k, _DO_AFTER_ARRIVAL, g)
+    check_later(k)
     push(k, _DO_ADMIT, g)
     return 0
 
@@ -215,8 +221,8 @@ def _is_fenced(k: Any, s: Any, g: Any, job: Any) -> Any:
 
 
 @njit(forceinline=True)
-def _take_out(k: Any, g: Any, job: Any) -> None:
-    """Take an admitted job out of its guest's queue."""
+def _take_out(k: Any, g: Any, job: Any) -> Any:
+    """Take a job out of its guest's queue, into flight; return the one behind it."""
     before = k.jobs[job, J_BEFORE]
     following = k.jobs[job, J_NEXT]
     if before == 0:
@@ -229,9 +235,37 @@ def _take_out(k: Any, g: Any, job: Any) -> None:
         k.jobs[following, J_BEFORE] = before
     k.guests[g, G_WAITING] -= 1
     k.guests[g, G_IN_FLIGHT] += 1
-    k.jobs[job, J_ADMITTED] = 1
-    if k.guests[g, G_FRESH] != job:
-        add_normal(k, _NEWS_GO, job, 0)
+    return following
+
+
+@njit(forceinline=True)
+def _next_to_admit(k: Any, s: Any, g: Any, job: Any) -> Any:
+    """Return the first from *job* on that no fence holds up; 0 where none may be admitted.
+
+    What goes to where nobody answers any more is let hang on the way.
+    """
+    while job != 0 and _is_open(k, g):
+        lost = lost_pool(k, s, g, job)
+        if lost != 0:
+            following = _take_out(k, g, job)
+            hang(k, g, job, lost)
+            job = following
+        elif _is_fenced(k, s, g, job):
+            job = k.jobs[job, J_NEXT]
+        else:
+            return job
+    return 0
+
+
+@njit(forceinline=True)
+def _let_go(k: Any, g: Any, job: Any) -> Any:
+    """Let an I/O go that has waited; say whether watches are to be looked at before the next."""
+    add_normal(k, _NEWS_GO, job, 0)
+    if k.ints[N_WATCHES, 0] == 0:
+        return False
+    push(k, _DO_ADMIT, g)
+    check_later(k)
+    return True
 
 
 @njit(forceinline=True)
@@ -241,15 +275,12 @@ def admit(k: Any, kt: Any, t: Any, s: Any, g: Any) -> Any:
     k.ints[N_ANSWER, 0] = _ANSWER_NONE
     if answer == _ANSWER_REFUSED:
         return 0
-    job = k.guests[g, G_HEAD]
-    if answer != _ANSWER_NONE:
-        job = k.ints[N_ASK, 0]
+    job = k.guests[g, G_HEAD] if answer == _ANSWER_NONE else k.ints[N_ASK, 0]
     while True:
         steps = k.ints[N_STEPS, 0]
         if answer == _ANSWER_NONE:
-            while job != 0 and _is_open(k, g) and _is_fenced(k, s, g, job):
-                job = k.jobs[job, J_NEXT]
-            if job == 0 or not _is_open(k, g):
+            job = _next_to_admit(k, s, g, job)
+            if job == 0:
                 return 0
             if site_is_full(k, s):
                 push(k, _DO_ADMIT, g)
@@ -263,15 +294,21 @@ def admit(k: Any, kt: Any, t: Any, s: Any, g: Any) -> Any:
         if code != 0:
             return code
         answer = _ANSWER_NONE
-        following = k.jobs[job, J_NEXT]
-        _take_out(k, g, job)
+        following = _take_out(k, g, job)
+        k.jobs[job, J_ADMITTED] = 1
+        if k.guests[g, G_FRESH] != job and _let_go(k, g, job):
+            return 0
         job = following
 
 
 @njit(forceinline=True)
-def complete(k: Any, job: Any) -> None:
+def complete(k: Any, s: Any, job: Any) -> None:
     """End a guest's I/O and let go of what waits for it."""
     g = k.jobs[job, J_OWNER]
+    lost = lost_pool(k, s, g, job)
+    if lost != 0:
+        hang(k, g, job, lost)
+        return
     k.guests[g, G_COMPLETED] += 1
     k.guests[g, G_IN_FLIGHT] -= 1
     n = k.ints[N_IOS, 0]
@@ -293,7 +330,10 @@ def rest_of_completion(k: Any, job: Any) -> None:
         add_normal(k, _NEWS_DRAINED, g, 0)
     loader = k.jobs[job, J_LOADER]
     free_job(k, job)
-    if loader != 0:
+    if k.ints[N_WATCHES, 0] != 0:
+        push(k, _DO_AFTER_REST, loader)
+        check_later(k)
+    elif loader != 0:
         next_of_load(k, loader)
 
 
@@ -318,7 +358,7 @@ def release(k: Any, job: Any) -> None:
         job = following
 
 
-@njit("void(int64[:, ::1], int64, float64)", cache=True)
+@njit("void(int64, int64, float64)", cache=True)
 def drop_waiting(kt: Any, g: Any, when: Any) -> None:
     """Drop what waits of a guest; who issued it in a closed loop is let go at *when*."""
     k = see(kt)
@@ -327,7 +367,13 @@ def drop_waiting(kt: Any, g: Any, when: Any) -> None:
         k.jobs[fresh, J_LOADER] = 0  # it does not listen yet
         k.guests[g, G_FRESH] = 0
     k.guests[g, G_DROPPED] += k.guests[g, G_WAITING]
-    plan(k, when, _RANK_POST, _DO_DROPPED, k.guests[g, G_HEAD])
+    first = k.guests[g, G_HEAD]
+    hung = give_up(k, g)
+    if first == 0:
+        first = hung
+    else:
+        k.jobs[k.guests[g, G_TAIL], J_NEXT] = hung
+    plan(k, when, _RANK_POST, _DO_DROPPED, first)
     k.guests[g, G_WAITING] = 0
     k.guests[g, G_HEAD] = 0
     k.guests[g, G_TAIL] = 0

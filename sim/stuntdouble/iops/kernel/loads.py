@@ -110,7 +110,8 @@ def next_of_load(k: Any, loader: Any) -> None:
     left = k.guests[g, G_COUNT] - row
     loops = k.guests[g, G_LOOPS]
     if left <= loops + 1 and k.guests[g, G_ENDED] == 0:
-        k.ints[N_REFILL, 0] = 1
+        before = k.ints[N_REFILL, 0]
+        k.ints[N_REFILL, 0] = g + 1 if before in (0, g + 1) else -1
     if left == 0:
         return
     k.guests[g, G_CURSOR] = row + 1

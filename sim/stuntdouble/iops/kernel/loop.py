@@ -9,13 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 from stuntdouble.compiled import njit
-from stuntdouble.iops.kernel import guests, loads, streams
-from stuntdouble.iops.kernel.agenda import add_normal, push, take_first, take_normal, take_urgent
+from stuntdouble.iops.kernel import guests, loads, streams, watches
+from stuntdouble.iops.kernel.agenda import (
+    add_normal,
+    fill_hole,
+    push,
+    take_first,
+    take_normal,
+    take_urgent,
+)
 from stuntdouble.iops.kernel.tables import (
     ASK_ITEM,
     DO_ADMIT,
     DO_AFTER_ARRIVAL,
+    DO_AFTER_REST,
     DO_ARRIVAL,
+    DO_CHECK,
     DO_DROPPED,
     DO_END,
     DO_GO,
@@ -27,6 +36,7 @@ from stuntdouble.iops.kernel.tables import (
     DO_OPEN,
     DO_REST,
     DO_START,
+    DO_TELL,
     DO_UNFENCE,
     DO_UNTIL,
     DONE,
@@ -34,6 +44,7 @@ from stuntdouble.iops.kernel.tables import (
     FLUSH_ROWS,
     FULL,
     J_KIND,
+    J_LEFT,
     J_OWNER,
     J_VISITS,
     JOB_GUEST,
@@ -52,12 +63,14 @@ from stuntdouble.iops.kernel.tables import (
     N_STACK,
     N_URGENT_HEAD,
     N_URGENT_TAIL,
+    N_VISIT_FREE,
     NEWS_ENDED,
     NEWS_GO,
     NEWS_UNTIL,
     REFILL,
     SETTLE,
     TRANSFER,
+    V_NEXT,
     see,
 )
 from stuntdouble.iops.kernel.visits import end_visit, lay_out, start_group
@@ -70,6 +83,7 @@ _DO_GO, _DO_ITEM_FAILED, _DO_LET_GO, _DO_OPEN = DO_GO, DO_ITEM_FAILED, DO_LET_GO
 _DO_NEXT_GUEST, _DO_NEXT_STREAM, _DO_REST = DO_NEXT_GUEST, DO_NEXT_STREAM, DO_REST
 _DO_START, _DO_UNFENCE, _DO_UNTIL = DO_START, DO_UNFENCE, DO_UNTIL
 _DO_NEXT, _DO_DROPPED = DO_NEXT, DO_DROPPED
+_DO_CHECK, _DO_AFTER_REST, _DO_TELL = DO_CHECK, DO_AFTER_REST, DO_TELL
 _JOB_GUEST, _JOB_STREAM, _JOB_SUBMIT = JOB_GUEST, JOB_STREAM, JOB_SUBMIT
 _JOBS_MAX = JOBS_MAX
 _FLUSH_ROWS = FLUSH_ROWS
@@ -77,24 +91,25 @@ _NEWS_ENDED, _NEWS_GO, _NEWS_UNTIL = NEWS_ENDED, NEWS_GO, NEWS_UNTIL
 
 
 @njit(forceinline=True)
-def _go(k: Any, job: Any) -> None:
+def _go(k: Any, s: Any, job: Any) -> None:
     """Let a job make its next group of visits, or complete."""
     if k.jobs[job, J_VISITS] != 0:
         start_group(k, job)
         return
     kind = k.jobs[job, J_KIND]
     if kind == _JOB_GUEST:
-        guests.complete(k, job)
+        guests.complete(k, s, job)
     elif kind == _JOB_STREAM:
         streams.complete_item(k, job)
     else:
         add_normal(k, _NEWS_ENDED, k.jobs[job, J_OWNER], 0)
         loads.free_job(k, job)
+        watches.check_later(k)
 
 
 @njit(forceinline=True)
-def _do_rarely(k: Any, do: Any, what: Any) -> None:
-    """Do what control posted, or what comes of it."""
+def _do_posted(k: Any, do: Any, what: Any) -> None:
+    """Do what control posted, or go on with it."""
     if do == _DO_NEXT_GUEST:
         guests.admit_next_guest(k, what)
     elif do == _DO_NEXT_STREAM:
@@ -105,14 +120,26 @@ def _do_rarely(k: Any, do: Any, what: Any) -> None:
         loads.let_go(k, what)
     elif do == _DO_START:
         loads.start_load(k, what)
-    elif do == _DO_UNTIL:
+    elif do == _DO_TELL:
+        streams.tell_streams(k, what)
+    elif do == _DO_DROPPED:
+        guests.release(k, what)
+
+
+@njit(forceinline=True)
+def _do_rarely(k: Any, do: Any, what: Any) -> None:
+    """Do what follows from something that is not an everyday event."""
+    if do == _DO_UNTIL:
         loads.wait_until(k, what)
     elif do == _DO_NEXT:
         loads.next_of_load(k, what)
-    elif do == _DO_DROPPED:
-        guests.release(k, what)
     elif do == _DO_ITEM_FAILED:
-        streams.item_failed(k, what)
+        streams.item_over(k, what)
+    elif do == _DO_AFTER_REST:
+        if what != 0:
+            loads.next_of_load(k, what)
+    else:
+        _do_posted(k, do, what)
 
 
 @njit(forceinline=True)
@@ -121,7 +148,7 @@ def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
     if do == _DO_END:
         end_visit(k, what)
     elif do == _DO_GO:
-        _go(k, what)
+        _go(k, s, what)
     elif do == _DO_ARRIVAL:
         return guests.arrive(k, s, what)
     elif do == _DO_ADMIT:
@@ -132,6 +159,8 @@ def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
         guests.rest_of_completion(k, what)
     elif do == _DO_OPEN:
         streams.open_stream(k, s, what)
+    elif do == _DO_CHECK:
+        return watches.check(k)
     else:
         _do_rarely(k, do, what)
     return 0
@@ -148,15 +177,18 @@ def _start_items(k: Any, kt: Any, t: Any, s: Any) -> Any:
 
 
 @njit(forceinline=True)
-def _between_events(k: Any) -> Any:
-    """Return why Python is needed before the next event, or 0."""
+def _between_events(k: Any, limit: Any) -> Any:
+    """Return one more than why Python is needed before the next event, or 0."""
     k.ints[N_CONTROLLED, 0] = 0
     if k.ints[N_REFILL, 0] != 0:
-        return _REFILL
+        return _REFILL + 1
     if k.ints[N_IOS, 0] >= _FLUSH_ROWS or k.ints[N_SERVICES, 0] >= _FLUSH_ROWS:
-        return _FLUSH
+        return _FLUSH + 1
     if k.ints[N_JOBS, 0] >= _JOBS_MAX:
-        return _FULL
+        return _FULL + 1
+    fill_hole(k)
+    if k.ints[N_AGENDA, 0] == 0 or not k.times[0, 0] < limit:
+        return _DONE + 1
     return 0
 
 
@@ -168,38 +200,39 @@ def _do_of(news: Any) -> Any:
     return _DO_UNTIL if news == _NEWS_UNTIL else _DO_NEXT
 
 
-@njit("int64(int64[:, ::1], int64[:, ::1], float64)", cache=True)
+@njit("int64(int64, int64, float64)", cache=True)
 def run(kt: Any, t: Any, limit: Any) -> Any:
     """Run every event before *limit*; return DONE, or why Python is needed."""
     k = see(kt)
     s = view(t)
-    code = 0
-    while code == 0:
+    while True:
         n = k.ints[N_STACK, 0]
         if n != 0:
             k.ints[N_STACK, 0] = n - 1
-            code = _do(k, kt, t, s, k.stack[n - 1, 0], k.stack[n - 1, 1])
+            do, what = k.stack[n - 1, 0], k.stack[n - 1, 1]
         elif k.ints[N_URGENT_HEAD, 0] != k.ints[N_URGENT_TAIL, 0]:
             code = _start_items(k, kt, t, s)
+            if code != 0:
+                return code
+            continue
         elif k.ints[N_NORMAL_HEAD, 0] != k.ints[N_NORMAL_TAIL, 0]:
             if k.ints[N_CONTROLLED, 0] != 0:
                 return _TRANSFER
             news, what = take_normal(k)
-            push(k, _do_of(news), what)
+            do = _do_of(news)
         else:
-            code = _between_events(k)
+            code = _between_events(k, limit)
             if code != 0:
-                return code
-            if k.ints[N_AGENDA, 0] == 0 or not k.times[0, 0] < limit:
-                return _DONE
+                return code - 1
             k.now[0, 0] = k.times[0, 0]
             k.ints[N_EVENTS, 0] += 1
             do, what = take_first(k)
-            push(k, do, what)
-    return code
+        code = _do(k, kt, t, s, do, what)
+        if code != 0:
+            return code
 
 
-@njit("void(int64[:, ::1], int64, int64)", cache=True)
+@njit("void(int64, int64, int64)", cache=True)
 def do_next(kt: Any, do: Any, what: Any) -> None:
     """Do one thing in place of an event, up to where its instant goes on with what is normal."""
     k = see(kt)
@@ -207,10 +240,26 @@ def do_next(kt: Any, do: Any, what: Any) -> None:
     k.ints[N_CONTROLLED, 0] = 1
 
 
-@njit("int64(int64[:, ::1], int64[:, ::1], int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64, int64)", cache=True)
 def prepare(kt: Any, t: Any, number: Any, steps: Any, purpose: Any) -> Any:
     """Make a job of *steps* rows of the kernel's table; return it, or negative what fails."""
     k = see(kt)
     job = loads.new_job(k, _JOB_SUBMIT, number)
+    k.jobs[job, J_LEFT] = 0
     code = lay_out(kt, t, 1, steps, job, purpose, -1, 0)
     return job if code == 0 else -abs(code)
+
+
+@njit("void(int64, int64)", cache=True)
+def skip_visits(kt: Any, job: Any) -> None:
+    """Take a posted I/O's visits away, unless it has started: nobody would answer."""
+    k = see(kt)
+    if k.jobs[job, J_LEFT] != 0:
+        return
+    v = k.jobs[job, J_VISITS]
+    while v != 0:
+        following = k.visits[v, V_NEXT]
+        k.visits[v, V_NEXT] = k.ints[N_VISIT_FREE, 0]
+        k.ints[N_VISIT_FREE, 0] = v
+        v = following
+    k.jobs[job, J_VISITS] = 0

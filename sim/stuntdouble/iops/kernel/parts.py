@@ -23,6 +23,7 @@ from stuntdouble.iops.kernel.tables import (
     G_IN_FLIGHT,
     G_LIMIT,
     G_LOOPS,
+    G_LOST,
     G_ROWS,
     G_SECONDS,
     G_STUNS,
@@ -34,6 +35,7 @@ from stuntdouble.iops.kernel.tables import (
     S_DEPTH,
     S_DONE,
     S_ENDED,
+    S_FAILED,
     S_FINISHED,
     S_IO,
     S_ITEMS,
@@ -55,9 +57,10 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from stuntdouble.clock import Environment
-    from stuntdouble.errors import Error
+    from stuntdouble.errors import Error, Unreachable
+    from stuntdouble.iops.draw import Batch
     from stuntdouble.iops.engine import Load, StreamSpec
-    from stuntdouble.iops.kernel.batches import Batch
+    from stuntdouble.iops.paths import Paths
     from stuntdouble.site import Disk, Lun, Step
 
 _NEVER: Final = 1 << 62  # no stream has as many items
@@ -112,14 +115,15 @@ class KernelGuest(Guest):
 
     def __init__(
         self,
-        state: State,
-        name: str,
+        engine: Poster,
         number: int,
+        name: str,
         disks: list[Disk],
         luns: list[Lun],
         load: Load | None,
     ) -> None:
-        self.row, self.clock = state.guests[number], state.clocks[number]
+        self.row, self.clock = engine.state.guests[number], engine.state.clocks[number]
+        self._paths = engine.paths
         self._batches: Iterator[Batch] | None = None
         self._ahead: Batch = np.empty(0), np.empty((0, 4), np.int64)
         super().__init__(name, number, disks, luns, load)
@@ -135,6 +139,17 @@ class KernelGuest(Guest):
     def waiting(self, turns: deque[Turn]) -> None:
         if turns:
             raise Bug("what waits lies in the kernel")
+
+    @property  # which is None as long as nothing hangs
+    def lost(self) -> Unreachable | None:
+        """Why something hangs."""
+        pool = int(self.row[G_LOST]) - 1
+        return self._paths.error_of(pool) if pool >= 0 else None
+
+    @lost.setter
+    def lost(self, error: Unreachable | None) -> None:
+        if error is not None:
+            raise Bug("what hangs lies in the kernel")
 
     @property
     def is_started(self) -> bool:
@@ -169,6 +184,7 @@ class Poster(Protocol):
 
     env: Environment
     state: State
+    paths: Paths
 
     def post(self, do: int, what: int) -> None:
         """Let something be done after all control of this instant."""
@@ -181,7 +197,7 @@ class KernelStream:
     def __init__(self, engine: Poster, number: int, spec: StreamSpec) -> None:
         self.spec = spec
         self.number = number
-        self.failure: Error | None = None
+        self._failure: Error | None = None
         self.finished: Event = engine.env.expect(engine.env.event())
         self._engine = engine
         self._row, self._pace = engine.state.streams[number], engine.state.paces[number]
@@ -231,6 +247,13 @@ class KernelStream:
         return int(self._row[S_DONE])
 
     @property
+    def failure(self) -> Error | None:
+        """What stopped the stream short, if anything did."""
+        if self._failure is None and self._row[S_FAILED]:
+            return self._engine.paths.error_of(int(self._row[S_FAILED]) - 1)
+        return self._failure
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing of it is left to start or to end."""
         return bool(self._row[S_FINISHED])
@@ -269,7 +292,7 @@ class KernelStream:
 
     def fail(self, error: Error) -> None:
         """Stop short; the first error is the one that is told."""
-        self.failure = self.failure or error
+        self._failure = self.failure or error
         self._row[S_STOPPED] = 1
 
     def finish(self, prefix: int) -> None:

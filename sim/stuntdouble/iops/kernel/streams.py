@@ -20,6 +20,7 @@ from stuntdouble.iops.kernel.tables import (
     DO_NEXT_GUEST,
     DO_NEXT_STREAM,
     DO_OPEN,
+    DO_TELL,
     J_OFFSET,
     J_OWNER,
     JOB_STREAM,
@@ -29,6 +30,7 @@ from stuntdouble.iops.kernel.tables import (
     N_FENCED_TAIL,
     N_HELD,
     N_STEPS,
+    N_STREAMS,
     NEWS_FINISHED,
     NEWS_MARK,
     RANK_POST,
@@ -37,6 +39,7 @@ from stuntdouble.iops.kernel.tables import (
     S_DEPTH,
     S_DONE,
     S_ENDED,
+    S_FAILED,
     S_FENCES,
     S_FINISHED,
     S_FIRST,
@@ -44,6 +47,7 @@ from stuntdouble.iops.kernel.tables import (
     S_IS_HELD,
     S_ITEMS,
     S_LINK,
+    S_LOST,
     S_MARK,
     S_NEXT,
     S_PACED_BYTES,
@@ -58,6 +62,7 @@ from stuntdouble.iops.kernel.tables import (
     Y_WAKE,
 )
 from stuntdouble.iops.kernel.visits import lay_out
+from stuntdouble.iops.kernel.watches import check_later
 from stuntdouble.site import rules
 from stuntdouble.site.rules import IO_BLOCKS_MAX
 from stuntdouble.site.tables import C_BLOCK_BYTES, as_pointer
@@ -78,6 +83,7 @@ _DO_ITEM_FAILED = DO_ITEM_FAILED
 _DO_NEXT_GUEST = DO_NEXT_GUEST
 _DO_NEXT_STREAM = DO_NEXT_STREAM
 _DO_OPEN = DO_OPEN
+_DO_TELL = DO_TELL
 _JOB_STREAM = JOB_STREAM
 _NEWS_FINISHED = NEWS_FINISHED
 _NEWS_MARK = NEWS_MARK
@@ -148,8 +154,22 @@ def _may_start(k: Any, z: Any) -> Any:
 
 
 @njit(forceinline=True)
+def _fail_if_lost(k: Any, z: Any) -> Any:
+    """Stop a stream short whose LUNs nobody answers for any more; say so."""
+    lost = k.streams[z, S_LOST]
+    if lost == 0:
+        return False
+    k.streams[z, S_STOPPED] = 1
+    if k.streams[z, S_FAILED] == 0:
+        k.streams[z, S_FAILED] = lost
+    return True
+
+
+@njit(forceinline=True)
 def open_stream(k: Any, s: Any, z: Any) -> None:
-    """Start what may start now; finish where nothing is left."""
+    """Start what may start now; finish where nothing is left, or nobody answers any more."""
+    if k.streams[z, S_FINISHED] == 0:
+        _fail_if_lost(k, z)
     while _may_start(k, z):
         index = k.streams[z, S_FIRST]
         k.streams[z, S_FIRST] = index + 1
@@ -212,6 +232,7 @@ def start_item(k: Any, kt: Any, t: Any, s: Any, z: Any, index: Any) -> Any:
     purpose = k.streams[z, S_PURPOSE]
     code = lay_out(kt, t, answer, steps, job, purpose, k.streams[z, S_LINK], size)
     push(k, _DO_GO, job)
+    check_later(k)
     return code
 
 
@@ -221,6 +242,13 @@ def complete_item(k: Any, job: Any) -> None:
     z = k.jobs[job, J_OWNER]
     index = k.jobs[job, J_OFFSET]
     free_job(k, job)
+    if not _fail_if_lost(k, z):
+        _note_end(k, z, index)
+    item_over(k, z)
+
+
+@njit(forceinline=True)
+def _note_end(k: Any, z: Any, index: Any) -> None:
     ended = carray(as_pointer(k.streams[z, S_ENDED]), (k.streams[z, S_COUNT],), np.uint8)
     ended[index] = 1
     k.streams[z, S_DONE] += 1
@@ -230,15 +258,22 @@ def complete_item(k: Any, job: Any) -> None:
     k.streams[z, S_PREFIX] = prefix
     if prefix >= k.streams[z, S_MARK]:
         add_normal(k, _NEWS_MARK, z, prefix)
+
+
+@njit(forceinline=True)
+def item_over(k: Any, z: Any) -> None:
+    """Let a stream go on after an item that has ended, or found no space."""
     k.streams[z, S_UNDER_WAY] -= 1
+    check_later(k)
     push(k, _DO_OPEN, z)
 
 
 @njit(forceinline=True)
-def item_failed(k: Any, z: Any) -> None:
-    """Take back an item that found no space; control has stopped the stream."""
-    k.streams[z, S_UNDER_WAY] -= 1
-    push(k, _DO_OPEN, z)
+def tell_streams(k: Any, z: Any) -> None:
+    """Open the stream *z* and those after it, one by one: some may be lost."""
+    if z <= k.ints[N_STREAMS, 0]:
+        push(k, _DO_TELL, z + 1)
+        push(k, _DO_OPEN, z)
 
 
 @njit(forceinline=True)

@@ -30,12 +30,14 @@ from stuntdouble.site.tables import as_pointer
 (N_SERIAL, N_AGENDA, N_STACK, N_URGENT_HEAD, N_URGENT_TAIL, N_NORMAL_HEAD, N_NORMAL_TAIL,
  N_CONTROLLED, N_JOB_FREE, N_JOB_TOP, N_JOBS, N_VISIT_FREE, N_VISIT_TOP, N_LOADERS, N_GUESTS,
  N_FENCED_HEAD, N_FENCED_TAIL, N_HELD, N_REFILL, N_IOS, N_SERVICES, N_ANSWER, N_STEPS,
- N_ASK, N_EVENTS, N_ANY_FENCE, N_LEAVES_MAX, N_NODES_MAX, N_FAULTY) = range(29)  # fmt: skip
+ N_ASK, N_EVENTS, N_ANY_FENCE, N_LEAVES_MAX, N_NODES_MAX, N_FAULTY, N_ANY_CUT, N_WATCHES,
+ N_OPAQUE, N_STREAMS, N_HOLE) = range(34)  # fmt: skip
 (A_KIND, A_SERVERS, A_BUSY, A_HEAD, A_TAIL, A_COUNT, A_ARM) = range(7)
 (B_RATE, B_ROW, B_STROKE, B_TRACK) = (0, 1, 7, 8)  # B_ROW is the first of six parameters
 (G_STUNS, G_FENCES, G_LIMIT, G_IN_FLIGHT, G_ARRIVED, G_COMPLETED, G_DROPPED, G_WAITING, G_HEAD,
  G_TAIL, G_FRESH, G_DRAINS, G_RETIRED, G_RESUMED_HEAD, G_RESUMED_TAIL, G_SECONDS, G_ROWS,
- G_COUNT, G_CURSOR, G_ENDED, G_LOOPS, G_DISKS, G_DISK_COUNT) = range(23)  # fmt: skip
+ G_COUNT, G_CURSOR, G_ENDED, G_LOOPS, G_DISKS, G_DISK_COUNT, G_HUNG, G_HUNG_HEAD, G_HUNG_TAIL,
+ G_LOST) = range(27)  # fmt: skip
 H_STUNNED_AT, H_SHIFT = range(2)
 (L_GUEST, L_DISK, L_WRITE, L_OFFSET, L_LENGTH, L_NEXT) = range(6)
 (J_KIND, J_OWNER, J_LOADER, J_DISK, J_WRITE, J_OFFSET, J_LENGTH, J_LEFT, J_VISITS, J_NEXT,
@@ -43,8 +45,12 @@ H_STUNNED_AT, H_SHIFT = range(2)
 (V_JOB, V_GROUP, V_STATION, V_WRITE, V_POSITION, V_BYTES, V_PURPOSE, V_NEXT, V_QUEUED) = range(9)
 (S_IO, S_TARGET, S_BLOCKS, S_ITEMS, S_ENDED, S_COUNT, S_FIRST, S_UNDER_WAY, S_DEPTH, S_DONE,
  S_PREFIX, S_MARK, S_STOPPED, S_FINISHED, S_FENCES, S_IS_HELD, S_NEXT, S_PURPOSE, S_LINK,
- S_PACED_BYTES) = range(20)  # fmt: skip
+ S_PACED_BYTES, S_LOST, S_FAILED) = range(22)  # fmt: skip
 Y_RATE, Y_PACED_FROM, Y_WAKE = range(3)
+W_ADDRESS, W_SIGN, W_THRESHOLD = range(3)
+(O_LAID, O_RAID, O_FIRST, O_MEMBERS, O_STRIPE, O_PORT, O_CUT) = range(7)
+
+# N_REFILL is one more than the guest whose load runs out; -1 is several.
 
 # Kinds of jobs.
 JOB_GUEST, JOB_STREAM, JOB_SUBMIT = 1, 2, 3
@@ -52,14 +58,14 @@ JOB_GUEST, JOB_STREAM, JOB_SUBMIT = 1, 2, 3
 # What happens, on the agenda; and what is left to do, on the stack. ------------------------------
 (DO_END, DO_ARRIVAL, DO_START, DO_LET_GO, DO_ADMIT, DO_UNFENCE, DO_OPEN, DO_GO, DO_AFTER_ARRIVAL,
  DO_REST, DO_NEXT_STREAM, DO_NEXT_GUEST, DO_ITEM_FAILED, DO_UNTIL, DO_NEXT,
- DO_DROPPED) = range(1, 17)  # fmt: skip
+ DO_DROPPED, DO_CHECK, DO_AFTER_REST, DO_TELL) = range(1, 20)  # fmt: skip
 
 # Entries of the normal queue: the first three are the kernel's, the rest news for control.
-(NEWS_GO, NEWS_UNTIL, NEWS_NEXT, NEWS_DRAINED, NEWS_MARK, NEWS_FINISHED,
- NEWS_ENDED) = range(1, 8)  # fmt: skip
+(NEWS_GO, NEWS_UNTIL, NEWS_NEXT, NEWS_DRAINED, NEWS_MARK, NEWS_FINISHED, NEWS_ENDED,
+ NEWS_UNREACHABLE) = range(1, 9)  # fmt: skip
 
 # Why the kernel returns.
-(DONE, TRANSFER, REFILL, FLUSH, SETTLE, ASK_GUEST, ASK_ITEM, OVERSIZE, FULL) = range(9)
+(DONE, TRANSFER, REFILL, FLUSH, SETTLE, ASK_GUEST, ASK_ITEM, OVERSIZE, FULL, WATCH) = range(10)
 
 # What Python answered to a question.
 ANSWER_NONE, ANSWER_GIVEN, ANSWER_REFUSED = range(3)
@@ -76,6 +82,7 @@ STEP_ROWS: Final = 1 << 15  # steps of one I/O, as in the site's table
 DEPTH_MAX: Final = 1 << 16  # items of a stream at a time
 GUESTS_MAX: Final = 1 << 16  # with one row each for up to 16 disks
 STREAMS_MAX: Final = 1 << 18  # of one run
+WATCHES_MAX: Final = 1 << 10  # at a time
 
 
 class State(NamedTuple):
@@ -96,7 +103,7 @@ class State(NamedTuple):
     visits: Any
     streams: Any
     paces: Any
-    times: Any
+    times: Any  # the agenda again: its first column is a time
     agenda: Any
     stack: Any
     urgent: Any
@@ -110,6 +117,7 @@ class State(NamedTuple):
     services: Any
     service_kinds: Any
     fences: Any
+    watches: Any
 
 
 SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
@@ -118,7 +126,7 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "stations": (1 << 16, 7, np.int64),
     "speeds": (1 << 16, 9, np.float64),
     "keys": (1 << 16, 1, np.uint64),
-    "guests": (GUESTS_MAX, 23, np.int64),
+    "guests": (GUESTS_MAX, 27, np.int64),
     "clocks": (GUESTS_MAX, 2, np.float64),
     "disks": (1 << 20, 1, np.int64),
     "loaders": (1 << 20, 6, np.int64),
@@ -126,14 +134,13 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "jobs": (2 * JOBS_MAX, 12, np.int64),
     "arrived": (2 * JOBS_MAX, 1, np.float64),
     "visits": (VISIT_ROWS, 9, np.int64),
-    "streams": (STREAMS_MAX, 20, np.int64),
+    "streams": (STREAMS_MAX, 22, np.int64),
     "paces": (STREAMS_MAX, 3, np.float64),
-    "times": (1 << 23, 1, np.float64),
-    "agenda": (1 << 23, 3, np.int64),
+    "agenda": (1 << 23, 4, np.int64),
     "stack": (1 << 10, 2, np.int64),
     "urgent": (1 << 23, 2, np.int64),
     "normal": (1 << 23, 3, np.int64),
-    "pools": (1 << 8, 6, np.int64),
+    "pools": (1 << 8, 7, np.int64),
     "steps": (STEP_ROWS, 6, np.int64),
     "step": (1, 5, np.int64),
     "out": (OUT_ROWS, 6, np.int64),
@@ -142,28 +149,31 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "services": (1 << 23, 2, np.float64),
     "service_kinds": (1 << 23, 2, np.int64),
     "fences": (1 << 14, 1, np.int64),
+    "watches": (WATCHES_MAX, 3, np.int64),
 }
 """Rows, columns and type of each table."""
 
 
 def new_state() -> tuple[State, np.ndarray[Any, Any]]:
     """Return fresh tables and the table of their addresses."""
-    state = State(**{name: reserve(*shape) for name, shape in SHAPES.items()})
+    tables = {name: reserve(*shape) for name, shape in SHAPES.items()}
+    state = State(**tables, times=tables["agenda"].view(np.float64))
     addresses = np.array([[table.ctypes.data, table.shape[0]] for table in state], np.int64)
     state.ints[[N_JOB_TOP, N_VISIT_TOP]] = 1
     return state, addresses
 
 
 @njit(forceinline=True)
-def see(t: Any) -> Any:
-    """Return the tables behind the address table *t*."""
+def see(at: Any) -> Any:
+    """Return the tables behind the table of addresses that lies at *at*."""
+    t = carray(as_pointer(at), (30, 2), np.int64)
     return State(
         carray(as_pointer(t[0, 0]), (t[0, 1], 1), np.int64),
         carray(as_pointer(t[1, 0]), (t[1, 1], 1), np.float64),
         carray(as_pointer(t[2, 0]), (t[2, 1], 7), np.int64),
         carray(as_pointer(t[3, 0]), (t[3, 1], 9), np.float64),
         carray(as_pointer(t[4, 0]), (t[4, 1], 1), np.uint64),
-        carray(as_pointer(t[5, 0]), (t[5, 1], 23), np.int64),
+        carray(as_pointer(t[5, 0]), (t[5, 1], 27), np.int64),
         carray(as_pointer(t[6, 0]), (t[6, 1], 2), np.float64),
         carray(as_pointer(t[7, 0]), (t[7, 1], 1), np.int64),
         carray(as_pointer(t[8, 0]), (t[8, 1], 6), np.int64),
@@ -171,14 +181,14 @@ def see(t: Any) -> Any:
         carray(as_pointer(t[10, 0]), (t[10, 1], 12), np.int64),
         carray(as_pointer(t[11, 0]), (t[11, 1], 1), np.float64),
         carray(as_pointer(t[12, 0]), (t[12, 1], 9), np.int64),
-        carray(as_pointer(t[13, 0]), (t[13, 1], 20), np.int64),
+        carray(as_pointer(t[13, 0]), (t[13, 1], 22), np.int64),
         carray(as_pointer(t[14, 0]), (t[14, 1], 3), np.float64),
-        carray(as_pointer(t[15, 0]), (t[15, 1], 1), np.float64),
-        carray(as_pointer(t[16, 0]), (t[16, 1], 3), np.int64),
+        carray(as_pointer(t[15, 0]), (t[15, 1], 4), np.float64),
+        carray(as_pointer(t[16, 0]), (t[16, 1], 4), np.int64),
         carray(as_pointer(t[17, 0]), (t[17, 1], 2), np.int64),
         carray(as_pointer(t[18, 0]), (t[18, 1], 2), np.int64),
         carray(as_pointer(t[19, 0]), (t[19, 1], 3), np.int64),
-        carray(as_pointer(t[20, 0]), (t[20, 1], 6), np.int64),
+        carray(as_pointer(t[20, 0]), (t[20, 1], 7), np.int64),
         carray(as_pointer(t[21, 0]), (t[21, 1], 6), np.int64),
         carray(as_pointer(t[22, 0]), (t[22, 1], 5), np.int64),
         carray(as_pointer(t[23, 0]), (t[23, 1], 6), np.int64),
@@ -187,4 +197,5 @@ def see(t: Any) -> Any:
         carray(as_pointer(t[26, 0]), (t[26, 1], 2), np.float64),
         carray(as_pointer(t[27, 0]), (t[27, 1], 2), np.int64),
         carray(as_pointer(t[28, 0]), (t[28, 1], 1), np.int64),
+        carray(as_pointer(t[29, 0]), (t[29, 1], 3), np.int64),
     )

@@ -31,6 +31,12 @@ from stuntdouble.iops.kernel.tables import (
     N_SERVICES,
     N_VISIT_FREE,
     N_VISIT_TOP,
+    O_FIRST,
+    O_LAID,
+    O_MEMBERS,
+    O_PORT,
+    O_RAID,
+    O_STRIPE,
     RANK_END,
     V_BYTES,
     V_GROUP,
@@ -43,13 +49,22 @@ from stuntdouble.iops.kernel.tables import (
     V_WRITE,
     see,
 )
-from stuntdouble.iops.route import _PIECE_VISITS, _route
+from stuntdouble.iops.route import PIECE_VISITS, add_visits
 from stuntdouble.iops.work import DISK, travel, visit_seconds
 from stuntdouble.site import Role
-from stuntdouble.site.tables import C_BLOCK_BYTES, view
+from stuntdouble.site.tables import (
+    C_BLOCK_BYTES,
+    T_BLOCK,
+    T_BYTES,
+    T_GROUP,
+    T_POOL,
+    T_ROLE,
+    T_WRITE,
+    view,
+)
 from stuntdouble.trace import unit
 
-_VISITS_OF_PIECE = _PIECE_VISITS
+_VISITS_OF_PIECE = PIECE_VISITS
 _DISK = DISK
 _DO_END = DO_END
 _DO_GO = DO_GO
@@ -86,32 +101,40 @@ def _new_visit(k: Any, job: Any, group: Any, station: Any, after: Any) -> Any:
 
 
 @njit(forceinline=True)
+def _append(k: Any, i: Any, job: Any, purpose: Any, last: Any) -> Any:
+    """Make a visit of row *i* of what was routed; return it."""
+    v = _new_visit(k, job, k.out[i, 0], k.out[i, 1], last)
+    k.visits[v, V_WRITE] = k.out[i, 2]
+    k.visits[v, V_POSITION] = k.out[i, 3]
+    k.visits[v, V_BYTES] = k.out[i, 4]
+    aside = purpose == _GUEST and k.out[i, 5] != _ROLE_DATA
+    k.visits[v, V_PURPOSE] = _SIDE if aside else purpose
+    return v
+
+
+@njit(forceinline=True)
 def _enlist(k: Any, n: Any, job: Any, purpose: Any) -> Any:
     """Make a job's list of the *n* visits that were routed, group by group; return the last."""
+    if n == 1:
+        return _append(k, 0, job, purpose, 0)
     last = 0
     done = 0
     group = -_LAST_GROUP
     while done < n:
         following = _LAST_GROUP
         for i in range(n):
-            if group < k.out[i, 0] < following:
-                following = k.out[i, 0]
+            here = k.out[i, 0]
+            if here == group:
+                last = _append(k, i, job, purpose, last)
+                done += 1
+            elif group < here < following:
+                following = here
         group = following
-        for i in range(n):
-            if k.out[i, 0] != group:
-                continue
-            last = _new_visit(k, job, group, k.out[i, 1], last)
-            k.visits[last, V_WRITE] = k.out[i, 2]
-            k.visits[last, V_POSITION] = k.out[i, 3]
-            k.visits[last, V_BYTES] = k.out[i, 4]
-            aside = purpose == _GUEST and k.out[i, 5] != _ROLE_DATA
-            k.visits[last, V_PURPOSE] = _SIDE if aside else purpose
-            done += 1
     return last
 
 
 @njit(
-    "int64(int64[:, ::1], int64[:, ::1], int64, int64, int64, int64, int64, int64)",
+    "int64(int64, int64, int64, int64, int64, int64, int64, int64)",
     cache=True,
 )
 def lay_out(
@@ -126,20 +149,19 @@ def lay_out(
     k.jobs[job, J_VISITS] = 0
     n = 0
     for i in range(count):
-        row = k.steps[i] if own != 0 else s.steps[i]
-        pool = row[3]
-        stripe = k.pools[pool, 4]
-        if k.pools[pool, 0] == 0:
+        table = k.steps if own != 0 else s.steps
+        pool = table[i, T_POOL]
+        size_of_step = table[i, T_BYTES]
+        stripe = k.pools[pool, O_STRIPE]
+        if k.pools[pool, O_LAID] == 0:
             return _NO_POOL
-        if n + (row[5] // stripe + 2) * _VISITS_OF_PIECE + 1 > k.out.shape[0]:
+        if n + (size_of_step // stripe + 2) * _VISITS_OF_PIECE + 1 > k.out.shape[0]:
             return _FULL
-        k.step[0, 0] = row[0]
-        k.step[0, 1] = row[1]
-        k.step[0, 2] = row[2]
-        k.step[0, 3] = row[4]
-        k.step[0, 4] = row[5]
-        g = (k.pools[pool, 1], k.pools[pool, 2], k.pools[pool, 3], stripe, k.pools[pool, 5])
-        n = _route(k.step[0], n, g, s.counters[C_BLOCK_BYTES, 0], k.out)
+        group, role, write = table[i, T_GROUP], table[i, T_ROLE], table[i, T_WRITE]
+        step = (group, role, write, table[i, T_BLOCK], size_of_step)
+        raid, first = k.pools[pool, O_RAID], k.pools[pool, O_FIRST]
+        g = (raid, first, k.pools[pool, O_MEMBERS], stripe, k.pools[pool, O_PORT])
+        n = add_visits(step, n, g, s.counters[C_BLOCK_BYTES, 0], k.out)
     if k.ints[N_VISIT_TOP, 0] + n + 1 >= k.visits.shape[0]:
         return _FULL
     last = _enlist(k, n, job, purpose)

@@ -1,0 +1,7 @@
+"""Run the laboratory as ``python -m stuntdouble.lab``."""
+
+from __future__ import annotations
+
+from stuntdouble.lab.command import main
+
+main()

@@ -1,0 +1,167 @@
+"""``python -m stuntdouble.lab``: measure, judge, show."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+import click
+from rich.console import Console
+
+from stuntdouble.errors import Error, Misuse
+from stuntdouble.lab.curves import stored_curves
+from stuntdouble.lab.judging import judge
+from stuntdouble.lab.measuring import measure_all
+from stuntdouble.lab.page import page
+from stuntdouble.lab.programs import is_root, provide, versions
+from stuntdouble.lab.report import as_json, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stuntdouble.lab.curves import Curve
+
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
+TERMINATED: Final = 143  # 128 + SIGTERM
+MISSED: Final = 1
+"""A curve is off: what was measured, what is kept and what is emulated do not agree."""
+
+QUICK_BINS: Final = 30
+"""60 s: the live commit has ended by second 53 in every run so far, and some bins show after it."""
+
+
+@click.command(
+    "python -m stuntdouble.lab",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExamples:\n  python -m stuntdouble.lab --quick\n"
+    "  python -m stuntdouble.lab --only redirect-overlay --json curve.json\n\n"
+    "Exit codes: 0 every curve met, 1 a curve missed or the measurement failed,"
+    " 2 usage or a program is missing,"
+    " 130 Ctrl-C.",
+)
+@click.option("--quick", is_flag=True, help="Measure all curves side by side: about a minute.")
+@click.option(
+    "--only",
+    metavar="NAME",
+    multiple=True,
+    type=click.Choice(list(stored_curves())),
+    help=f"Measure this curve alone; may be repeated. One of: {', '.join(stored_curves())}.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write every bin and every verdict there.",
+)
+@click.option(
+    "--html",
+    "html_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a page with the curves there.",
+)
+def command(
+    *, quick: bool, only: tuple[str, ...], json_file: Path | None, html_file: Path | None
+) -> int:
+    """Measure a real block layer again, and hold it against what is kept and emulated.
+
+    QEMU's storage daemon serves a throttled disk, fio loads it, and its I/Os per second are
+    compared with those measured once, with a formula and with the I/O engine.  Programs that are
+    missing are installed where we may.
+    """
+    for path in (json_file, html_file):
+        _check(path)
+    kept = [curve for name, curve in stored_curves().items() if not only or name in only]
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    found, by_version = asyncio.run(_measured(kept, console, quick=quick))
+    judged = [judge(*pair) for pair in zip(found, kept, strict=True)]
+    Console().print(table(judged))
+    _write(json_file, as_json(judged, by_version, quick=quick))
+    if html_file:
+        _write(html_file, page(judged, by_version))
+    return 0 if all(one.met for one in judged) else MISSED
+
+
+async def _measured(
+    kept: Sequence[Curve], console: Console, *, quick: bool
+) -> tuple[list[Curve], Mapping[str, str]]:
+    """Measure, with the programs that it takes; SIGTERM ends it as Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with TemporaryDirectory(prefix="stuntdouble-lab-") as name:
+        directory = Path(name)
+        await provide(directory, console.print, root=is_root())
+        by_version = await versions(directory)
+    console.print(", ".join(by_version.values()))
+    wanted = [curve.first(QUICK_BINS) if quick else curve for curve in kept]
+    seconds = [curve.seconds for curve in wanted]
+    console.print(f"measuring for {max(seconds) if quick else sum(seconds):.0f} s")
+
+    def began(curve: Curve) -> None:
+        console.print(f"  {curve.name}: {curve.seconds:.0f} s")
+
+    return await measure_all(wanted, began, side_by_side=quick), by_version
+
+
+def _check(path: Path | None) -> None:
+    """Make sure, before a minute is spent, that *path* can be written."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise Misuse(str(path), "is a directory: name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misuse(str(path.parent), f"cannot be made: {error.strerror}") from error
+    if not os.access(path.parent, os.W_OK):
+        raise Misuse(str(path.parent), "cannot be written: choose another place")
+
+
+def _write(path: Path | None, text: str) -> None:
+    """Write *text*, all of it or none."""
+    if path is None:
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise Misuse(str(path), f"cannot be written: {error.strerror}") from error
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code; a failure is one line on stderr."""
+    try:
+        code = command.main(words, standalone_mode=False) or 0
+    except BaseException as error:  # noqa: BLE001  (the outermost frame: whatever it is, it is told)
+        code = _told(error)
+    sys.exit(code)
+
+
+def _told(error: BaseException) -> int:
+    """Say on stderr what went wrong, and return the exit code."""
+    match error:
+        case BaseExceptionGroup():
+            return _told(error.exceptions[0])
+        case KeyboardInterrupt() | click.Abort():
+            return _line("stopped by Ctrl-C; nothing is left behind", INTERRUPTED)
+        case asyncio.CancelledError():
+            return _line("stopped; nothing is left behind", TERMINATED)
+        case click.ClickException():
+            return _line(error.format_message(), error.exit_code)
+        case Error():
+            return _line(str(error), error.exit_code)
+    raise error
+
+
+def _line(message: str, code: int) -> int:
+    click.echo(f"stuntdouble: {message}", err=True)
+    return code

@@ -1,0 +1,256 @@
+"""Pools that block: who touches a chunk whose copy is under way waits until it has ended."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed
+from stuntdouble.iops import Io, Purpose
+from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE
+
+UNTIL = 80
+SIDE = int(Purpose.SIDE)
+
+pytestmark = pytest.mark.plain
+
+
+def built(*, blocking: bool, kind: int = COPY_ON_WRITE, seconds: float = 1.0, servers: int = 9):
+    """Return a lab of one station whose volume has a snapshot in chunks of 16 blocks."""
+    lab = Lab()
+    lab.stripe(fixed(seconds), servers=servers, stripe=1 << 20)
+    lab.site.freeze([lab.lun], kind)
+    if blocking:
+        lab.engine.block_copies(lab.pool)
+    return lab
+
+
+def writes(*rows: tuple[float, int], outstanding: int = 0) -> Script:
+    return Script([(t, 0, True, block * BLOCK, BLOCK) for t, block in rows], outstanding)
+
+
+# By example. -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("blocking", "second"), [(True, 3.0), (False, 1.5)])
+def test_a_second_write_waits_for_the_copy_but_not_for_the_first(blocking, second) -> None:
+    lab = built(blocking=blocking)
+    lab.guest(writes((0.0, 0), (0.5, 15), (0.5, 16)))
+    lab.run(20.0)
+    # the first: old data read until 1, copy written until 2, its own data until 3
+    assert lab.io_times() == [(0.0, 3.0), (0.5, second), (0.5, 3.5)]
+
+
+def test_a_write_after_the_copy_waits_for_nothing() -> None:
+    lab = built(blocking=True)
+    lab.guest(writes((0.0, 0), (2.0, 1)))
+    lab.run(20.0)
+    assert lab.io_times() == [(0.0, 3.0), (2.0, 3.0)]
+
+
+def test_reads_never_wait() -> None:
+    lab = built(blocking=True)
+    lab.guest(Script([(0.0, 0, True, 0, BLOCK), (0.5, 0, False, 0, BLOCK)]))
+    lab.run(20.0)
+    assert lab.io_times() == [(0.0, 3.0), (0.5, 1.5)]
+
+
+def test_redirecting_never_blocks() -> None:
+    lab = built(blocking=True, kind=REDIRECT_ON_WRITE)
+    lab.guest(writes((0.0, 0), (0.5, 1)))
+    lab.run(20.0)
+    assert lab.io_times() == [(0.0, 2.0), (0.5, 1.5)]
+
+
+def test_a_pool_that_does_not_block_is_left_alone() -> None:
+    lab = built(blocking=False)
+    lab.engine.block_copies(lab.site.create_pool(1 << 20, 1 << 16))
+    lab.guest(writes((0.0, 0), (0.5, 1)))
+    lab.run(20.0)
+    assert lab.io_times() == [(0.0, 3.0), (0.5, 1.5)]
+
+
+def test_first_come_first_served_and_the_copier_before_all() -> None:
+    lab = built(blocking=True, servers=1)
+    lab.guest(writes((0.0, 0), (0.25, 1), (0.5, 2), (0.75, 3)))
+    lab.run(20.0)
+    assert [end for _, end in lab.io_times()] == [3.0, 4.0, 5.0, 6.0]
+
+
+def test_a_write_over_two_copies_waits_for_both() -> None:
+    lab = built(blocking=True)
+    rows = [(0.0, 0, True, 0, BLOCK), (0.5, 0, True, 16 * BLOCK, BLOCK)]
+    lab.guest(Script([*rows, (1.0, 0, True, 15 * BLOCK, 2 * BLOCK)]))
+    lab.run(20.0)
+    assert lab.io_times() == [(0.0, 3.0), (0.5, 3.5), (1.0, 3.5)]
+
+
+def test_who_waits_and_copies_itself_holds_up_others_meanwhile() -> None:
+    lab = built(blocking=True)
+    rows = [(0.0, 0, True, 0, BLOCK), (0.5, 0, True, 15 * BLOCK, 2 * BLOCK)]
+    lab.guest(Script([*rows, (1.0, 0, True, 17 * BLOCK, BLOCK)]))
+    lab.run(20.0)
+    # the second waits until 2, then copies its other chunk until 4; the third waits for that
+    assert lab.io_times() == [(0.0, 3.0), (0.5, 5.0), (1.0, 5.0)]
+
+
+def test_a_chunk_may_be_copied_anew_before_the_old_copy_has_ended() -> None:
+    lab = built(blocking=True)
+    lab.guest(writes((0.0, 0), (0.5, 1), (0.75, 2)))
+    lab.at(0.25, lambda: lab.site.freeze([lab.lun], COPY_ON_WRITE))
+    lab.run(20.0)
+    assert [end for _, end in lab.io_times()] == [3.0, 5.0, 5.0]
+
+
+def test_only_time_waits_and_content_is_that_of_admission() -> None:
+    tokens = []
+    for blocking in (True, False):
+        lab = built(blocking=blocking)
+        guest = lab.guest(writes((0.0, 0), (0.5, 0), (0.75, 1)))
+        lab.run(0.875)
+        tokens.append(lab.lun.tokens(0, 16).tolist())
+        assert guest.in_flight == 3
+        lab.run(20.0)
+        assert guest.completed == 3
+    assert tokens[0] == tokens[1]
+
+
+def test_bulk_writes_and_submitted_ones_wait_too() -> None:
+    lab = built(blocking=True)
+    lab.guest(writes((0.0, 0)))
+    ends: list[float] = []
+
+    def begin() -> None:
+        stream = lab.stream(Io.WRITE_DISK, lab.disk, [(BLOCK, BLOCK)])
+        steps = lab.site.volume_write(lab.lun, 2 * BLOCK, BLOCK)
+        for event in (stream.finished, lab.engine.submit(steps, Purpose.RESTORE)):
+            event.callbacks.append(lambda _: ends.append(lab.env.now))
+
+    lab.at(0.5, begin)
+    lab.run(20.0)
+    assert ends == [3.0, 3.0]
+
+
+def test_a_drain_waits_for_those_that_wait_for_a_copy() -> None:
+    lab = built(blocking=True)
+    guest = lab.guest(writes((0.0, 0), (0.5, 1)))
+    drained: list[float] = []
+
+    def stun() -> None:
+        lab.engine.stun(guest)
+        event = lab.engine.drained(guest)
+        event.callbacks.append(lambda _: drained.append(lab.env.now))
+
+    lab.at(1.0, stun)
+    lab.run(20.0)
+    assert drained == [3.0]
+    assert conserved(guest)
+
+
+def test_a_sequential_writer_meets_its_own_copies() -> None:
+    """As published for LVM: sequential first writes lose far more than their share of copies."""
+    seconds = {}
+    for blocking in (True, False):
+        lab = built(blocking=blocking, seconds=1 / 64, servers=16)
+        guest = lab.guest(writes(*[(0.0, k) for k in range(512)], outstanding=16))
+        lab.run(200.0)
+        assert guest.completed == 512
+        seconds[blocking] = max(end for _, end in lab.io_times())
+    assert seconds[True] > 1.8 * seconds[False]
+
+
+# Against the book. -----------------------------------------------------------------------------
+
+whole = st.integers(0, 24)
+SPANS = [(k, n) for k in range(5) for n in (1, 2)]
+
+
+@st.composite
+def histories(draw):
+    services = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    row = st.tuples(whole, st.sampled_from(SPANS), st.sampled_from([True, True, True, False]))
+    guests = []
+    for _ in range(draw(st.integers(1, 3))):
+        rows = draw(st.lists(row, max_size=8))
+        outstanding = draw(st.sampled_from([0, 0, 1, 2]))
+        guests.append((outstanding, rows if outstanding else sorted(rows)))
+    acts = st.one_of(
+        st.tuples(st.just("stun"), st.integers(0, 2), st.integers(1, 5)),
+        st.tuples(st.just("limit"), st.integers(0, 2), st.integers(0, 2)),
+        st.tuples(st.just("freeze"), st.just(0), st.just(0)),
+    )
+    control = sorted(draw(st.lists(st.tuples(whole, acts), max_size=6)), key=lambda act: act[0])
+    return services, draw(st.integers(1, 3)), guests, control, draw(st.booleans())
+
+
+def by_the_book(services, servers, guests, control, blocking):
+    held = []
+    for outstanding, rows in guests:
+        due = deque(
+            (
+                time,
+                Ask(
+                    [[(at + k) % 2 for k in range(size)]],
+                    tuple(range(at // 2, (at + size - 1) // 2 + 1)) if write else (),
+                    tuple(range(at, at + size)),
+                ),
+            )
+            for time, (at, size), write in rows
+        )
+        held.append(Held(due, closed=outstanding > 0, ready=[0] * min(outstanding, len(rows))))
+    judge = Judge(list(services), servers, held)
+    judge.blocking, judge.owed = blocking, set()
+    acts: dict = {}
+    for time, (act, first, second) in control:
+        guest = held[first % len(held)]
+        if act == "stun":
+            acts.setdefault(time, []).append(lambda guest=guest: judge.stun(guest))
+            acts.setdefault(time + second, []).append(lambda guest=guest: judge.resume(guest))
+        elif act == "limit":
+            action = lambda guest=guest, second=second: judge.limit(guest, second)  # noqa: E731
+            acts.setdefault(time, []).append(action)
+        else:
+            acts.setdefault(time, []).append(lambda: setattr(judge, "owed", set()))
+    judge.run(UNTIL, acts)
+    return judge.starts, sorted(judge.over)
+
+
+def by_the_engine(services, servers, guests, control, blocking):
+    lab = Lab(chunk=2)
+    lab.stripe(*map(fixed, services), servers=servers)
+    lab.site.freeze([lab.lun], COPY_ON_WRITE)
+    if blocking:
+        lab.engine.block_copies(lab.pool)
+    made = []
+    for number, (outstanding, rows) in enumerate(guests):
+        script = [
+            (0.0 if outstanding else float(t), 0, write, at * BLOCK, size * BLOCK)
+            for t, (at, size), write in rows
+        ]
+        made.append(lab.guest(Script(script, outstanding), str(number)))
+    for time, (act, first, second) in control:
+        guest = made[first % len(made)]
+        if act == "stun":
+            lab.at(time, lambda guest=guest: lab.engine.stun(guest))
+            lab.at(time + second, lambda guest=guest: lab.engine.resume(guest))
+        elif act == "limit":
+            lab.at(time, lambda guest=guest, second=second: lab.engine.set_limit(guest, second))
+        else:
+            lab.at(time, lambda: lab.site.freeze([lab.lun], COPY_ON_WRITE))
+    lab.run(UNTIL - 0.5)
+    assert all(conserved(guest) for guest in made)
+    over = [
+        (int(name), arrived, completed)
+        for name in map(str, range(len(guests)))
+        for arrived, completed in lab.io_times(name)
+    ]
+    return lab.starts, sorted(over)
+
+
+@settings(max_examples=120)
+@given(histories())
+def test_every_history_of_copies_goes_by_the_book(history) -> None:
+    assert by_the_engine(*history) == by_the_book(*history)
