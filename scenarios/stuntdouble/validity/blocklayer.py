@@ -38,9 +38,7 @@ REPEATED_SECONDS: Final = (20.51, 26.74, 32.73, 20.89, 25.22, 24.92, 23.22, 23.6
 """The same live commit until ready, eight times over with fresh random addresses: measured on
 qemu-storage-daemon 7.2.22 with fio 3.33."""
 
-_SOURCE: Final = (
-    "measured on qemu-storage-daemon 7.2 with fio over NBD, once per curve: `make lab` repeats it"
-)
+_SOURCE: Final = "measured on qemu-storage-daemon 7.2 with fio over NBD; make lab measures it again"
 _MEASURED_HERE: Final = "the laboratory's set-up"
 
 # The bins of each phase, as the measured curve shows them: it steps at 20, 40 and 50 s.
@@ -132,7 +130,11 @@ def _commit_iops(seed: int) -> Outcome:
 def _commit_curve(seed: int) -> Outcome:
     curve = stored_curves()["live-commit"]
     found = live_commit(curve, seed).iops.tolist()
-    return Outcome(_curve_points(curve, found, first=0), None, f"one run, of seed {seed}")
+    return Outcome(
+        _curve_points(curve, found, first=0),
+        None,
+        f"one run, of seed {seed}; when it is ready is a matter of luck, see the next row",
+    )
 
 
 def _commit_seconds(seed: int) -> Outcome:

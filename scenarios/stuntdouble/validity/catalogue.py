@@ -10,7 +10,7 @@ from stuntdouble.validity.blocklayer import BLOCK_LAYER
 from stuntdouble.validity.copying import COPYING
 from stuntdouble.validity.disks import DISKS
 from stuntdouble.validity.queueing import QUEUEING
-from stuntdouble.validity.row import Report
+from stuntdouble.validity.report import Report
 from stuntdouble.validity.sites import SITES
 from stuntdouble.validity.snapshots import SNAPSHOTS
 

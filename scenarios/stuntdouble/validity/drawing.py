@@ -1,8 +1,8 @@
 """Figures of rows: measured against modelled, as plotly's plain dictionaries.
 
 A row with an axis is a curve; any other is a pair of bars for each point.  The same two colours
-everywhere (Okabe and Ito, "Color Universal Design", 2008), and two shapes, so that nobody has to
-tell colours apart.
+everywhere (Okabe and Ito, "Color Universal Design", 2008); what is known is hollow or pale, what is
+modelled solid, so that nobody has to tell colours apart.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ def figure(row: Row) -> Figure:
     traces = _curves(row) if row.axis else _bars(row)
     layout = layout_of(row.axis, row.unit, HEIGHT)
     layout["yaxis"]["rangemode"] = "tozero"
+    if not row.axis:
+        labels = [wrapped(point.label) for point in row.points]
+        layout["xaxis"] |= {"categoryorder": "array", "categoryarray": labels}
     return {"data": [trace for trace in traces if trace["y"]], "layout": layout}
 
 
@@ -85,8 +88,14 @@ def _trace(name: str, points: Any, values: Any, mode: str, colour: str) -> Figur
 def _bars(row: Row) -> list[Figure]:
     known = [p for p in row.points if p.measured is not None]
     traces = (
-        ("known", [p.label for p in known], [p.measured for p in known], MEASURED, "/"),
-        ("modelled", [p.label for p in row.points], [p.modelled for p in row.points], MODELLED, ""),
+        ("known", [p.label for p in known], [p.measured for p in known], MEASURED, 0.35),
+        (
+            "modelled",
+            [p.label for p in row.points],
+            [p.modelled for p in row.points],
+            MODELLED,
+            1.0,
+        ),
     )
     return [
         {
@@ -95,13 +104,19 @@ def _bars(row: Row) -> list[Figure]:
             "x": [wrapped(label) for label in labels],
             "y": values,
             "marker": {
-                "color": colour,
-                "pattern": {"shape": shape, "fgcolor": "#ffffff", "size": 5, "solidity": 0.25},
+                "color": translucent(colour, opacity),
+                "line": {"color": colour, "width": 2},
             },
             "hovertemplate": "%{x}: %{y}",
         }
-        for name, labels, values, colour, shape in traces
+        for name, labels, values, colour, opacity in traces
     ]
+
+
+def translucent(colour: str, opacity: float) -> str:
+    """Return a colour of hexadecimal digits with the ground shining through."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def wrapped(label: str) -> str:

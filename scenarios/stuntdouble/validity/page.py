@@ -10,12 +10,14 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 
 from stuntdouble.results.elements import EMPTY, Markup, element, escaped, joined, table
+from stuntdouble.validity import sensing
 from stuntdouble.validity.drawing import figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from stuntdouble.validity.row import Report, Row, SectionName
+    from stuntdouble.validity.report import Report
+    from stuntdouble.validity.row import Row, SectionName
 
 _TITLE: Final = "How far the model can be trusted"
 
@@ -41,8 +43,8 @@ _SECTIONS: Final[dict[SectionName, tuple[str, str]]] = {
 }
 
 
-def page_html(report: Report, *more: tuple[str, Markup]) -> str:
-    """Return the whole page for *report*, with further (title, part) behind its rows."""
+def page_html(report: Report) -> str:
+    """Return the whole page for *report*."""
     here = files("stuntdouble.validity")
     results = files("stuntdouble.results")
     sections = [
@@ -55,7 +57,7 @@ def page_html(report: Report, *more: tuple[str, Markup]) -> str:
             Markup(f"<script>{get_plotlyjs()}</script>"),
             _glance(report),
             *sections,
-            *(_plain_section(title, part) for title, part in more),
+            _sensitivity(report),
         ]
     )
     style = results.joinpath("page.css").read_text("utf-8")
@@ -105,7 +107,11 @@ def _glance(report: Report) -> Markup:
         )
         for row in report.rows
     )
-    listed = table("Every row; the links lead to its figure.", ("", "error", "allowed", ""), rows)
+    listed = table(
+        "Every row; the links lead to its figure. s.e.: standard errors.",
+        ("", "error", "allowed", ""),
+        rows,
+    )
     return _plain_section("At a glance", element("div", listed, class_="glance"))
 
 
@@ -141,6 +147,15 @@ def _row(row: Row) -> Markup:
     )
 
 
+def _sensitivity(report: Report) -> Markup:
+    grid = report.sensitivity
+    if grid is None:
+        return EMPTY
+    label = "Excess latency of every method in every variation"
+    plot = drawn(sensing.figure(grid), "sensitivity", label)
+    return _plain_section("Sensitivity", sensing.part(grid, plot))
+
+
 def _facts(facts: Iterable[tuple[str, str]], **attributes: str) -> Markup:
     pairs = (
         element("div", element("dt", name), element("dd", value)) for name, value in facts if value
@@ -157,7 +172,7 @@ def _given(row: Row) -> Markup:
 
 
 def _pill(row: Row) -> Markup:
-    words = "missed, as known" if row.verdict == "missed" and row.known_miss else row.verdict
+    words = "known miss" if row.verdict == "missed" and row.known_miss else row.verdict
     return element("span", words, class_=f"pill {row.verdict}")
 
 
@@ -172,7 +187,7 @@ def _allowed(row: Row) -> str:
 def _number(value: float, row: Row) -> str:
     """Return a relative error in per cent, and any other as it is."""
     if row.error_is.startswith("standard errors"):
-        return f"{value:.2g} standard errors"
+        return f"{value:.2g} s.e."
     if 0 < value < 1e-6:
         return f"{value:.0e}"
     return f"{value:.2g}" if value == 0 else f"{100 * value:.3g} %"

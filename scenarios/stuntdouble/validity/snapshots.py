@@ -16,8 +16,9 @@ from stuntdouble.validity.vmrig import Stations, VmRig
 if TYPE_CHECKING:
     from stuntdouble.iops import Load
 
-PREDICTED_MAX: Final = 0.20
-"""Relative error of what is predicted for a system of which little is known."""
+PREDICTED_MAX: Final = 0.15
+"""Relative error of what is predicted for a system of which little is known, as of the ratios in
+``copying``."""
 
 _NONE: Final = "no source"
 
@@ -84,9 +85,10 @@ def _iometer(seed: int) -> Outcome:
         Point(label="after (predicted)", measured=2650, modelled=life.after),
     )
     why = (
-        "a queue of two in front of the array explains the loss that extra I/Os alone cannot, and"
-        " what merging then takes follows. The published system is faster after than before, which"
-        " nothing here explains"
+        "Known to miss: a queue of two in front of the array explains the loss that extra I/Os"
+        " alone cannot, and most of what merging then takes follows, but not all. How many I/Os a"
+        " consolidation keeps under way has no source and matters: 4 give 223, 8 give 216, 16 give"
+        " 198 IOPS. The published system is faster after than before, which nothing here explains"
     )
     return Outcome(points, abs(life.merging / 180 - 1), why)
 
@@ -256,6 +258,7 @@ SNAPSHOTS: Final = (
         unit="IOPS",
         error_is="relative error of the IOPS while merging",
         tolerance=PREDICTED_MAX,
+        known_miss=True,
         quick=True,
     ),
     Check(
