@@ -56,7 +56,8 @@ lab: $(READY)
 	@$(BIN)/python -m stuntdouble.lab --json reports/lab/lab.json --html reports/lab/index.html $(ARGS)
 
 validity: $(READY)
-	@$(BIN)/python -m stuntdouble.validity --json reports/baseline/validity.json $(ARGS)
+	@$(BIN)/python -m stuntdouble.validity --sensitivity --json reports/baseline/validity.json \
+	    --html reports/baseline/validity.html $(ARGS)
 
 check: format lint types floors coverage
 
