@@ -160,7 +160,7 @@ class Vm(Table):
 
 
 class Throttle(Table):
-    """How hard a backup may read: one and the same for all methods."""
+    """How hard the job may read, all its VMs together: one and the same for all methods."""
 
     depth: int = Field(default=8, ge=1, le=256)
     block: Size = MIB
