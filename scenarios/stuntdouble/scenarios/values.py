@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from dataclasses import MISSING, fields
+from math import isfinite
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -37,9 +38,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Table(BaseModel):
-    """A table of a scenario file: no key that is not known, nothing changes once it is read."""
+    """A table of a scenario file: no key that is not known, every number finite, nothing changes later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def parameters(kind: type, table: dict[str, Any]) -> Any:
@@ -100,6 +101,8 @@ def _scalar(hint: Any, value: Any) -> Any:
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{value!r} is not {_words(hint)}")
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
     return value
 
 
