@@ -128,8 +128,9 @@ def test_the_time_line_is_one(outcome):
         for event in method.events:
             assert begin - HAIR <= event.time <= end + HAIR or outcome.scenario.after, name
         for point in method.restore_points:
-            run = next(r for r in method.runs if r.start <= point.moment <= r.end)
-            assert point.moment + point.seconds <= run.end + HAIR
+            moment = point.moment - method.began
+            run = next(r for r in method.runs if r.start <= moment <= r.end)
+            assert moment + point.seconds <= run.end + HAIR
         for phase in method.phases:
             assert begin - HAIR <= phase.start < phase.end <= end + HAIR
 
