@@ -9,6 +9,8 @@ import pytest
 
 from scenarios.living import live
 from scenarios.tiny import tiny
+from stuntdouble.cli.judging import judged
+from stuntdouble.results.verdict import is_sound
 from stuntdouble.scenarios import comparing
 
 KEEP = {"do": "keep-snapshot"}
@@ -73,12 +75,28 @@ def test_a_lost_array_takes_its_snapshots_along(tmp_path):
 def test_a_restore_into_the_lost_array_fails_and_says_so(tmp_path):
     table = with_steps(LOSE, {"do": "restore", "datastore": "ds-1"})
     lived = live(table, tmp_path, methods=("software",))
-    assert [ok for _, _, ok in lived.runs["software"].restores] == [False]
-    assert "failed" in lived.result.notes[-1]
+    assert "could not be restored to ds-1" in lived.result.notes[-1]
     software = lived.result.methods["software"]
-    full, incremental = software.restore_points
-    assert full.verified
-    assert not incremental.verified  # the newest is the one that could not be restored
+    assert all(point.verified for point in software.restore_points), "no word about the bytes"
+    assert "could not be restored" in software.not_restored[0]
+    code, verdict = judged(lived.result)
+    assert code == 1
+    assert "could not be restored to ds-1" in verdict
+
+
+@pytest.mark.parametrize("method", ["software", "storage", "mounted"])
+def test_a_datastore_too_small_for_a_restore_is_no_wrong_data(method, tmp_path):
+    table = with_steps({"do": "restore", "datastore": "ds-3"})
+    table["arrays"][1]["volumes"].append({"name": "vol-3", "pool": "pool-1", "size": "8 MiB"})
+    table["datastores"].append({"name": "ds-3", "volumes": ["vol-3"]})
+    table["backup"]["runs"] = ["full"]
+    result = live(table, tmp_path, methods=(method,)).result
+    assert [point.verified for point in result.restore_points] == [True]
+    code, verdict = judged(result)
+    assert code == 1
+    assert "ds-3" in verdict
+    assert "full" in verdict
+    assert not is_sound(result)
 
 
 def test_a_restore_writes_no_zeros_to_a_new_thin_disk(tmp_path):

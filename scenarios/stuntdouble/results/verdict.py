@@ -32,7 +32,8 @@ def verdict_parts(result: Result) -> list[str]:
 
 def comparison_sentences(result: Result) -> list[str]:
     """Return which runs failed, which method cost the guests least and at which price."""
-    return [*_failures(result), *_expected(result), *tradeoff_sentences(result)]
+    failed = [*_failures(result), *_not_restored(result)]
+    return [*failed, *_expected(result), *tradeoff_sentences(result)]
 
 
 def verification_line(result: Result) -> str:
@@ -66,9 +67,11 @@ def leftovers_line(result: Result) -> str:
 def is_sound(result: Result) -> bool:
     """Return whether nothing went wrong but what the scenario expects to.
 
-    That is: no restore point is wrong, no run failed unexpectedly, nothing was left behind.
+    That is: no restore point is wrong, no run failed unexpectedly, every restore was possible,
+    nothing was left behind.
     """
-    return _is_right(result) and not _failures(result) and not result.leftovers
+    failed = _failures(result) or _not_restored(result)
+    return _is_right(result) and not failed and not result.leftovers
 
 
 def _is_right(result: Result) -> bool:
@@ -87,6 +90,15 @@ def _failures(result: Result) -> list[str]:
         elif name in result.expected_failures and not failed:
             sentences.append(f"The {title} was expected to fail, and did not.")
     return sentences
+
+
+def _not_restored(result: Result) -> list[str]:
+    """Say which restores could not be done; that is no word about the restore point."""
+    return [
+        f"With the {wording.METHOD_TITLES[name].lower()}, {why.rstrip('.')}."
+        for name, method in result.ordered_methods()
+        for why in method.not_restored
+    ]
 
 
 def _expected(result: Result) -> list[str]:

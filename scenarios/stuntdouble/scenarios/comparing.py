@@ -22,7 +22,7 @@ from stuntdouble.backup.repository import Repository
 from stuntdouble.backup.retention import Policy
 from stuntdouble.backup.retention import apply as apply_retention
 from stuntdouble.clock import completed, run
-from stuntdouble.errors import Misuse
+from stuntdouble.errors import Misuse, NoSpace
 from stuntdouble.hypervisor import LocalHypervisor
 from stuntdouble.iops import Meter, read_trace
 from stuntdouble.ports import Kind, Throttle, Transport
@@ -181,7 +181,7 @@ async def _one(
     plan: Plan, method: Method, repository: Repository, progress: Telling, env: Environment
 ) -> Run:
     """Live through the scenario once."""
-    world = plan.build(env, Meter())
+    world = await _ready(plan, env, Meter())
     done = Run(
         world,
         method,
@@ -189,7 +189,6 @@ async def _one(
         LocalHypervisor(world.hypervisor, resolve_luns=world.mapped_to_host),
         LocalArray(next(iter(world.arrays.values()))),
     )
-    await prepare(world)
     watcher = asyncio.create_task(_report_progress(done, progress))
     try:
         await _backups(done)
@@ -203,10 +202,24 @@ async def _one(
     return done
 
 
+async def _ready(plan: Plan, env: Environment, meter: Meter) -> World:
+    """Return a site in which all is as the scenario says it was before, and the VMs run.
+
+    Raises:
+        Misuse: it has no room for that.
+    """
+    try:
+        world = plan.build(env, meter)
+        await prepare(world)
+    except NoSpace as error:
+        scenario = f"scenario {plan.scenario.name}"
+        raise Misuse(scenario, f"has no room for what is there at the start: {error}") from None
+    return world
+
+
 async def _left_alone(plan: Plan, seconds: float, meter: Meter, env: Environment) -> Meter:
     """Let the same site run without any backup: what the guests would have felt."""
-    world = plan.build(env, meter)
-    await prepare(world)
+    world = await _ready(plan, env, meter)
     await asyncio.sleep(seconds)
     await _retire(world)
     if meter.pull is not None:  # all of it is taken over, and needs no engine from now on

@@ -35,6 +35,7 @@ class Run:
     points: list[RestorePoint] = field(default_factory=list)
     differences: dict[str, list[Difference]] = field(default_factory=dict)
     restores: list[tuple[str, str, bool]] = field(default_factory=list)
+    not_restored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     leftovers: list[tuple[str, str]] = field(default_factory=list)
     phase: str = "before"
