@@ -9,7 +9,7 @@ import pytest
 
 from stuntdouble.array import Array, LocalArray, Parameters, PoolSpec
 from stuntdouble.clock import Environment
-from stuntdouble.iops import FLASH_CHANNEL, Raid, Reference
+from stuntdouble.iops import FLASH_CHANNEL, Raid, Recorder, Reference
 from stuntdouble.site import Site
 from stuntdouble.trace import Journal, Streams
 from stuntdouble.units import KIB, MIB
@@ -95,7 +95,7 @@ def build(
     """Return an array of one RAID 0 pool on four flash channels."""
     env = Environment() if env is None else env
     site = Site(block_bytes=BLOCK, keep_log=True)
-    engine = Reference(env, site, seed)
+    engine = Reference(env, site, seed, Recorder())
     journal = Journal()
     array = Array(engine, Streams(seed), journal, Parameters(**parameters))
     spec = {"raid": Raid.RAID0, "disks": 4, "disk_bytes": 16 * MIB, "reserve_bytes": reserve}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +20,7 @@ from backup.repository_parts import CHUNK, content, pattern, point_of, write_poi
 from stuntdouble.backup import draft as draft_module
 from stuntdouble.backup import files as files_module
 from stuntdouble.backup.repository import Repository
+from stuntdouble.content import known_zeros, zeros
 from stuntdouble.errors import DigestMismatch, InvalidState, Misuse, NoSpace, NotFound
 from stuntdouble.errors import TaskInProgress as Busy
 from stuntdouble.extents import Runs
@@ -311,7 +314,12 @@ def test_what_is_no_repository_is_refused_in_one_line(tmp_path):
     from stuntdouble.backup.layout import FORMAT
     from stuntdouble.backup.manifest import sealed
 
-    (newer / "repository.json").write_bytes(sealed({"format": FORMAT, "version": 2}))
+    (newer / "repository.json").write_bytes(sealed({"format": FORMAT, "version": 3}))
+    older = tmp_path / "older"
+    older.mkdir()
+    line = json.dumps({"format": FORMAT, "version": 1}).encode() + b"\n"
+    seal = hashlib.sha256(line).hexdigest().encode() + b"\n"
+    (older / "repository.json").write_bytes(line + seal)
     other = tmp_path / "other"
     other.mkdir()
     (other / "repository.json").write_bytes(sealed({"format": "something", "version": 1}))
@@ -322,6 +330,7 @@ def test_what_is_no_repository_is_refused_in_one_line(tmp_path):
         (tmp_path / "file", Misuse, "not a directory"),
         (tmp_path / "file" / "below", Misuse, "cannot be used"),
         (newer, Misuse, "newer program"),
+        (older, Misuse, "format version 1"),
         (other, Misuse, "not a stuntdouble repository"),
     ):
         with pytest.raises(error, match=words) as caught:
@@ -420,3 +429,40 @@ def test_flock_is_what_guards(tmp_path):
             with pytest.raises(Busy):
                 repository.begin({})
         repository.begin({}).discard()
+
+
+@given(
+    st.lists(st.integers(0, 2), min_size=1, max_size=8), st.integers(-300, 0), st.integers(0, 40)
+)
+@settings(max_examples=50)
+def test_stored_says_where_a_disk_has_chunks(kinds, less, seed):
+    data = b"".join(bytes(512) if kind == 0 else pattern(seed + kind, 512) for kind in kinds)
+    data = data[: len(data) + less]
+    with tempfile.TemporaryDirectory() as folder, Repository.open(folder, chunk_bytes=512) as kept:
+        point = write_point(kept, {1: data})
+        chunks = [(at, len(data[at : at + 512])) for at in range(0, len(data), 512)]
+        held = Runs.of([(at, size) for at, size in chunks if any(data[at : at + size])])
+        assert kept.stored(point.id, 1) == held
+        with pytest.raises(NotFound):
+            kept.stored(point.id, 2)
+
+
+@given(st.data())
+@settings(max_examples=50)
+def test_zeros_that_are_known_read_as_those_that_are_not(data):
+    """Over a parent, next to other writes, up to the end: wherever a span of them may lie."""
+    size = data.draw(st.integers(1, 6 * 512))
+    start, stop = sorted(data.draw(st.tuples(*[st.integers(0, size)] * 2)))
+    known = zeros(stop - start).data
+    assert known_zeros(known)
+    with tempfile.TemporaryDirectory() as folder, Repository.open(folder, chunk_bytes=512) as kept:
+        below = write_point(kept, {1: pattern(1, size)})
+        draft = kept.begin({1: size}, below.id)
+        at = data.draw(st.integers(0, size))
+        draft.write(1, at, memoryview(pattern(2, size - at)))
+        draft.write(1, start, known)
+        point = draft.commit(point_of({1: size}))
+        expected = bytearray(pattern(1, size)[:at] + pattern(2, size - at))
+        expected[start:stop] = bytes(stop - start)
+        assert content(kept, point.id, 1) == bytes(expected)
+        assert point.bytes_read == size - at + stop - start

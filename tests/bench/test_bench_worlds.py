@@ -87,7 +87,7 @@ def test_a_night_backs_up_every_vm() -> None:
     assert facts["GiB read by backups"] > 0
     assert facts["chunks copied"] > 0
     assert facts["maps MiB"] >= facts["maps MiB: tracked changes"] > 0
-    assert world.tally.visits[Purpose.BACKUP] > 0
+    assert world.tally.by_purpose[Purpose.BACKUP] > 0
     assert sum(guest.arrived for guest in world.engine.guests) == pytest.approx(12_000, rel=0.1)
 
 
@@ -107,9 +107,9 @@ def test_a_tally_counts_rows_and_single_figures_alike() -> None:
     for tally in (one, many):
         tally.close()
     assert one.print == many.print != 0
-    assert one.visits.tolist() == many.visits.tolist()
+    assert one.by_purpose.tolist() == many.by_purpose.tolist()
     assert one.busy_seconds == pytest.approx(many.busy_seconds)
-    assert one.served == many.served == 5000 + one.visits[[1, 2, 3]].sum()
+    assert one.served == many.served == 5000 + one.by_purpose[[1, 2, 3]].sum()
     latency = ios[:, 1] - ios[:, 0]
     for percent in (50, 95, 99):
         exact = np.percentile(latency, percent)

@@ -19,9 +19,12 @@ from stuntdouble.content import (
     born,
     describe,
     digest,
+    first_wrong,
     kind_of,
+    known_zeros,
     render,
     written,
+    zeros,
 )
 
 BLOCK = 4096
@@ -30,6 +33,11 @@ EMPTY = np.empty((0, BLOCK // 8), np.uint64)
 
 born_tokens = st.builds(born, st.integers(1, 2**20 - 1), st.integers(0, 2**42 - 1))
 written_tokens = st.builds(written, st.integers(0, 2**62 - 1))
+
+
+some_tokens_but_zeros = born_tokens | written_tokens | st.integers(FIRST_LITERAL, FIRST_LITERAL + 2)
+some_tokens = some_tokens_but_zeros | st.sampled_from([0, ZERO])
+LITERALS = np.arange(3 * BLOCK // 8, dtype=np.uint64).reshape(3, -1)
 
 
 def rendered(*tokens, block=BLOCK, literals=EMPTY):
@@ -116,6 +124,65 @@ def test_literals_come_back(seeds):
 def test_a_literal_is_whole_blocks():
     with pytest.raises(ValueError, match="reshape"):
         LiteralPool(BLOCK).append(bytes(SECTOR))
+
+
+@given(st.lists(st.sampled_from([0, ZERO]), max_size=6), st.integers(0, BLOCK))
+def test_zeros_throughout_are_known_and_stay_zeros(tokens, skip):
+    rows = rendered(*tokens)
+    assert known_zeros(rows.reshape(-1).data[skip:])
+    assert not rows.any()
+    with pytest.raises(ValueError, match="read-only"):
+        rows[:] = 1
+
+
+@given(st.lists(some_tokens_but_zeros, min_size=1, max_size=3), st.integers(0, 3))
+def test_nothing_else_is_known_as_zeros(tokens, holes):
+    whole = rendered(*tokens, *[0] * holes, literals=LITERALS)
+    assert not known_zeros(whole.reshape(-1).data)
+    assert not known_zeros(memoryview(bytes(8)))
+    assert not known_zeros(np.zeros(8, np.uint8).data)
+
+
+@pytest.mark.parametrize("count", [0, 1, 8 << 20, (8 << 20) + 1])
+def test_as_many_zeros_as_are_asked_for(count):
+    made = zeros(count)
+    assert len(made) == count
+    assert not made.any()
+    assert not made.flags.writeable
+    assert known_zeros(made.data) == (count <= 8 << 20)
+
+
+def judged(tokens, data, skip=0):
+    found = np.frombuffer(bytes(skip) + data, np.uint8)[skip:]
+    return first_wrong(np.array(tokens, np.uint64), found, BLOCK, LITERALS)
+
+
+@pytest.mark.plain
+@given(st.lists(some_tokens, max_size=6), st.integers(0, 9))
+def test_what_was_rendered_is_right_wherever_it_lies(tokens, skip):
+    data = rendered(*tokens, literals=LITERALS).tobytes()
+    assert judged(tokens, data, skip) is None
+
+
+@pytest.mark.plain
+@given(st.data(), st.lists(some_tokens, min_size=1, max_size=6))
+def test_the_first_of_wrong_blocks_is_found_by_any_bit(data, tokens):
+    spoiled = bytearray(rendered(*tokens, literals=LITERALS).tobytes())
+    places = data.draw(st.lists(st.integers(0, len(spoiled) - 1), min_size=1, max_size=3))
+    for at in set(places):
+        spoiled[at] ^= 1 << data.draw(st.integers(0, 7))
+    assert judged(tokens, bytes(spoiled)) == min(places) // BLOCK
+
+
+@pytest.mark.plain
+@given(st.lists(some_tokens, min_size=1, max_size=4), st.data())
+def test_another_token_is_wrong_unless_it_renders_the_same(tokens, data):
+    at = data.draw(st.integers(0, len(tokens) - 1))
+    other = data.draw(some_tokens)
+    there = rendered(*tokens, literals=LITERALS).tobytes()
+    meant = [*tokens[:at], other, *tokens[at + 1 :]]
+    same = rendered(*meant, literals=LITERALS).tobytes() == there
+    assert judged(meant, there) == (None if same else at)
 
 
 @given(st.lists(born_tokens | written_tokens | st.just(ZERO), max_size=12))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stuntdouble.clock import Environment
 from stuntdouble.content import ZERO
 from stuntdouble.hypervisor import DiskSpec, Hypervisor, Parameters
-from stuntdouble.iops import FLASH_CHANNEL, Geometry, Raid, Reference
+from stuntdouble.iops import FLASH_CHANNEL, Geometry, Raid, Recorder, Reference
 from stuntdouble.ports import Provisioning
 from stuntdouble.site import Site
 from stuntdouble.trace import Journal, Streams
@@ -87,7 +87,7 @@ def rig(
     site = Site(block_bytes=BLOCK)
     blocks = lun_bytes // BLOCK
     pool = site.create_pool(luns * blocks, 4 * luns * blocks)
-    engine = Reference(env, site, seed)
+    engine = Reference(env, site, seed, Recorder())
     stroke = 8 * luns * lun_bytes
     engine.add_pool(pool, Geometry(Raid.RAID0, engine.add_station(service, 1, stroke), 1, FS_BLOCK))
     journal = Journal()

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from stuntdouble.clock import Environment
-from stuntdouble.iops import Geometry, Purpose, Raid, Reference, Service, StreamSpec, link
+from stuntdouble.iops import (
+    Geometry,
+    Purpose,
+    Raid,
+    Recorder,
+    Reference,
+    Service,
+    StreamSpec,
+    link,
+)
 from stuntdouble.site import Site
 
 if TYPE_CHECKING:
@@ -69,7 +78,7 @@ class Lab:
         self.other = self.site.create_lun(1 << 16, chunk, self.pool, 1 << 16)
         self.store = self.site.create_store([self.lun], FS_BLOCKS, FS_BLOCKS)
         self.store.keeper = self.keeper = Keeper()
-        self.engine = Reference(self.env, self.site, seed)
+        self.engine = Reference(self.env, self.site, seed, Recorder())
         self.starts: list[tuple[float, int, int]] = []
         self.disk = self.new_disk("base", blocks)
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed
-from stuntdouble.iops import Io, Purpose
-from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE
+from stuntdouble.iops import Geometry, Io, Purpose, Raid
+from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE, Role
 
 UNTIL = 80
 SIDE = int(Purpose.SIDE)
@@ -67,7 +67,9 @@ def test_redirecting_never_blocks() -> None:
 
 def test_a_pool_that_does_not_block_is_left_alone() -> None:
     lab = built(blocking=False)
-    lab.engine.block_copies(lab.site.create_pool(1 << 20, 1 << 16))
+    other = lab.site.create_pool(1 << 20, 1 << 16)
+    lab.engine.add_pool(other, Geometry(Raid.RAID0, *lab.stations(fixed(1.0)), 1, 1 << 20))
+    lab.engine.block_copies(other)
     lab.guest(writes((0.0, 0), (0.5, 1)))
     lab.run(20.0)
     assert lab.io_times() == [(0.0, 3.0), (0.5, 1.5)]
@@ -132,6 +134,23 @@ def test_bulk_writes_and_submitted_ones_wait_too() -> None:
     lab.at(0.5, begin)
     lab.run(20.0)
     assert ends == [3.0, 3.0]
+
+
+def test_a_copy_that_nothing_follows_lets_go_when_it_ends() -> None:
+    lab = built(blocking=True)
+    steps = [
+        (1, int(Role.COPY_READ), 0, lab.pool, 0, 16 * BLOCK),
+        (2, int(Role.COPY_WRITE), 1, lab.pool, 1 << 19, 16 * BLOCK),
+    ]
+    lab.engine.submit(steps, Purpose.CONTROL)
+    lab.guest(Script([(0.5, 0, True, 16 * BLOCK, BLOCK)]))
+    ended: list[float] = []
+    later = (0, int(Role.DATA), 1, lab.pool, 3, BLOCK)
+    note = lambda _: ended.append(lab.env.now)  # noqa: E731
+    lab.at(1.5, lambda: lab.engine.submit([later], Purpose.CONTROL).callbacks.append(note))
+    lab.run(20.0)
+    assert ended == [3.0]
+    assert lab.io_times() == [(0.5, 3.5)]
 
 
 def test_a_drain_waits_for_those_that_wait_for_a_copy() -> None:

@@ -20,6 +20,7 @@ from stuntdouble.iops import (
     PoissonLoad,
     Purpose,
     Raid,
+    Recorder,
     Reference,
     StreamSpec,
     disk,
@@ -55,7 +56,7 @@ LOADS = st.one_of(
 
 def built(**more) -> CompiledEngine:
     env, site = Environment(), Site(**more)
-    engine = CompiledEngine(env, site, 1)
+    engine = CompiledEngine(env, site, 1, Recorder())
     pool = site.create_pool(1 << 20, 1 << 10)
     engine.lun = site.create_lun(1 << 10, 16, pool, 0)
     engine.add_pool(pool, Geometry(Raid.RAID0, engine.add_station(fixed(1.0)), 1, BLOCK))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed
 from stuntdouble.clock import completed, run
-from stuntdouble.errors import NoProgress
+from stuntdouble.errors import NoProgress, Unreachable
 from stuntdouble.iops import Cache, Geometry, Io, Purpose, Raid
-from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE
+from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE, Role
 
 UNTIL = 120
 GUEST, SIDE, RESTORE = int(Purpose.GUEST), int(Purpose.SIDE), int(Purpose.RESTORE)
@@ -145,6 +145,20 @@ def test_where_copies_block_the_destages_wait_and_hosts_do_not() -> None:
     assert lab.times() == [1.25, 2.25, 3.25, 3.25]
 
 
+def test_copying_for_no_host_is_never_deferred() -> None:
+    lab, cache = cached()
+    steps = [
+        (1, int(Role.COPY_READ), 0, lab.pool, 0, BLOCK),
+        (2, int(Role.COPY_WRITE), 1, lab.pool, 1 << 19, BLOCK),
+    ]
+    ended: list[float] = []
+    event = lab.engine.submit(steps, Purpose.CONTROL)
+    event.callbacks.append(lambda _: ended.append(lab.env.now))
+    lab.run(9.0)
+    assert ended == [2.0]
+    assert not lab.times(cache)
+
+
 def test_a_drain_waits_for_the_host_and_not_for_the_devices() -> None:
     lab, _ = cached(mark=1)
     guest = lab.guest(writes((1.0, 0), (1.0, 1)))
@@ -177,25 +191,50 @@ def test_streams_and_submitted_writes_go_through_the_cache_too() -> None:
     assert lab.times() == [1.25, 2.25, 3.25]
 
 
-def test_a_disk_over_two_pools_has_room_in_both_before_it_sets_out() -> None:
+@pytest.mark.parametrize(("both", "second"), [(True, 3.5), (False, 6.0)])
+def test_a_disk_over_two_pools_has_room_in_both_before_it_sets_out(both, second) -> None:
     lab = Lab()
-    second = lab.site.create_pool(1 << 20, 1 << 16)
-    lun = lab.site.create_lun(1 << 16, 16, second, 0)
+    wide_pool = lab.site.create_pool(1 << 20, 1 << 16)
+    lun = lab.site.create_lun(1 << 16, 16, wide_pool, 0)
     lab.stripe(fixed(1.0))
     (device,) = lab.stations(fixed(2.0))
-    lab.engine.add_pool(second, Geometry(Raid.RAID0, device, 1, 1 << 20))
+    lab.engine.add_pool(wide_pool, Geometry(Raid.RAID0, device, 1, 1 << 20))
     store = lab.site.create_store([lab.lun, lun], 256, 256)
     file = store.create_file("wide", 512, sparse=False, zeroed=True)
     file.place(0, 0, 100)
     file.place(1, 1, 0)
     wide = lab.site.create_disk("wide", 512, file)
-    for pool in (second, lab.pool):
+    for pool in (wide_pool, lab.pool) if both else (lab.pool,):
         lab.engine.add_cache(pool, Cache(BLOCK, 0.25))
     lab.guest(Script([(t, 0, True, 255 * BLOCK, 2 * BLOCK) for t in (1.0, 1.0)]), disks=[wide])
     lab.run(20.0)
-    assert [end for _, end in lab.io_times()] == [1.25, 3.5]
-    assert lab.times() == [1.25, 3.5]
-    assert lab.times(device) == [1.25, 3.5]
+    # a device without a cache is waited for, from 1 to 3 s; only then is the rest destaged, by 4 s
+    assert [end for _, end in lab.io_times()] == [1.25 if both else 3.0, second]
+    assert lab.times(device) == ([1.25, 3.5] if both else [1.0, 4.0])
+
+
+def test_when_the_array_is_lost_those_that_wait_for_room_hang_like_the_others() -> None:
+    lab, _ = cached(mark=1)
+    guest = lab.guest(writes((1.0, 0), (1.0, 1), (1.0, 2)))
+    ended: list[str] = []
+
+    def submit() -> None:
+        steps = lab.site.volume_write(lab.lun, 9 * BLOCK, BLOCK)
+        event = lab.engine.submit(steps, Purpose.RESTORE)
+        event.callbacks.append(lambda event: ended.append(str(event.value)))
+
+    lab.at(1.5, submit)
+    lab.at(2.0, lambda: lab.engine.cut_off(lab.pool, Unreachable("array-1")))
+    lab.run(20.0)
+    assert (guest.completed, guest.in_flight, len(guest.hung)) == (1, 2, 2)
+    assert len(ended) == 1
+    assert "array-1" in ended[0]
+    assert lab.engine.dirty_bytes(lab.pool) == 0
+    assert conserved(guest)
+    lab.engine.retire(guest)
+    lab.run(21.0)
+    assert (guest.in_flight, guest.dropped) == (0, 2)
+    assert conserved(guest)
 
 
 # Quiet. ----------------------------------------------------------------------------------------

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stuntdouble.iops import Meter, Recorder
 from stuntdouble.results import Progress, Result
 from stuntdouble.scenarios import compare, comparing, load, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stuntdouble.iops import Meter
     from stuntdouble.scenarios.lived import Run
     from stuntdouble.scenarios.spec import Scenario
 
@@ -24,11 +24,11 @@ class Lived:
 
     result: Result
     runs: dict[str, Run] = field(default_factory=dict)
-    alone: Meter | None = None
+    alone: Recorder | None = None
 
 
 def live(table: dict[str, Any], directory: Path, **options: Any) -> Lived:
-    """Run a scenario given as a table; keep the runs."""
+    """Run a scenario given as a table; keep the runs, and every I/O of them."""
     return _live(parse(table, "test"), directory, **options)
 
 
@@ -65,7 +65,7 @@ class Outcome:
 def live_library(name: str, directory: Path, trace: Path | None = None) -> Outcome:
     """Run a scenario of the library; keep no site, each of them is large."""
     scenario = load(name)
-    lived = _live(scenario, directory, trace=trace)
+    lived = _live(scenario, directory, trace=trace, meter=Meter)
     after = {method: _aftermath(run) for method, run in lived.runs.items()}
     return Outcome(scenario, lived.result, directory, after)
 
@@ -90,6 +90,7 @@ def _live(
     methods: tuple[str, ...] = (),
     seed: int = 1,
     trace: Path | None = None,
+    meter: type[Meter] = Recorder,
 ) -> Lived:
     runs: dict[str, Run] = {}
     meters = []
@@ -102,6 +103,7 @@ def _live(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparing, "method_result", keep)
+        patch.setattr(comparing, "Meter", meter)
         result = compare(
             scenario,
             seed=seed,

@@ -52,6 +52,17 @@ def test_damage_reaches_the_kept_array_snapshot_and_not_the_restore_point(tmp_pa
     assert restored.endswith("restored to ds-2: every byte as the guest had written it")
 
 
+def test_damage_does_not_reach_a_mirror_that_was_split_off(tmp_path):
+    table = with_steps(KEEP, damage("512 MiB"), CHECK)
+    table["arrays"][0]["parameters"] = {"snapshot_kind": "split-mirror"}
+    table["arrays"][0]["pools"][0] |= {"disk_size": "512 MiB", "reserve": "64 MiB"}
+    table["arrays"][0]["volumes"][0]["size"] = "384 MiB"
+    table["after"][1]["length"] = "384 MiB"
+    lived = live(table, tmp_path, methods=("storage",))
+    assert lived.result.notes[-1].endswith("the kept array snapshot reads back as written")
+    assert lived.runs["storage"].world.arrays["array-1"].pools["pool-1"].mirrored_bytes == 384 << 20
+
+
 def test_a_lost_array_takes_its_snapshots_along(tmp_path):
     _, lost, checked, restored = notes(tmp_path, KEEP, LOSE, CHECK, RESTORE)
     assert lost == "array-1 is lost, with every volume and snapshot in it"

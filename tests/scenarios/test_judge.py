@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scenarios.living import live
 from scenarios.tiny import live_through, tiny
 from stuntdouble.extents import OffsetTable, Runs, State
-from stuntdouble.ports import ChangedPage
+from stuntdouble.ports import ChangedPage, Consistency, DiskPoint, Kind, RestorePoint
 from stuntdouble.scenarios import comparing, judge
 
 
@@ -200,3 +200,105 @@ def test_a_disk_that_ends_early_differs(frozen, stop):
     site, moment, data = frozen
     found = judge.first_difference(site, moment, pieces(data[:stop], []))
     assert found == (stop, "the end of the disk elsewhere")
+
+
+# A restore point, of which a repository keeps chunks. -----------------------------------------------
+
+
+class Keeps:
+    """A repository that says where it has chunks of a disk, and what they hold."""
+
+    chunk = 64 << 10
+
+    def __init__(self, data, chunks):
+        self.data = bytearray(len(data))
+        self.chunks = Runs.of([(index * self.chunk, self.chunk) for index in chunks])
+        for start, length in self.chunks:
+            self.data[start : start + length] = data[start : start + length]
+
+    def stored(self, point, disk):
+        return self.chunks
+
+    def read(self, point, disk, start, length):
+        for at in range(start, start + length, 5000):
+            yield memoryview(self.data)[at : min(at + 5000, start + length)]
+
+
+def check(frozen, repository):
+    site, moment, _ = frozen
+    disks = (DiskPoint(2000, moment.disk.size_bytes, ""),)
+    point = RestorePoint("p", "vm", "storage", Kind.FULL, 0.0, Consistency.CRASH, disks)
+    return [
+        (found.disk, found.offset)
+        for found in judge.check_point(site, repository, point, {2000: moment})
+    ]
+
+
+CHUNKS = SIZE // Keeps.chunk
+
+
+def needed(data):
+    """Chunks of which the truth is not all zeros."""
+    return {i for i in range(CHUNKS) if any(data[i * Keeps.chunk : (i + 1) * Keeps.chunk])}
+
+
+def first_nonzero(data, start):
+    return next(at for at in range(start, len(data)) if data[at])
+
+
+@given(st.sets(st.integers(0, CHUNKS - 1)))
+@settings(max_examples=25)
+def test_chunks_of_zeros_may_be_kept_and_may_be_left_out(frozen, more):
+    _, _, data = frozen
+    assert check(frozen, Keeps(data, needed(data) | more)) == []
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_a_hole_where_the_truth_is_not_zero_is_found(frozen, data):
+    _, _, truth = frozen
+    gone = data.draw(st.sets(st.sampled_from(sorted(needed(truth))), min_size=1))
+    expected = first_nonzero(truth, min(gone) * Keeps.chunk)
+    assert check(frozen, Keeps(truth, needed(truth) - gone)) == [(2000, expected)]
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_a_chunk_of_zeros_where_the_truth_is_not_zero_is_found(frozen, data):
+    _, _, truth = frozen
+    gone = data.draw(st.sampled_from(sorted(needed(truth))))
+    repository = Keeps(truth, range(CHUNKS))
+    repository.data[gone * Keeps.chunk : (gone + 1) * Keeps.chunk] = bytes(Keeps.chunk)
+    expected = first_nonzero(truth, gone * Keeps.chunk)
+    assert check(frozen, repository) == [(2000, expected)]
+
+
+@given(st.integers(0, SIZE - 1), st.integers(1, 255))
+@settings(max_examples=50)
+def test_a_wrong_byte_of_a_chunk_is_found_where_the_truth_is_zero_as_well(frozen, at, flip):
+    _, _, truth = frozen
+    repository = Keeps(truth, needed(truth) | {at // Keeps.chunk})
+    repository.data[at] ^= flip
+    assert check(frozen, repository) == [(2000, at)]
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_the_first_of_two_differences_is_named(frozen, data):
+    _, _, truth = frozen
+    gone = data.draw(st.sampled_from(sorted(needed(truth))))
+    repository = Keeps(truth, needed(truth) - {gone})
+    at = data.draw(st.sampled_from(sorted(needed(truth) - {gone}))) * Keeps.chunk + 77
+    repository.data[at] ^= 1
+    expected = min(at, first_nonzero(truth, gone * Keeps.chunk))
+    assert check(frozen, repository) == [(2000, expected)]
+
+
+def test_a_restore_point_of_another_size_differs(frozen):
+    site, moment, data = frozen
+    disks = (DiskPoint(2000, SIZE - 4096, ""),)
+    point = RestorePoint("p", "vm", "storage", Kind.FULL, 0.0, Consistency.CRASH, disks)
+    found = judge.check_point(site, Keeps(data, range(CHUNKS)), point, {2000: moment})
+    assert [(d.offset, d.expected) for d in found] == [
+        (SIZE - 4096, "the end of the disk elsewhere")
+    ]

@@ -8,6 +8,7 @@ from stuntdouble.errors import Misuse
 from stuntdouble.iops import Purpose
 from stuntdouble.scenarios import parse
 from stuntdouble.scenarios.build import build
+from stuntdouble.scenarios.describe import assumptions
 from stuntdouble.site import COPY_ON_WRITE
 
 
@@ -96,7 +97,8 @@ def test_a_pool_has_the_cache_that_is_written() -> None:
         ({}, ["pools.0.cache.size", "missing"]),
         ({"size": "1 MiB", "mark": 1.5}, ["pools.0.cache.mark", "1.5", "less than or equal to 1"]),
         ({"size": "1 MiB", "mark": 0.0}, ["pools.0.cache", "size times mark", "512 B"]),
-        ({"size": 1 << 62}, ["pools.0.cache", "1 PiB"]),
+        ({"size": 1 << 51}, ["pools.0.cache", "1 PiB"]),
+        ({"size": 1 << 62}, ["pools.0.cache.size", "4503599627370496"]),
         ({"size": "1 MiB", "destages": 0}, ["pools.0.cache.destages", "0"]),
         ({"size": "1 MiB", "write": "-1 s"}, ["pools.0.cache.write", "-1 s"]),
         ({"size": "1 MiB", "colour": 1}, ["pools.0.cache.colour", "unknown key", "mark"]),
@@ -119,3 +121,19 @@ def test_a_comparison_runs_behind_a_cache_with_limits_and_blocking_copies(tmp_pa
     points = result.methods["storage"].restore_points
     assert points
     assert all(point.verified for point in points)
+
+
+def test_a_report_says_what_holds_io_up_and_who_chose_it() -> None:
+    plain = {line.name for line in assumptions(parse(tiny(), "test"))}
+    table = tiny(sources={"arrays.array-1.pools.pool-1.cache": "a data sheet"})
+    table["arrays"][0]["pools"][0] |= {"cache": {"size": "10 MiB"}, "blocking": True}
+    table["vms"][0]["disks"][0] |= {"iops_limit": 60}
+    lines = {line.name: line for line in assumptions(parse(table, "test"))}
+    assert set(lines) - plain == {
+        "write-back cache of pool-1", "writes to pool-1", "limit of disk 2000 of vm-1",
+    }  # fmt: skip
+    cache = lines["write-back cache of pool-1"]
+    assert cache.value == "8 MiB dirty at most, a write takes 200 us, 16 destages at a time"
+    assert cache.source == "a data sheet"
+    assert lines["writes to pool-1"].source == "scenario"
+    assert lines["limit of disk 2000 of vm-1"].value == "60 I/Os a second, 1 at once"

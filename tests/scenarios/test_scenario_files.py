@@ -68,6 +68,29 @@ WRONG = [
     (("arrays", 0, "parameters"), {"lun_max": 256}, ["array-1.parameters", "LUN 256"]),
     (("content_block",), "3 KiB", ["content_block", "1 MiB"]),
     (("name",), "no spaces please", ["name", "no spaces please"]),
+    (("vms", 0, "load", "iops"), float("nan"), ["vms.0.load.iops", "nan", "finite"]),
+    (("vms", 0, "load", "iops"), float("inf"), ["vms.0.load.iops", "inf", "finite"]),
+    (("vms", 0, "load", "reads"), float("nan"), ["vms.0.load.reads", "nan"]),
+    (("vms", 0, "load", "reads"), 1.5, ["vms.0.load.reads", "1.5", "1"]),
+    (("vms", 0, "load", "skew"), float("inf"), ["vms.0.load.skew", "inf"]),
+    (("vms", 0, "load", "think"), -1.0, ["vms.0.load.think", "-1.0", "0 or more"]),
+    (("vms", 0, "load", "think"), float("nan"), ["vms.0.load.think", "nan"]),
+    (("vms", 0, "load", "outstanding"), 0, ["vms.0.load.outstanding", "0", "1"]),
+    (("backup", "lan"), float("inf"), ["backup.lan", "inf"]),
+    (("backup", "throttle", "depth"), -1, ["backup.throttle.depth", "-1", "1"]),
+    (
+        ("vms", 0, "disks", 0, "size"),
+        "9223372036854775807 B",
+        ["disks.0.size", "4503599627370496"],
+    ),
+    (("arrays", 0, "pools", 0, "disk_size"), 1 << 63, ["pools.0.disk_size", "4503599627370496"]),
+    (("arrays", 0, "pools", 0, "port"), -1.0, ["pools.0.port", "-1.0"]),
+    (
+        ("hypervisor",),
+        {"stun_fixed_seconds": float("inf")},
+        ["stun_fixed_seconds", "inf", "finite"],
+    ),
+    (("arrays", 0, "parameters"), {"fence_seconds": float("nan")}, ["fence_seconds", "nan"]),
 ]
 
 

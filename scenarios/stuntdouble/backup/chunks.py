@@ -11,13 +11,13 @@ final name, which is the digest of its bytes.  The format is described in
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import zstandard
+from blake3 import blake3
 
 from stuntdouble.backup.files import explain, explained, sync_directory, write_all
 from stuntdouble.errors import DigestMismatch
@@ -29,12 +29,17 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES: Final = 256 * KIB  # four grains of changed block tracking; 32 B of digest per chunk
 PACK_BYTES: Final = 256 * MIB  # what a collection may have to rewrite for one dead chunk
-LEVEL: Final = 1  # zstd: higher levels cost time and gain little on guests' data
+LEVEL: Final = -5
+"""zstd's level.  On 256 KiB of rendered content, of which a half cannot be compressed, one core gave
+0.482 of the size at 3.4 GB/s; level -1 0.478 at 1.9, level 1 0.478 at 1.3, level 3 0.476 at 0.7.
+"""
+DIGEST: Final = "blake3"  # what every digest of a repository is, as its files say
 DIGEST_BYTES: Final = 32
 HOLE: Final = bytes(DIGEST_BYTES)  # stands for a chunk of zeros, which is never stored
 SUFFIX: Final = ".pack"
 
-_MAGIC: Final = b"SDPACK1\n"
+_MAGIC: Final = b"SDPACK2\n"
+_WORD_OF_ZEROS: Final = bytes(8)
 _ENTRY: Final = struct.Struct("<32sQI")
 _TRAILER: Final = struct.Struct("<32sQ8s")
 
@@ -49,10 +54,10 @@ class Place(NamedTuple):
 def digest_of(data: bytes | bytearray | memoryview) -> bytes:
     """Return the digest that names *data*.
 
-    SHA-256 rather than BLAKE2b: with the processor's SHA instructions it ran at 1.9 GB/s against
-    1.3 GB/s on 256 KiB chunks, and any tool can check it.
+    BLAKE3 rather than SHA-256: on chunks of 256 KiB one core gave 7.6 GB/s against 2.0 GB/s, that
+    with the processor's SHA instructions.
     """
-    return hashlib.sha256(data).digest()
+    return blake3(data).digest()
 
 
 class Codec:
@@ -66,7 +71,9 @@ class Codec:
     def name(self, plain: bytes | bytearray | memoryview) -> bytes:
         """Return the digest of *plain*, or HOLE when it is all zeros."""
         assert len(plain) == self.chunk_bytes
-        return digest_of(plain) if np.frombuffer(plain, np.uint8).any() else HOLE
+        # What is not zeros seldom begins with them: most chunks are not looked at twice.
+        zeros = plain[:8] == _WORD_OF_ZEROS and not np.frombuffer(plain, np.uint64).max()
+        return HOLE if zeros else digest_of(plain)
 
     def encode(self, plain: bytes | bytearray | memoryview) -> bytes:
         """Return the frame of *plain*."""
@@ -94,7 +101,7 @@ class _Pack:
         self.path = path
         self.entries: dict[bytes, Place] = {}
         self.sealed = False
-        self._hash = hashlib.sha256(_MAGIC)
+        self._hash = blake3()
         with explained(path):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._descriptor = os.open(path, flags, 0o666)
@@ -110,7 +117,6 @@ class _Pack:
         """Append a frame."""
         place = Place(self.size, len(frame))
         self._append(frame)
-        self._hash.update(frame)
         self.entries[digest] = place
 
     def frame(self, place: Place) -> bytes:
@@ -149,6 +155,7 @@ class _Pack:
             write_all(self._descriptor, data, self.size)
         except OSError as error:
             raise explain(self.path, error, len(data)) from error
+        self._hash.update(data)
         self.size += len(data)
 
 
@@ -268,15 +275,14 @@ class ChunkStore:
                 except FileNotFoundError:
                     frame = b""
                 if len(frame) == place.length:
-                    return frame, str(self._folder / pack)
+                    return frame, f"{self._folder}/{pack}"
             if attempt == 0:
                 self.refresh()
         raise DigestMismatch(f"{self._folder}, {where}", digest.hex(), "absent (chunk missing)")
 
     def intact(self, pack: str) -> bool:
         """Whether the bytes of *pack* are those it is named after."""
-        with (self._folder / pack).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() + SUFFIX == pack
+        return blake3().update_mmap(self._folder / pack).hexdigest() + SUFFIX == pack
 
     def close(self) -> None:
         """Close the files; they are opened again when needed."""

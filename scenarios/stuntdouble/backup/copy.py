@@ -174,9 +174,11 @@ def restore_point(
     draft = work.repository.begin(target.capacities, plan.parent)
     diary.tell("reading-start", f"reading, {plan.kind}", read=plan.kind.value)
     try:
-        with diary.phase("reading"):
-            yield draft
-        diary.tell("reading-end", f"{diary.bytes_read} bytes read", bytes_read=diary.bytes_read)
+        try:
+            with diary.phase("reading"):
+                yield draft
+        finally:
+            diary.tell("reading-end", f"{diary.bytes_read} bytes read", bytes_read=diary.bytes_read)
         point = draft.commit(_point(work, target, snapshot, plan, diary.bytes_read))
     except BaseException:
         draft.discard()

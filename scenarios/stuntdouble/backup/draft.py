@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from stuntdouble.backup.chunks import DIGEST_BYTES, HOLE
 from stuntdouble.backup.manifest import chunk_count
+from stuntdouble.content import known_zeros
 from stuntdouble.errors import InvalidState, Misuse, NotFound
 from stuntdouble.units import MIB
 
@@ -102,6 +103,9 @@ class Draft:
         self._check(disk, offset, offset + len(data), "write")
         chunk_bytes = self._codec.chunk_bytes
         self.bytes_written += len(data)
+        if known_zeros(data) and len(data) >= chunk_bytes:
+            self._zero(disk, offset, offset + len(data))
+            return
         while data:
             index, start = divmod(offset, chunk_bytes)
             piece = data[: chunk_bytes - start]
@@ -115,21 +119,9 @@ class Draft:
 
     def zero(self, disk: int, runs: Runs) -> None:
         """Say that *runs* of *disk* read as zeros; whole chunks cost nothing."""
-        chunk_bytes = self._codec.chunk_bytes
         for start, length in runs:
-            stop = start + length
-            self._check(disk, start, stop, "zero")
-            if stop == self.disks[disk]:
-                stop = chunk_count(stop, chunk_bytes) * chunk_bytes
-            first, last = -(-start // chunk_bytes), stop // chunk_bytes
-            if first > last:  # within one chunk
-                self._put(disk, last, start % chunk_bytes, self._zeros[: stop - start])
-                continue
-            self._clear(disk, first, last)
-            if start % chunk_bytes:
-                self._put(disk, first - 1, start % chunk_bytes, self._zeros[start % chunk_bytes :])
-            if stop % chunk_bytes:
-                self._put(disk, last, 0, self._zeros[: stop % chunk_bytes])
+            self._check(disk, start, start + length, "zero")
+            self._zero(disk, start, start + length)
 
     def commit(self, point: RestorePoint) -> RestorePoint:
         """Make the restore point visible, all of it at once; return it with its sizes filled in.
@@ -182,6 +174,20 @@ class Draft:
             index, tail = divmod(capacity, self._codec.chunk_bytes)
             if tail and capacity < larger.get(key, 0):
                 self._put(key, index, tail, self._zeros[tail:])
+
+    def _zero(self, disk: int, start: int, stop: int) -> None:
+        chunk_bytes = self._codec.chunk_bytes
+        if stop == self.disks[disk]:
+            stop = chunk_count(stop, chunk_bytes) * chunk_bytes
+        first, last = -(-start // chunk_bytes), stop // chunk_bytes
+        if first > last:  # within one chunk
+            self._put(disk, last, start % chunk_bytes, self._zeros[: stop - start])
+            return
+        self._clear(disk, first, last)
+        if start % chunk_bytes:
+            self._put(disk, first - 1, start % chunk_bytes, self._zeros[start % chunk_bytes :])
+        if stop % chunk_bytes:
+            self._put(disk, last, 0, self._zeros[: stop % chunk_bytes])
 
     def _clear(self, disk: int, first: int, last: int) -> None:
         """Make chunks [first, last) holes."""

@@ -6,6 +6,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Final
 
+from stuntdouble.backup.chunks import DIGEST
 from stuntdouble.backup.files import explained, write_durably
 from stuntdouble.backup.manifest import file_stem, sealed, unsealed
 from stuntdouble.errors import DigestMismatch, Misuse, TaskInProgress
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT: Final = "stuntdouble repository"
-VERSION: Final = 1
+VERSION: Final = 2
 HEADER: Final = "repository.json"
 LOCK: Final = "lock"
 PARTS: Final = ("packs", "points", "drafts")
@@ -52,7 +53,8 @@ def _create(folder: Path, chunk_bytes: int) -> None:
     if any(path.name not in _NEW for path in folder.iterdir()):
         wanted = "choose an empty directory or an existing repository"
         raise Misuse(str(folder), f"is in use and has no {HEADER}: {wanted}")
-    header = sealed({"format": FORMAT, "version": VERSION, "chunk_bytes": chunk_bytes})
+    facts = {"format": FORMAT, "version": VERSION, "digest": DIGEST, "chunk_bytes": chunk_bytes}
+    header = sealed(facts)
     write_durably(folder / f"{HEADER}.tmp", folder / HEADER, header)
 
 

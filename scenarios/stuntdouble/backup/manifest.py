@@ -10,6 +10,7 @@ Every manifest names all chunks of its disks: none needs another to be read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,7 @@ from urllib.parse import quote
 
 import zstandard
 
-from stuntdouble.backup.chunks import DIGEST_BYTES, digest_of
+from stuntdouble.backup.chunks import DIGEST, DIGEST_BYTES, digest_of
 from stuntdouble.errors import DigestMismatch, Misuse
 from stuntdouble.ports import Consistency, DiskPoint, Kind, RestorePoint
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT: Final = "stuntdouble restore point"
-VERSION: Final = 1
+VERSION: Final = 2
 SUFFIX: Final = ".point"
 NAME_BYTES_MAX: Final = 100  # of each half of a file name; file systems allow 255 in all
 
@@ -90,13 +91,16 @@ def unsealed(data: bytes, path: Path, known: str, version: int) -> tuple[dict[st
 
     Raises:
         DigestMismatch: the line is not the one that was written.
-        Misuse: it is whole, but of another format than *known* or newer than *version*.
+        Misuse: it is whole, but of another format than *known*, or of another version.
     """
     line_bytes = data.find(b"\n") + 1
     stop = line_bytes + 2 * DIGEST_BYTES + 1
     expected = digest_of(data[:line_bytes]).hex().encode() + b"\n"
     if not line_bytes or data[line_bytes:stop] != expected:
         written = data[line_bytes:stop].decode(errors="replace").strip()
+        if line_bytes and written == hashlib.sha256(data[:line_bytes]).hexdigest():
+            older = "has format version 1, this program reads version 2"
+            raise Misuse(str(path), f"{older}: read it with the program that wrote it")
         raise DigestMismatch(str(path), written or "there", digest_of(data[:line_bytes]).hex())
     facts: dict[str, Any] = json.loads(data[:line_bytes])
     if facts["format"] != known:
@@ -116,8 +120,9 @@ def encode(manifest: Manifest) -> bytes:
         "format": FORMAT,
         "version": VERSION,
         "point": asdict(point),
+        "digest": DIGEST,
         "map_bytes": len(plain),
-        "map_sha256": digest_of(frame).hex(),
+        "map_digest": digest_of(frame).hex(),
     }
     return sealed(facts) + frame
 
@@ -135,8 +140,8 @@ def read_manifest(path: Path, chunk_bytes: int) -> Manifest:
     data = path.read_bytes()
     facts, stop = unsealed(data, path, FORMAT, VERSION)
     frame = data[stop:]
-    if digest_of(frame).hex() != facts["map_sha256"]:
-        raise DigestMismatch(f"{path}, map", facts["map_sha256"], digest_of(frame).hex())
+    if digest_of(frame).hex() != facts["map_digest"]:
+        raise DigestMismatch(f"{path}, map", facts["map_digest"], digest_of(frame).hex())
     plain = zstandard.ZstdDecompressor().decompress(frame, max_output_size=facts["map_bytes"])
     point = _point(facts["point"])
     maps: dict[int, bytes] = {}

@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+import numpy as np
+
 from stuntdouble.backup.chunks import (
     CHUNK_BYTES,
     DIGEST_BYTES,
@@ -41,6 +43,7 @@ from stuntdouble.backup.manifest import (
     read_point,
 )
 from stuntdouble.errors import DigestMismatch, Error, InvalidState, Misuse, NotFound, TaskInProgress
+from stuntdouble.extents import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,6 +160,18 @@ class Repository:
                 f"bytes {start} to {start + length} are not within its {size}",
             )
         return self._read(manifest, disk, start, start + length)
+
+    def stored(self, point: str, disk: int) -> Runs:
+        """Return where a disk has chunks; everywhere else it reads as zeros.
+
+        Raises:
+            NotFound: no such restore point or disk.
+        """
+        manifest = self._manifest(point)
+        size = capacity(manifest.point, disk)
+        names = np.frombuffer(manifest.maps[disk], np.uint64).reshape(-1, DIGEST_BYTES // 8)
+        starts = np.flatnonzero(names.any(axis=1)) * self.chunk_bytes
+        return Runs.from_arrays(starts, np.full_like(starts, self.chunk_bytes)).clip(0, size)
 
     def delete(self, point: str) -> None:
         """Delete a restore point; the others stay whole.  NotFound if there is none.

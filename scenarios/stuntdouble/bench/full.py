@@ -353,7 +353,7 @@ class FullWorld(World):
                 done["copies"] += group.image.space_bytes // group.lun.chunk_bytes
         for machine in self._deltas:
             done["grains"] += machine.disk.head.file.used_blocks
-        visits = int(self.tally.visits[Purpose.GUEST])
+        visits = int(self.tally.by_purpose[Purpose.GUEST])
         admitted = sum(guest.completed + guest.in_flight for guest in self.engine.guests)
         mirrored = (visits - (admitted - self.writes) - 4 * self.writes) / 4
         return {

@@ -25,7 +25,7 @@ def measure(scenario: Scenario, engine: EngineName, content: Content) -> Sample:
     tally = world.tally
     world.env.run(max(scenario.warm_up_seconds, 1e-9))
     tally.close()
-    ios, served, visits, events = tally.ios, tally.served, int(tally.visits.sum()), world.events
+    ios, served, visits, events = tally.ios, tally.served, int(tally.by_purpose.sum()), world.events
     fired = world.fired()
     began, worked = wall_seconds(), process_time()
     world.env.run(scenario.warm_up_seconds + scenario.seconds)
@@ -43,7 +43,7 @@ def measure(scenario: Scenario, engine: EngineName, content: Content) -> Sample:
         tally.ios - ios,
         seconds,
         tally.served - served,
-        int(tally.visits.sum()) - visits,
+        int(tally.by_purpose.sum()) - visits,
         world.events - events,
         facts,
     )
@@ -73,7 +73,7 @@ def agree(scenario: Scenario, content: Content) -> int:
         world.env.run(scenario.warm_up_seconds + scenario.seconds)
         world.tally.close()
         tally = world.tally
-        found.append((tally.ios, tally.visits.tolist(), tally.print, world.fired()))
+        found.append((tally.ios, tally.by_purpose.tolist(), tally.print, world.fired()))
     if found[0] != found[1]:
         raise Bug(f"the engines do not agree on {scenario}: {found[0]} and {found[1]}")
     return int(found[0][0])

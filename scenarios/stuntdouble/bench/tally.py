@@ -31,7 +31,7 @@ class Tally(Meter):
         super().__init__()
         self.ios = 0
         self.histogram = np.zeros(_BINS, np.int64)
-        self.visits = np.zeros(_PURPOSES, np.int64)
+        self.by_purpose = np.zeros(_PURPOSES, np.int64)
         self.busy_seconds = np.zeros(_PURPOSES)
         self._print = 0
         self._ios: list[tuple[float, float]] = []
@@ -67,7 +67,7 @@ class Tally(Meter):
 
     def take_visits(self, kinds: NDArray[np.int64], times: NDArray[np.float64]) -> None:
         """Count visits: rows of (station, purpose), and of (start, seconds)."""
-        self.visits += np.bincount(kinds[:, 1], minlength=_PURPOSES)
+        self.by_purpose += np.bincount(kinds[:, 1], minlength=_PURPOSES)
         self.busy_seconds += np.bincount(kinds[:, 1], times[:, 1], minlength=_PURPOSES)
         self._add(times)
 
@@ -94,7 +94,7 @@ class Tally(Meter):
     @property
     def side_visits(self) -> int:
         """Visits on account of side I/O, backups and consolidations."""
-        return int(self.visits[list(_SIDE)].sum())
+        return int(self.by_purpose[list(_SIDE)].sum())
 
     @property
     def served(self) -> int:

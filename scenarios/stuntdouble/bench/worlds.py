@@ -63,7 +63,7 @@ class World:
     def events(self) -> int:
         """Ends of service, arrivals and control: what a heap had to hold."""
         arrived: int = sum(guest.arrived for guest in self.engine.guests)
-        return int(self.tally.visits.sum()) + arrived
+        return int(self.tally.by_purpose.sum()) + arrived
 
     def fired(self) -> dict[str, float]:
         """Return how often each kind of side I/O has come about, and the foreground writes."""

@@ -25,7 +25,18 @@ PYTHON_MIN: Final = (3, 11)
 MEMORY_BYTES_MIN: Final = GIB  # the libraries take 0.16 GiB (measured), a small site the rest
 
 PACKAGES: Final = (
-    *("click", "fakeredis", "numba", "numpy", "plotly", "pydantic", "redis", "rich", "simpy"),
+    *(
+        "blake3",
+        "click",
+        "fakeredis",
+        "numba",
+        "numpy",
+        "plotly",
+        "pydantic",
+        "redis",
+        "rich",
+        "simpy",
+    ),
     "zstandard",
 )
 COMPILED: Final = ("content", "site", "trace", "iops")  # subpackages whose functions numba keeps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from contextlib import ExitStack
@@ -129,6 +130,7 @@ def compare(
             directory=folder,
             progress=progress,
             engine=engine,
+            processes=len(os.sched_getaffinity(0)),
         )
         files = [directory / path.name for path in publish(result, folder)]
     if json_file == _STDOUT:

@@ -46,6 +46,7 @@ async def _keep_snapshot(done: Run, step: Step) -> None:
     world = done.world
     array = world.arrays[step.array]
     naas = tuple(v.naa for v in array.inventory.volumes.values())
+    await LocalArray(array).prepare(naas)
     for vm in world.scenario.vms:
         for key, disk in world.hypervisor.vm(vm.name).disks.items():
             world.hypervisor.moments[_KEPT + f":{vm.name}", key] = disk.disk.moment(world.env.now)

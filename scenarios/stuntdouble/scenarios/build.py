@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.array import Array
     from stuntdouble.clock import Environment
-    from stuntdouble.iops import Load, Recorded
+    from stuntdouble.iops import Load, Meter, Recorded
     from stuntdouble.iops.kernel import CompiledEngine
     from stuntdouble.results import EngineName
     from stuntdouble.scenarios import spec
@@ -98,10 +98,11 @@ def build(
     env: Environment,
     recorded: Recorded | None,
     engine_name: EngineName = "kernel",
+    meter: Meter | None = None,
 ) -> World:
     """Return the scenario's site, with nothing written and no load running yet."""
     site = Site(block_bytes=scenario.content_block)
-    engine = _engine(engine_name)(env, site, seed)
+    engine = _engine(engine_name)(env, site, seed, meter)
     streams, journal = Streams(seed), Journal()
     made = {a.name: _array(a, engine, streams, journal) for a in scenario.arrays}
     lan = engine.add_station(link(scenario.backup.lan or 125e6))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stuntdouble.backup import JobReport
-    from stuntdouble.iops import Latencies, Meter
+    from stuntdouble.iops import Felt, Meter
     from stuntdouble.scenarios.lived import Run
     from stuntdouble.scenarios.spans import Interval, Spans
 
@@ -58,6 +57,7 @@ _NICE_SECONDS: Final = (
 )
 _STALLS: Final = (5.0, 30.0, 60.0)
 _NOT_THE_GUESTS: Final = tuple(int(p) for p in Purpose if p is not Purpose.GUEST)
+_TWINS_APART_SECONDS: Final = 1e-6  # I/Os further apart are two; clocks are off by less
 _ROUNDING_SECONDS: Final = 1e-6  # what differences of sums over hours may be off by
 
 
@@ -93,57 +93,70 @@ def method_result(done: Run, alone: Meter) -> MethodResult:
 # Latency and load. -----------------------------------------------------------------------------
 
 
-def _within(lat: Latencies, intervals: Sequence[Interval]) -> NDArray[np.float64]:
-    """Return the latencies of the I/Os that arrived in any of *intervals*, in seconds."""
-    parts = [lat.during(a, b).seconds for a, b in intervals]
-    return np.concatenate(parts) if parts else np.empty(0)
-
-
-def _latency(seconds: NDArray[np.float64]) -> Latency:
-    if not len(seconds):
+def _latency(felt: Felt) -> Latency:
+    if not felt.ios:
         return Latency()
-    p50, p95, p99 = np.percentile(seconds, (50, 95, 99), method="inverted_cdf") * 1000
-    return Latency(p50=float(p50), p95=float(p95), p99=float(p99), max=float(seconds.max() * 1000))
+    p50, p95, p99 = (felt.percentile(percent) * 1000 for percent in (50, 95, 99))
+    return Latency(p50=p50, p95=p95, p99=p99, max=felt.longest * 1000)
 
 
-def _load(lat: Latencies, intervals: Sequence[Interval]) -> Load:
+def _load(done: Run, phase: str, intervals: Sequence[Interval], names: Sequence[str]) -> Load:
     length = sum(b - a for a, b in intervals)
     if length <= 0:
         return Load()
-    inside = _within(lat, intervals)
-    return Load(seconds=length, iops=len(inside) / length, latency_ms=_latency(inside))
+    felt = done.world.engine.meter.felt(phase, *names)
+    return Load(seconds=length, iops=felt.ios / length, latency_ms=_latency(felt))
 
 
 def _foreground(done: Run, alone: Meter, spans: Spans, names: Sequence[str]) -> Foreground:
-    lat = done.world.engine.meter.latencies(*names)
-    whole = _within(lat, spans.job)
-    length = sum(b - a for a, b in spans.job)
+    whole = _load(done, "job", spans.job, names)
     return Foreground(
-        before=_load(lat, spans.before),
-        reading=_load(lat, spans.reading),
-        consolidating=_load(lat, spans.consolidating),
-        after=_load(lat, spans.after),
+        before=_load(done, "before", spans.before, names),
+        reading=_load(done, "reading", spans.reading, names),
+        consolidating=_load(done, "consolidating", spans.consolidating, names),
+        after=_load(done, "after", spans.after, names),
         whole=WholeJob(
             excess_latency_seconds=sum(_excess(done, alone, name) for name in names),
-            iops=len(whole) / length if length else 0.0,
-            latency_ms=_latency(whole),
+            iops=whole.iops,
+            latency_ms=whole.latency_ms,
         ),
     )
+
+
+# Excess latency. -------------------------------------------------------------------------------
+
+
+def twins_end(done: Run, name: str) -> list[float]:
+    """Return until when the twins of a VM's I/Os arrive on the site that is left alone.
+
+    The n-th I/O arrives at the same time of the guest's own clock, which stuns hold up here and not
+    there.  So they end where that clock stood at the end of the run, or after the last I/O that
+    completed, where some were dropped.  In a closed loop there are no twins: the run itself.
+    """
+    if _is_closed(done, name):
+        return [done.began, done.ended]
+    last = done.world.engine.meter.last_arrival(name)
+    return [done.ended - done.late[name], last - done.late[name] + _TWINS_APART_SECONDS]
 
 
 def _excess(done: Run, alone: Meter, name: str) -> float:
     """Return the latency that a VM's I/O had beyond that of the same I/O without a backup.
 
-    The n-th I/O of an open load is the same request in both runs, so they are compared one by one,
-    from the first to the last that both runs had.  In a closed loop a slow I/O holds up the next
-    ones: there, means are compared.
+    The n-th I/O of an open load is the same request in both runs, so the sums are compared, from
+    the first to the last that both runs had; one that has no twin is compared with the mean.  In a
+    closed loop a slow I/O holds up the next ones: there, means are compared.
     """
-    mine, usual = done.world.engine.meter.latencies(name).seconds, alone.latencies(name).seconds
-    if any(vm.name == name and vm.load.kind == "closed" for vm in done.world.scenario.vms):
-        usual = alone.latencies(name).during(done.began, done.ended).seconds
-        return float(len(mine) * (mine.mean() - usual.mean())) if len(mine) and len(usual) else 0.0
-    count = min(len(mine), len(usual))
-    return float((mine[:count] - usual[:count]).sum())
+    mine = done.world.engine.meter.felt("", name)
+    usual = [alone.until(name, moment) for moment in twins_end(done, name)]
+    if _is_closed(done, name):
+        ios, seconds = (end - start for start, end in zip(*usual, strict=True))
+        return mine.seconds - mine.ios * seconds / ios if ios else 0.0
+    ios, seconds = min(usual, key=lambda found: abs(found[0] - mine.ios))
+    return mine.seconds - seconds - (mine.ios - ios) * seconds / ios if ios else 0.0
+
+
+def _is_closed(done: Run, name: str) -> bool:
+    return any(vm.name == name and vm.load.kind == "closed" for vm in done.world.scenario.vms)
 
 
 # Stuns and stalls. -----------------------------------------------------------------------------
@@ -173,11 +186,7 @@ def _stalls_of(done: Run, names: Sequence[str]) -> Stalls:
             if e.subject == vm and e.time >= done.began
         ]
         silent += _pauses(done, vm)
-        lat = done.world.engine.meter.latencies(vm)
-        long = lat.seconds > _STALLS[0]
-        silent += zip(
-            lat.arrived[long].tolist(), (lat.arrived + lat.seconds)[long].tolist(), strict=True
-        )
+        silent += done.world.engine.meter.silences(vm)
         for start, end in union(silent):
             for bound in _STALLS:
                 counts[bound] += end - start > bound
@@ -402,14 +411,25 @@ def _fact(key: str, value: object) -> str:
     return f"{name} {words}".strip().replace("  ", " ")
 
 
-def _series(done: Run, alone: Meter, names: Sequence[str]) -> Series:
+def _bins(done: Run) -> tuple[float, NDArray[np.float64]]:
+    """Return the width of the bins of a run's time line, and their edges."""
     length = done.ended - done.began
     width = next((w for w in _NICE_SECONDS if length / w <= _BINS_MAX), length / _BINS_MAX)
     bins = max(int(length / width), 1)  # whole ones: the rest of the last would look like a drop
-    edges: NDArray[np.float64] = done.began + np.arange(bins + 1, dtype=np.float64) * width
-    lat = done.world.engine.meter.latencies(*names)
-    rows = np.searchsorted(lat.arrived, edges)
-    cells = [_latency(lat.seconds[a:b]) for a, b in pairwise(rows)]
+    return width, done.began + np.arange(bins + 1, dtype=np.float64) * width
+
+
+def edges_asked_for(done: Run) -> list[float]:
+    """Return the instants between which a run is compared with the site that is left alone."""
+    spans = spans_of(done)
+    phases = [edge for name in _LOADS for interval in spans.of(name) for edge in interval]
+    return [*phases, *_bins(done)[1].tolist()]
+
+
+def _series(done: Run, alone: Meter, names: Sequence[str]) -> Series:
+    width, edges = _bins(done)
+    felt = done.world.engine.meter.line(edges)
+    cells = [_latency(each) for each in felt]
     room = width * len(done.world.stations)
     busy = np.clip(_busy(done, edges) / room, 0.0, 1.0)
     caused = np.clip(_caused(done, alone, edges) / room, 0.0, busy)
@@ -420,7 +440,7 @@ def _series(done: Run, alone: Meter, names: Sequence[str]) -> Series:
     return Series(
         bin_seconds=width,
         time=tuple((edges[:-1] - done.began).tolist()),
-        iops=tuple((np.diff(rows) / width).tolist()),
+        iops=tuple(each.ios / width for each in felt),
         latency_ms_p50=tuple(c.p50 for c in cells),
         latency_ms_p95=tuple(c.p95 for c in cells),
         latency_ms_max=tuple(c.max for c in cells),

@@ -24,22 +24,26 @@ from stuntdouble.backup.retention import apply as apply_retention
 from stuntdouble.clock import completed, run
 from stuntdouble.errors import Misuse
 from stuntdouble.hypervisor import LocalHypervisor
-from stuntdouble.iops import read_trace
+from stuntdouble.iops import Meter, read_trace
 from stuntdouble.ports import Kind, Throttle, Transport
 from stuntdouble.results import Result
 from stuntdouble.scenarios.after import take_steps
 from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prepare
-from stuntdouble.scenarios.collect import method_result
+from stuntdouble.scenarios.collect import edges_asked_for, method_result, twins_end
 from stuntdouble.scenarios.describe import assumptions, site_summary
 from stuntdouble.scenarios.lived import Run
+from stuntdouble.scenarios.sidebyside import Asked, side_by_side
+from stuntdouble.scenarios.stages import Stages
 from stuntdouble.store import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from stuntdouble.clock import Environment
-    from stuntdouble.iops import Meter, Recorded
-    from stuntdouble.results import EngineName, MethodName, MethodResult, Progress
+    from stuntdouble.iops import Recorded
+    from stuntdouble.results import EngineName, MethodResult, Progress
+    from stuntdouble.scenarios.sidebyside import Figures, Telling
     from stuntdouble.scenarios.spec import Scenario
 
 _TOLD_BY_EMULATORS: Final = frozenset(
@@ -63,12 +67,12 @@ class Plan:
     recorded: Recorded | None
     engine: EngineName
 
-    def build(self, env: Environment) -> World:
-        """Return a site of its own for one run."""
-        return build(self.scenario, self.seed, env, self.recorded, self.engine)
+    def build(self, env: Environment, meter: Meter) -> World:
+        """Return a site of its own for one run, which *meter* measures."""
+        return build(self.scenario, self.seed, env, self.recorded, self.engine, meter)
 
 
-def compare(
+def compare(  # noqa: PLR0913  (by name, each an option of the command line)
     scenario: Scenario,
     *,
     seed: int,
@@ -78,31 +82,27 @@ def compare(
     directory: Path,
     progress: Progress,
     engine: EngineName = "kernel",
+    processes: int = 1,
 ) -> Result:
     """Run *scenario* by *methods* (its own, where empty) and return what they cost.
 
     *engine* is the compiled kernel, or its specification, which gives the same and takes longer.
 
-    Repositories are left under ``directory/repository/<method>``.
+    Repositories are left under ``directory/repository/<method>``.  With more than one of
+    *processes* the methods run side by side, and take about as much memory as one after another.
 
     Raises:
         Misuse: a trace is missing or makes no sense, or the directory cannot be written.
     """
-    recorded = _recorded(scenario, trace)
-    chosen = [Method(m) for m in (methods or scenario.methods)]
-    plan = Plan(scenario, seed, recorded, engine)
-    runs = []
-    for method in dict.fromkeys(chosen):
-        progress.stage(method.value)
-        repository = Repository.open(directory / "repository" / method.value)
-        runs.append(run(partial(_one, plan, method, repository, progress)))
-    progress.stage("no backup")
-    longest = max(done.ended - done.began for done in runs)
-    alone = run(partial(_left_alone, plan, longest))
-    results: dict[MethodName, MethodResult] = {
-        done.method.value: method_result(done, alone) for done in runs
-    }
-    notes = [f"{done.method}: {line}" for done in runs for line in done.notes]
+    plan = Plan(scenario, seed, _recorded(scenario, trace), engine)
+    chosen = tuple(dict.fromkeys(Method(m).value for m in (methods or scenario.methods)))
+    begin = partial(_begin, plan, directory)
+    leave_alone = partial(_without, plan, progress)
+    if processes > 1 and len(chosen) > 1:
+        progress.stage(", ".join(chosen))
+        lived = side_by_side(begin, chosen, leave_alone, progress)
+    else:
+        lived = _one_by_one(begin, chosen, leave_alone, progress)
     return Result(
         scenario=scenario.name,
         title=scenario.title,
@@ -111,10 +111,58 @@ def compare(
         engine=engine,
         site=site_summary(scenario),
         assumptions=assumptions(scenario),
-        methods=results,
-        expected_failures=tuple(m for m in scenario.expect_failure if m in results),
-        notes=tuple(notes),
+        methods={Method(name).value: figures for name, (figures, _) in lived.items()},
+        expected_failures=tuple(m for m in scenario.expect_failure if m in lived),
+        notes=tuple(f"{name}: {line}" for name, (_, notes) in lived.items() for line in notes),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lived:
+    """A run that is over, and waits for the site left alone."""
+
+    run: Run
+
+    @property
+    def asked(self) -> Asked:
+        names = [vm.name for vm in self.run.world.scenario.vms]
+        twins = {name: list(twins_end(self.run, name)) for name in names}
+        seconds = self.run.ended - self.run.began
+        return Asked(seconds, list(edges_asked_for(self.run)), twins)
+
+    def figures(self, alone: Meter) -> Figures:
+        figures: MethodResult = method_result(self.run, alone)
+        return figures, self.run.notes
+
+
+def _begin(plan: Plan, directory: Path, name: str, progress: Telling) -> _Lived:
+    repository = Repository.open(directory / "repository" / name)
+    return _Lived(run(partial(_one, plan, Method(name), repository, progress)))
+
+
+def _without(plan: Plan, progress: Progress, asked: list[Asked]) -> Meter:
+    """Let the same site run without any backup, measured as the runs ask for."""
+    progress.stage("no backup")
+    names = [vm.name for vm in plan.scenario.vms]
+    meter = Meter(
+        [edge for each in asked for edge in each.edges],
+        {name: [end for each in asked for end in each.twins[name]] for name in names},
+    )
+    return run(partial(_left_alone, plan, max(each.seconds for each in asked), meter))
+
+
+def _one_by_one(
+    begin: Callable[[str, Telling], _Lived],
+    names: tuple[str, ...],
+    leave_alone: Callable[[list[Asked]], Meter],
+    progress: Progress,
+) -> dict[str, Figures]:
+    lived = {}
+    for name in names:
+        progress.stage(name)
+        lived[name] = begin(name, progress)
+    alone = leave_alone([each.asked for each in lived.values()])
+    return {name: each.figures(alone) for name, each in lived.items()}
 
 
 def _recorded(scenario: Scenario, trace: Path | None) -> Recorded | None:
@@ -131,16 +179,17 @@ def _recorded(scenario: Scenario, trace: Path | None) -> Recorded | None:
 
 
 async def _one(
-    plan: Plan, method: Method, repository: Repository, progress: Progress, env: Environment
+    plan: Plan, method: Method, repository: Repository, progress: Telling, env: Environment
 ) -> Run:
     """Live through the scenario once."""
-    world = plan.build(env)
+    world = plan.build(env, Meter())
     done = Run(
         world,
         method,
         repository,
         LocalHypervisor(world.hypervisor, resolve_luns=world.mapped_to_host),
         LocalArray(next(iter(world.arrays.values()))),
+        Stages(world.journal, world.engine.meter),
     )
     await prepare(world)
     watcher = asyncio.create_task(_report_progress(done, progress))
@@ -156,13 +205,16 @@ async def _one(
     return done
 
 
-async def _left_alone(plan: Plan, seconds: float, env: Environment) -> Meter:
+async def _left_alone(plan: Plan, seconds: float, meter: Meter, env: Environment) -> Meter:
     """Let the same site run without any backup: what the guests would have felt."""
-    world = plan.build(env)
+    world = plan.build(env, meter)
     await prepare(world)
     await asyncio.sleep(seconds)
     await _retire(world)
-    return world.engine.meter
+    if meter.pull is not None:  # all of it is taken over, and needs no engine from now on
+        meter.pull()
+        meter.pull = None
+    return meter
 
 
 async def _retire(world: World) -> None:
@@ -178,6 +230,8 @@ async def _retire(world: World) -> None:
 async def _backups(done: Run) -> None:
     scenario, loop = done.world.scenario, asyncio.get_running_loop()
     done.began = loop.time()
+    shifts = _shifts(done.world, done.began)
+    done.stages.begin(done.began)
     await asyncio.sleep(scenario.times.before)
     catalog = Catalog.open(open_store(), loop.time())
     for number, kind in enumerate(scenario.backup.runs):
@@ -186,9 +240,21 @@ async def _backups(done: Run) -> None:
             await asyncio.sleep(scenario.times.between)
         await _backup(done, catalog, Kind(kind))
     done.phase = "after"
+    done.stages.after(loop.time())
     rest = done.began + scenario.times.total - loop.time()
     await asyncio.sleep(max(scenario.times.after, rest))
     done.ended = loop.time()
+    done.stages.end(done.ended)
+    now = _shifts(done.world, done.ended)
+    done.late = {name: shift - shifts.get(name, shift) for name, shift in now.items()}
+
+
+def _shifts(world: World, now: float) -> dict[str, float]:
+    """Return how far each guest's clock is behind the site's."""
+    return {
+        guest.name: guest.shift + (now - guest.stunned_at if guest.stuns else 0.0)
+        for guest in world.engine.guests
+    }
 
 
 async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
@@ -197,7 +263,9 @@ async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
 
     def note(what: str, subject: str, /, **facts: object) -> None:
         done.phase = what
-        if what not in _TOLD_BY_EMULATORS:
+        if what in _TOLD_BY_EMULATORS:
+            done.stages.tell(world.env.now, what, subject)
+        else:
             world.journal.note(world.env.now, what, subject, **facts)
 
     array = next(iter(world.arrays.values()))
@@ -268,7 +336,7 @@ async def _leftovers(done: Run) -> list[tuple[str, str]]:
     return left
 
 
-async def _report_progress(done: Run, progress: Progress) -> None:
+async def _report_progress(done: Run, progress: Telling) -> None:
     times, loop = done.world.scenario.times, asyncio.get_running_loop()
     about = max(times.total, times.before + times.after + 300.0)
     while True:

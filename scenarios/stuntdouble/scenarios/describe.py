@@ -39,6 +39,7 @@ def assumptions(scenario: spec.Scenario) -> tuple[Assumption, ...]:
         ("read rate, all methods", "backup.throttle.rate", _rate(backup.throttle.rate)),
         ("queueing", "queueing", "one first-come-first-served class for guests and background"),
     ]
+    rows += _held_up(scenario)
     known = dict(scenario.sources)
     made = [
         Assumption(name=name, value=value, source=known.pop(key, _origin(scenario, key)))
@@ -46,6 +47,30 @@ def assumptions(scenario: spec.Scenario) -> tuple[Assumption, ...]:
     ]
     made += [Assumption(name=key, value=_value(scenario, key), source=known[key]) for key in known]
     return tuple(made)
+
+
+def _held_up(scenario: spec.Scenario) -> list[tuple[str, str, str]]:
+    """Return what holds I/O up besides queues, where the scenario asks for any of it."""
+    rows = []
+    for a in scenario.arrays:
+        for p in a.pools:
+            key = f"arrays.{a.name}.pools.{p.name}"
+            if p.cache is not None:
+                value = (
+                    f"{format_size(p.cache.mark_bytes)} dirty at most, a write takes"
+                    f" {format_duration(p.cache.write)}, {p.cache.destages} destages at a time"
+                )
+                rows.append((f"write-back cache of {p.name}", f"{key}.cache", value))
+            if p.blocking:
+                rows.append(
+                    (f"writes to {p.name}", f"{key}.blocking", "wait for the copy of their chunk")
+                )
+    for vm in scenario.vms:
+        for k in vm.disks:
+            if k.iops_limit:
+                value = f"{k.iops_limit} I/Os a second, {k.iops_burst} at once"
+                rows.append((f"limit of disk {k.key} of {vm.name}", "vms", value))
+    return rows
 
 
 def site_summary(scenario: spec.Scenario) -> Site:
@@ -105,6 +130,8 @@ def _origin(scenario: spec.Scenario, key: str) -> str:
     """Say who chose the value of *key*, where the scenario names no source for it."""
     found: Any = scenario
     for part in key.split("."):
+        if isinstance(found, tuple):  # pools, VMs: what is said of one of them has been chosen
+            break
         chosen = found if isinstance(found, dict) else found.model_fields_set
         if part not in chosen:
             return "default of the model"

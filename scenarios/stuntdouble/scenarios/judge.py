@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stuntdouble.content import describe
+from stuntdouble.content import ZERO, describe, first_wrong
 from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from stuntdouble.ports import Repository, RestorePoint
+    from stuntdouble.backup.repository import Repository
+    from stuntdouble.extents import Runs
+    from stuntdouble.ports import DiskPoint, RestorePoint
     from stuntdouble.site import Level, Moment, Site
 
+    Wrong = tuple[int, str]
+    """The offset of a wrong byte, and what should have been there."""
+
 _PIECE_BYTES: Final = 8 * MIB
+_HELD_BLOCKS: Final = MIB  # whose words, 8 MiB of them, are looked at together
+_END: Final = "the end of the disk elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,7 @@ def check_point(
     """
     found = []
     for disk in point.disks:
-        pieces = repository.read(point.id, disk.key, 0, disk.capacity_bytes)
-        wrong = first_difference(site, moments[disk.key], pieces)
+        wrong = _difference(site, repository, point.id, disk, moments[disk.key])
         if wrong is not None:
             found.append(Difference(disk.key, *wrong))
     return found
@@ -83,48 +89,90 @@ def check_level(site: Site, level: Level, key: int, moment: Moment) -> list[Diff
     return [] if wrong is None else [Difference(key, *wrong)]
 
 
-def first_difference(
-    site: Site, moment: Moment, pieces: Iterable[memoryview]
-) -> tuple[int, str] | None:
+def first_difference(site: Site, moment: Moment, pieces: Iterable[memoryview]) -> Wrong | None:
     """Return the offset of the first wrong byte of *pieces*, and what the guest had written there.
 
     *pieces* are the bytes of the whole disk, in order, cut anywhere.
     """
-    size = site.block_bytes
-    held = np.empty(0, np.uint8)
-    block = 0
-    for piece in pieces:
-        held = (
-            np.concatenate((held, np.frombuffer(piece, np.uint8))) if len(held) else _array(piece)
-        )
-        whole = len(held) // size
-        wrong = _compare(site, moment, block, held[: whole * size])
+    wrong, stop = _compare_pieces(site, moment, 0, pieces)
+    if wrong is None and stop != moment.disk.size_bytes:
+        return stop, _END
+    return wrong
+
+
+def _difference(
+    site: Site, repository: Repository, point: str, disk: DiskPoint, moment: Moment
+) -> Wrong | None:
+    """Return the first difference of a restore point's disk.
+
+    Where the repository keeps nothing, the disk reads as zeros by the definition of its format:
+    there it is enough that the truth is zeros, and most of a thin disk is never looked at twice.
+    """
+    size = disk.capacity_bytes
+    if size != moment.disk.size_bytes:
+        return min(size, moment.disk.size_bytes), _END
+    stored = repository.stored(point, disk.key).align(site.block_bytes, size)
+    missed = _compare_holes(site, moment, stored)
+    for start, length in stored:
+        if missed is not None and start > missed[0]:
+            break
+        pieces = repository.read(point, disk.key, start, length)
+        wrong, stop = _compare_pieces(site, moment, start, pieces)
+        assert wrong is not None or stop == start + length, "the repository gave fewer bytes"
         if wrong is not None:
             return wrong
-        held = held[whole * size :]
-        block += whole
-    if block != moment.disk.blocks or len(held):
-        return block * size + len(held), "the end of the disk elsewhere"
+    return missed
+
+
+def _compare_holes(site: Site, moment: Moment, stored: Runs) -> Wrong | None:
+    """Return the first byte outside of *stored* where the truth is not zero."""
+    size = site.block_bytes
+    for start in range(0, moment.disk.blocks, _HELD_BLOCKS):
+        tokens = site.truth(moment, start, min(_HELD_BLOCKS, moment.disk.blocks - start))
+        holding = tokens & ~np.uint64(ZERO) != 0
+        if not holding.any():
+            continue
+        here = stored.clip(start * size, (start + len(tokens)) * size)
+        for begin, stop in here.array.tolist():
+            holding[begin // size - start : stop // size - start] = False
+        for block in np.flatnonzero(holding).tolist():
+            written = np.flatnonzero(site.render(tokens[block : block + 1]))
+            if len(written):  # a literal may be zeros, too
+                offset = (start + block) * size + int(written[0])
+                return offset, describe(int(tokens[block]))
     return None
 
 
-def _array(piece: memoryview) -> NDArray[np.uint8]:
-    return np.frombuffer(piece, np.uint8)
+def _compare_pieces(
+    site: Site, moment: Moment, start: int, pieces: Iterable[memoryview]
+) -> tuple[Wrong | None, int]:
+    """Return the first difference of *pieces*, which begin at byte *start*, and where they end."""
+    size = site.block_bytes
+    held = np.empty(0, np.uint8)
+    block = start // size
+    for piece in pieces:
+        array = np.frombuffer(piece, np.uint8)
+        held = np.concatenate((held, array)) if len(held) else array
+        whole = len(held) // size
+        wrong = _compare(site, moment, block, held[: whole * size])
+        if wrong is not None:
+            return wrong, start
+        held = held[whole * size :]
+        block += whole
+    return None, block * size + len(held)
 
 
-def _compare(
-    site: Site, moment: Moment, block: int, found: NDArray[np.uint8]
-) -> tuple[int, str] | None:
+def _compare(site: Site, moment: Moment, block: int, found: NDArray[np.uint8]) -> Wrong | None:
     size = site.block_bytes
     step = _PIECE_BYTES // size
-    for start in range(0, len(found) // size, step):
-        part = found[start * size : (start + step) * size]
-        tokens = site.truth(moment, block + start, len(part) // size)
-        if not tokens.any() and not part.any():
-            continue
-        truth = site.render(tokens).reshape(-1)
-        if np.array_equal(truth, part):
-            continue
-        at = int(np.flatnonzero(truth != part)[0])
-        return (block + start) * size + at, describe(int(tokens[at // size]))
+    for start in range(block, block + len(found) // size, step):
+        part = found[(start - block) * size :][: step * size]
+        # Beyond its end a disk holds nothing: what is found there shows in the length.
+        tokens = site.truth(moment, start, min(len(part) // size, moment.disk.blocks - start))
+        part = part[: len(tokens) * size]
+        wrong = first_wrong(tokens, part, size, site.literals.rows)
+        if wrong is not None:
+            truth = site.render(tokens[wrong : wrong + 1]).reshape(-1)
+            at = int(np.flatnonzero(truth != part[wrong * size :][:size])[0])
+            return (start + wrong) * size + at, describe(int(tokens[wrong]))
     return None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stuntdouble.ports import RestorePoint
     from stuntdouble.scenarios.build import World
     from stuntdouble.scenarios.judge import Difference
+    from stuntdouble.scenarios.stages import Stages
     from stuntdouble.site import Moment
 
 
@@ -27,6 +28,7 @@ class Run:
     repository: Repository
     hypervisor: LocalHypervisor
     array: LocalArray
+    stages: Stages
     began: float = 0.0
     ended: float = 0.0
     reports: list[JobReport] = field(default_factory=list)
@@ -36,6 +38,8 @@ class Run:
     notes: list[str] = field(default_factory=list)
     leftovers: list[tuple[str, str]] = field(default_factory=list)
     phase: str = "before"
+    late: dict[str, float] = field(default_factory=dict)
+    """For how many seconds of the run each guest's clock stood still."""
 
     def moments(self, point: RestorePoint) -> dict[int, Moment]:
         """Return the truth of a restore point's instant, by disk key."""

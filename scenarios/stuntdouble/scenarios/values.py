@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from dataclasses import MISSING, fields
+from math import isfinite
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -21,8 +22,8 @@ def parse_rate(value: str | float) -> float:
     return float(parse_size(value) if isinstance(value, int) else value)
 
 
-Size = Annotated[int, BeforeValidator(parse_size)]
-"""Bytes: ``"64 KiB"`` or a whole number."""
+Size = Annotated[int, BeforeValidator(parse_size), Field(le=1 << 52)]
+"""Bytes: ``"64 KiB"`` or a whole number; 4 PiB at most, which is as far as a volume goes."""
 
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds: ``"5 min"`` or a number."""
@@ -39,7 +40,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Table(BaseModel):
     """A table of a scenario file: no key that is not known, nothing changes once it is read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def parameters(kind: type, table: dict[str, Any]) -> Any:
@@ -98,6 +99,8 @@ def _quantity(key: str, hint: Any, value: Any) -> Any:
 def _scalar(hint: Any, value: Any) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{value!r} is not {_words(hint)}")
     return value

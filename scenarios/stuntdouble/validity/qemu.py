@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from stuntdouble.clock import Environment
-from stuntdouble.iops import ClosedLoad, Geometry, Pattern, Purpose, Raid, Reference, link
+from stuntdouble.iops import ClosedLoad, Geometry, Pattern, Purpose, Raid, Recorder, Reference, link
 from stuntdouble.site import REDIRECT_ON_WRITE, Role, Site
 from stuntdouble.validity.rig import BLOCK_BYTES, FS_BLOCKS, VM
 from stuntdouble.validity.throttle import ThrottleGroup
@@ -108,7 +108,8 @@ class Laboratory:
     def __init__(self, curve: Curve, seed: int, *, by_turns: bool) -> None:
         setup = curve.setup
         self.env, self.site = Environment(), Site()
-        self.engine = Reference(self.env, self.site, seed)
+        self.recorder = Recorder()
+        self.engine = Reference(self.env, self.site, seed, self.recorder)
         self.chunks = Chunks()
         self._curve = curve
         blocks = setup.disk_bytes // BLOCK_BYTES
@@ -196,7 +197,7 @@ def live_commit(curve: Curve, seed: int, *, by_turns: bool = True) -> Commit:
     lab.env.run(curve.seconds)
     assert job.processed, "the job ends before the curve does"
     caught_up, ready = cast("tuple[float, float]", job.value)
-    found = lab.engine.meter.latencies(VM)
+    found = lab.recorder.latencies(VM)
     ends = found.arrived + found.seconds
     edges = (width, began, caught_up, ready, curve.seconds)
     counted = np.histogram(ends, bins=np.array(edges))[0] / np.diff(edges)

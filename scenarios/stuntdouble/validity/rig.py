@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from stuntdouble.clock import Environment
-from stuntdouble.iops import Geometry, Raid, link
+from stuntdouble.iops import Geometry, Raid, Recorder, link
 from stuntdouble.iops.kernel import CompiledEngine
 from stuntdouble.site import Site
 
@@ -59,7 +59,8 @@ class Rig:
     ) -> None:
         self.env = Environment()
         self.site = Site()
-        self.engine = CompiledEngine(self.env, self.site, seed)
+        self.recorder = Recorder()
+        self.engine = CompiledEngine(self.env, self.site, seed, self.recorder)
         self.stations = [self.engine.add_station(s, servers, stroke) for s in services]
         pool = self.site.create_pool(2 * blocks, 2 * blocks)
         geometry = Geometry(raid, self.stations[0], len(services), stripe_bytes)
@@ -83,7 +84,7 @@ class Rig:
     def run(self, until: float) -> Latencies:
         """Run until an instant; return the I/Os that have ended by then."""
         self.env.run(until)
-        return self.engine.meter.latencies(VM)
+        return self.recorder.latencies(VM)
 
     def utilisation(self, station: int = 0) -> float:
         """Return how many servers of a station were busy on average."""

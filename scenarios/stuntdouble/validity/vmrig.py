@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stuntdouble.clock import Environment
 from stuntdouble.hypervisor import DiskSpec, Hypervisor, Parameters
-from stuntdouble.iops import Geometry, Raid
+from stuntdouble.iops import Geometry, Raid, Recorder
 from stuntdouble.iops.kernel import CompiledEngine
 from stuntdouble.ports import Provisioning
 from stuntdouble.site import Site
@@ -74,7 +74,8 @@ class VmRig:
     ) -> None:
         self.env, self.journal = Environment(), Journal()
         site = Site(block_bytes=block_bytes)
-        self.engine = CompiledEngine(self.env, site, seed)
+        self.recorder = Recorder()
+        self.engine = CompiledEngine(self.env, site, seed, self.recorder)
         blocks = room * disks * disk_bytes // block_bytes
         pool = site.create_pool(blocks, 1)
         stations.add_to(self.engine, pool)
@@ -92,7 +93,7 @@ class VmRig:
     def run(self, until: float) -> Latencies:
         """Run until an instant; return the I/Os that have ended by then."""
         self.env.run(until)
-        return self.engine.meter.latencies(VM)
+        return self.recorder.latencies(VM)
 
     def do(self, model: Generator[Any, Any, Any]) -> Any:
         """Run an operation of the hypervisor to its end, and return what it returns."""
@@ -100,7 +101,7 @@ class VmRig:
 
     def iops(self, start: float, end: float) -> float:
         """Return the I/Os per second that ended in [start, end)."""
-        found = self.engine.meter.latencies(VM)
+        found = self.recorder.latencies(VM)
         ends = found.arrived + found.seconds
         return float(((ends >= start) & (ends < end)).sum()) / (end - start)
 

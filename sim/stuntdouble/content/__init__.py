@@ -1,7 +1,7 @@
 """What a block holds: 64-bit tokens, and the bytes they stand for."""
 
 from stuntdouble.content.literals import LiteralPool
-from stuntdouble.content.render import digest, render
+from stuntdouble.content.render import digest, first_wrong, render
 from stuntdouble.content.token import (
     BORN_BLOCK_BITS,
     FIRST_LITERAL,
@@ -13,6 +13,7 @@ from stuntdouble.content.token import (
     kind_of,
     written,
 )
+from stuntdouble.content.zeros import known_zeros, zeros
 
 __all__ = [
     "BORN_BLOCK_BITS",
@@ -24,7 +25,10 @@ __all__ = [
     "born",
     "describe",
     "digest",
+    "first_wrong",
     "kind_of",
+    "known_zeros",
     "render",
     "written",
+    "zeros",
 ]

@@ -7,7 +7,7 @@ from stuntdouble.iops.engine import Engine, Guest, Io, Load, Purpose, Stream, St
 from stuntdouble.iops.fastpath import FastStation
 from stuntdouble.iops.fleet import VmProfile, fleet
 from stuntdouble.iops.load import ClosedLoad, Mix, Pattern, PoissonLoad, TraceLoad
-from stuntdouble.iops.measure import Latencies, Meter
+from stuntdouble.iops.measure import Felt, Latencies, Meter, Recorder
 from stuntdouble.iops.quantity import (
     DeltaGrains,
     GuestCount,
@@ -41,6 +41,7 @@ __all__ = [
     "DeltaGrains",
     "Engine",
     "FastStation",
+    "Felt",
     "Geometry",
     "Guest",
     "GuestCount",
@@ -58,6 +59,7 @@ __all__ = [
     "Raid",
     "RateCurve",
     "Recorded",
+    "Recorder",
     "Reference",
     "ReserveTaken",
     "Service",

@@ -21,7 +21,8 @@ much, by a share that no published model gives.
 
 A read is served by the cache if every content block that it covers was dirty when it set out;
 otherwise the devices serve all of it.  Blocks that are clean are not kept: there is no read cache.
-The array's own reads, for copies, merges and parity, go to the devices.
+The array's own reads, for copies, merges and parity, go to the devices.  Where an I/O writes nothing
+for a host (an array that copies a volume), nothing of it is deferred.
 
 Within an instant: the end of a write queues its destage, and starts it if it may, before whoever
 issued it goes on.  The end of a destage first starts the next one, then lets go of those that wait

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
+from stuntdouble.iops.checks import check_pace
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
     from simpy.events import Event
 
@@ -178,6 +181,21 @@ class StreamSpec:
     bytes_per_second: float = 0.0
     link: int = -1
     luns: tuple[Lun, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_pace(self.depth, self.bytes_per_second)
+        if self.link < -1:
+            raise ValueError(f"a stream over station {self.link}: -1 is none")
+        rows = self.items
+        if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype != np.int64:
+            raise ValueError(
+                f"items of a stream are (start, count) rows of int64, not {rows.shape}"
+            )
+        most = np.iinfo(np.int64).max
+        odd = np.flatnonzero((rows[:, 0] < 0) | (rows[:, 1] < 1) | (rows[:, 0] > most - rows[:, 1]))
+        if len(odd):
+            start, count = rows[odd[0]].tolist()
+            raise ValueError(f"item {odd[0]} of a stream is {count} at {start}")
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from stuntdouble.iops.checks import check_bytes, check_number, check_positive
 from stuntdouble.iops.draw import Rows, draw_arrivals, draw_exponential
 from stuntdouble.iops.recorded import BLOCK_BYTES, IO_BYTES_MAX
 from stuntdouble.trace import stream_key
@@ -19,6 +20,8 @@ from stuntdouble.units import SECTOR_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from stuntdouble.iops.curve import RateCurve
     from stuntdouble.iops.draw import Batch, Rows, draw_arrivals, draw_exponential
@@ -49,6 +52,10 @@ class Pattern:
     def __post_init__(self) -> None:
         if not 0 < self.io_bytes <= self.working_set_bytes:
             raise ValueError(f"I/Os of {self.io_bytes} do not fit {self.working_set_bytes} bytes")
+        check_bytes("the working set", self.working_set_bytes)
+        check_number("the share of reads", self.read_fraction, most=1.0)
+        check_number("the share of sequential I/Os", self.sequential_fraction, most=1.0)
+        check_positive("the skew", self.skew)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,10 @@ class PoissonLoad:
     outstanding: int = 0
     curve: RateCurve | None = None
 
+    def __post_init__(self) -> None:
+        check_number("the rate of a Poisson load", self.iops)
+        _need_patterns(self.patterns)
+
     def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
         """Yield (seconds, index of the disk, write, offset, length)."""
         return _row_by_row(self.batches())
@@ -116,6 +127,8 @@ class ClosedLoad:
     def __post_init__(self) -> None:
         if self.outstanding < 1:
             raise ValueError(f"a closed load of {self.outstanding} I/Os never begins")
+        check_number("the think time of a closed load", self.think_seconds)
+        _need_patterns(self.patterns)
 
     def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
         """Yield (seconds to think, index of the disk, write, offset, length)."""
@@ -145,6 +158,21 @@ class TraceLoad:
     repeat: bool = True
     outstanding: int = 0
 
+    def __post_init__(self) -> None:
+        check_bytes("the disk of a trace", self.disk_bytes, least=SECTOR_BYTES)
+        check_positive("the speed of a trace", self.speed)
+        r = self.recorded
+        back = np.flatnonzero(~(np.diff(r.seconds, prepend=0.0) >= 0.0))
+        if len(back):
+            k = int(back[0])
+            raise ValueError(f"a trace whose clock goes back, to {r.seconds[k]} s in row {k}")
+        check_number("the end of a trace", float(r.seconds[-1]) if len(r) else 0.0)
+        odd = np.flatnonzero(~_addressable(r.offset_bytes, r.length_bytes))
+        if len(odd):
+            k = int(odd[0])
+            what = f"{r.length_bytes[k]} bytes at {r.offset_bytes[k]}"
+            raise ValueError(f"a trace with an I/O of {what} in row {k}")
+
     def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
         """Yield (seconds, index of the disk, write, offset, length)."""
         r = self.recorded
@@ -169,6 +197,16 @@ class TraceLoad:
             if not self.repeat:
                 return
             start += lap
+
+
+def _need_patterns(patterns: tuple[Pattern | Mix, ...]) -> None:
+    if not patterns:
+        raise ValueError("a load without a pattern: give one for each disk of its VM")
+
+
+def _addressable(offset: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which rows are at least a byte at an address, and end below 2^63."""
+    return (offset >= 0) & (length > 0) & (offset <= np.iinfo(np.int64).max - length)
 
 
 def _row_by_row(batches: Iterator[Batch]) -> Iterator[tuple[float, int, bool, int, int]]:

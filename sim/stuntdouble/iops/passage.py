@@ -7,11 +7,11 @@ in caches (see ``cache``), pool by pool in order of their numbers, and for copie
 
 from __future__ import annotations
 
-from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from stuntdouble.iops.cache import CachedPool, Destage
+from stuntdouble.iops.checks import check_geometry, check_pool
 from stuntdouble.iops.copies import COPYING, Copies
 from stuntdouble.iops.engine import Purpose
 from stuntdouble.iops.route import Router
@@ -39,27 +39,29 @@ class Passages:
         self._stations = stations
         self._block_bytes = block_bytes
         self._router = Router(block_bytes)
-        self._ports: dict[int, int] = {}
+        self.ports: dict[int, int] = {}  # of the pools that there are; -1 where there is none
         self._copies = Copies(env, block_bytes)
-        self._caches: dict[int, CachedPool] = {}
+        self.caches: dict[int, CachedPool] = {}
         self._quiet: list[Event] = []
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
+        check_geometry(geometry, len(self._stations))
         self._router.add_pool(pool, geometry)
-        self._ports[pool] = geometry.port
+        self.ports[pool] = geometry.port
 
     def block_copies(self, pool: int) -> None:
         """Let a write wait for the copy of its chunk that is under way in this pool."""
+        check_pool(pool, self.ports)
         self._copies.block(pool)
 
     def add_cache(self, pool: int, cache: Cache, station: int) -> None:
         """Put a cache, for which *station* stands, before a pool's devices."""
-        self._caches[pool] = CachedPool(cache, station, self._ports[pool], self._block_bytes)
+        self.caches[pool] = CachedPool(cache, station, self.ports[pool], self._block_bytes)
 
     def dirty_bytes(self, pool: int) -> int:
         """Return what of a pool is in its cache only."""
-        return self._caches[pool].dirty_bytes if pool in self._caches else 0
+        return self.caches[pool].dirty_bytes if pool in self.caches else 0
 
     def quiet(self) -> Event:
         """Return an event that happens once no cache holds dirty data."""
@@ -70,18 +72,21 @@ class Passages:
 
     def make(self, steps: list[Step], purpose: Purpose) -> Generator[Event, object, None]:
         """Let an I/O set out, and make the visits that its issuer waits for."""
-        if not self._caches:
-            yield from self._pass(steps, self._router.visits(steps), purpose)
-            return
+        if self.caches:
+            return self._pass_caches(steps, purpose)
+        return self._pass(steps, self._router.visits(steps), purpose)
+
+    def _pass_caches(self, steps: list[Step], purpose: Purpose) -> Generator[Event, object, None]:
+        """Wait for room, make the visits that cannot be deferred, and leave the rest to caches."""
         at_once, visits, deferred = self._parts(steps, purpose)
         for pool, later in deferred:
             room = self._env.event()
-            if not self._caches[pool].enter(later, room):
+            if not self.caches[pool].enter(later, room):
                 yield room
         yield from self._pass(at_once, visits, purpose)
         for pool, later in deferred:
-            self._caches[pool].queue.append(later)
-            self._start_destages(self._caches[pool])
+            self.caches[pool].queue.append(later)
+            self._start_destages(self.caches[pool])
 
     def _parts(
         self, steps: list[Step], purpose: Purpose
@@ -92,15 +97,18 @@ class Passages:
         deferred: dict[int, Destage] = {}
         for step in steps:
             made = self._router.visits([step])
-            if (cached := self._caches.get(step[3])) is None:
+            if (cached := self.caches.get(step[3])) is None:
                 at_once.append(step)
                 visits += made
             else:
                 visits += cached.part(step, made, deferred.setdefault(step[3], Destage(purpose)))
         for later in deferred.values():
             later.visits.sort(key=_group)
+            if not later.size:  # the array's own copying: no host has written, nothing is dirty
+                at_once += later.steps
+                visits += later.visits
         visits.sort(key=_group)
-        return at_once, visits, sorted((p, later) for p, later in deferred.items() if later.steps)
+        return at_once, visits, sorted((p, later) for p, later in deferred.items() if later.size)
 
     def _start_destages(self, cached: CachedPool) -> None:
         while cached.may_destage():
@@ -116,7 +124,7 @@ class Passages:
         self._tell_if_quiet()
 
     def _tell_if_quiet(self) -> None:
-        if self._quiet and not any(cached.dirty_bytes for cached in self._caches.values()):
+        if self._quiet and not any(cached.dirty_bytes for cached in self.caches.values()):
             told, self._quiet = self._quiet, []
             for event in told:
                 event.succeed()
@@ -128,16 +136,20 @@ class Passages:
         copy, wait = self._copies.set_out(steps)
         if wait is not None:
             yield wait
-        groups = [list(group) for _, group in groupby(visits, _group)]
-        copying = [any(visit[5] in COPYING for visit in group) for group in groups]
-        after = len(copying) - copying[::-1].index(True) if any(copying) else 0
-        for number, group in enumerate(groups):
-            ends = [self._visit(visit, purpose) for visit in group]
-            if number == after and copy is not None:
+        copied = 0 if copy is None else _after_copies(visits)
+        at = 0
+        while at < len(visits):
+            begun, group = at, visits[at][0]
+            ends = []
+            while at < len(visits) and visits[at][0] == group:
+                ends.append(self._visit(visits[at], purpose))
+                at += 1
+            if copy is not None and begun >= copied:
                 self._copies.end(copy)
+                copy = None
             for end in ends:  # noqa: UP028  (a list cannot be sent what an event brings)
                 yield end
-        if after == len(groups) and copy is not None:
+        if copy is not None:
             self._copies.end(copy)
 
     def _visit(self, visit: Visit, purpose: Purpose) -> Event:
@@ -145,3 +157,8 @@ class Passages:
         if purpose is Purpose.GUEST and role != Role.DATA:
             purpose = Purpose.SIDE
         return self._stations[station].visit(write, position, size, purpose)
+
+
+def _after_copies(visits: list[Visit]) -> int:
+    """Return the place after the last visit of a copy."""
+    return 1 + max(place for place, visit in enumerate(visits) if visit[5] in COPYING)

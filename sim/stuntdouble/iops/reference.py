@@ -14,13 +14,21 @@ from typing import TYPE_CHECKING, cast
 
 from stuntdouble.clock import Priority
 from stuntdouble.errors import Bug, NoSpace
+from stuntdouble.iops import checks
 from stuntdouble.iops.cache import SIDE_BY_SIDE
 from stuntdouble.iops.engine import Guest, Load, Purpose, StreamSpec, Turn
+from stuntdouble.iops.fences import Fences
 from stuntdouble.iops.measure import Meter
 from stuntdouble.iops.passage import Passages
 from stuntdouble.iops.paths import Paths, drain, fail, give_up, hang
 from stuntdouble.iops.station import Station
-from stuntdouble.iops.stream import ReferenceStream, item_bytes, item_steps, refuse_oversize
+from stuntdouble.iops.stream import (
+    ReferenceStream,
+    check_stream,
+    item_bytes,
+    item_steps,
+    refuse_oversize,
+)
 from stuntdouble.iops.tokens import set_bucket
 from stuntdouble.trace import stream_key
 
@@ -40,16 +48,16 @@ if TYPE_CHECKING:
 class Reference:
     """The engine of model and specification; see ``stuntdouble.iops.engine.Engine``."""
 
-    def __init__(self, env: Environment, site: Site, seed: int) -> None:
+    def __init__(self, env: Environment, site: Site, seed: int, meter: Meter | None = None) -> None:
         self.env = env
         self.site = site
-        self.meter = Meter()
+        self.meter = Meter() if meter is None else meter
         self.paths = Paths()
         self.stations: list[Station] = []
         self.guests: list[Guest] = []
         self._seed = seed
         self._passages = Passages(env, self.stations, site.block_bytes)
-        self._fences: dict[int, int] = {}
+        self._fences = Fences()
         self._fenced: list[ReferenceStream] = []
         self._streams: dict[Event, ReferenceStream] = {}  # those under way
         self._watches: list[tuple[Callable[[], float], float, Event]] = []
@@ -75,6 +83,8 @@ class Reference:
 
     def add_cache(self, pool: int, cache: Cache) -> int:
         """Put a write-back cache before a pool's devices; return the number of its station."""
+        checks.check_pool(pool, self._passages.ports)
+        checks.check_uncached(pool, self._passages.caches)
         station = self.add_station(cache.service(), SIDE_BY_SIDE)
         self._passages.add_cache(pool, cache, station)
         return station
@@ -82,7 +92,7 @@ class Reference:
     def add_guest(self, name: str, disks: list[Disk], luns: list[Lun], load: Load | None) -> Guest:
         """Return a guest that issues *load* from ``start`` on."""
         guest = Guest(name, len(self.guests), disks, luns, load)
-        guest.fences = self._count_fences(luns)
+        guest.fences = self._fences.count(luns)
         self.guests.append(guest)
         return guest
 
@@ -121,8 +131,11 @@ class Reference:
     def _open_load(
         self, guest: Guest, ios: Iterable[tuple[float, int, bool, int, int]]
     ) -> Generator[Event, object, None]:
-        for seconds, disk, write, offset, length in ios:
-            yield from self._until(guest, seconds)
+        before = 0.0
+        for row in ios:
+            checks.check_row(guest, row, before)
+            before, disk, write, offset, length = row
+            yield from self._until(guest, before)
             if guest.load is None:
                 return
             self.env.process(self._io(guest, disk, write, offset, length))
@@ -130,7 +143,9 @@ class Reference:
     def _closed_load(
         self, guest: Guest, ios: Iterable[tuple[float, int, bool, int, int]]
     ) -> Generator[Event, object, None]:
-        for think, disk, write, offset, length in ios:
+        for row in ios:
+            checks.check_row(guest, row, 0.0)
+            think, disk, write, offset, length = row
             # A guest that is stunned begins to think when it is resumed.
             now = guest.stunned_at if guest.stuns else self.env.now
             yield from self._until(guest, now - guest.shift + think)
@@ -205,10 +220,7 @@ class Reference:
         return turn.steps
 
     def _admit_waiting(self, guest: Guest) -> None:
-        """Admit in order what may be admitted.
-
-        What is fenced, or finds no token or no space, keeps its place.
-        """
+        """Admit in order what may be; what is fenced or lacks a token or space keeps its place."""
         held: list[Turn] = []
         disks: set[int] = set()  # those that are held up
         while guest.waiting and guest.open and len(disks) < len(guest.disks):
@@ -251,7 +263,7 @@ class Reference:
 
     def _is_fenced(self, disk: Disk) -> bool:
         """Say whether a LUN under a disk is fenced."""
-        return any(self._fences.values()) and self._count_fences(disk.head.file.store.luns) > 0
+        return self._fences.up and self._fences.count(disk.head.file.store.luns) > 0
 
     def _without_space(self, guest: Guest, error: NoSpace) -> None:
         if guest.on_no_space is None:
@@ -298,6 +310,7 @@ class Reference:
 
     def set_limit(self, guest: Guest, outstanding: int) -> None:
         """Limit the guest's outstanding I/O; 0 lifts the limit."""
+        checks.check_outstanding(guest, outstanding)
         guest.limit = outstanding
         self.post(lambda: self._admit_waiting(guest))
 
@@ -308,16 +321,12 @@ class Reference:
 
     def fence(self, luns: list[Lun]) -> None:
         """Admit no I/O to *luns*: their guests' clocks run on; nests."""
-        for lun in luns:
-            self._fences[lun.number] = self._fences.get(lun.number, 0) + 1
+        self._fences.put(luns)
         self._recount_fences()
 
     def unfence(self, luns: list[Lun]) -> None:
         """Undo one ``fence``."""
-        for lun in luns:
-            if not self._fences.get(lun.number):
-                raise Bug(f"volume {lun.number} is unfenced and was not fenced")
-            self._fences[lun.number] -= 1
+        self._fences.lift(luns)
         self._recount_fences()
 
         def let_go() -> None:
@@ -339,16 +348,13 @@ class Reference:
 
         self.post(tell)
 
-    def _count_fences(self, luns: Iterable[Lun]) -> int:
-        return sum(self._fences.get(lun.number, 0) for lun in luns)
-
     def _recount_fences(self) -> None:
         for guest in self.guests:
-            guest.fences = self._count_fences(guest.luns)
+            guest.fences = self._fences.count(guest.luns)
 
     def hold(self, stream: ReferenceStream) -> bool:
         """Say whether a fence holds a stream up; if so, it is opened when a fence is lifted."""
-        fenced = self._count_fences(stream.spec.luns) > 0
+        fenced = self._fences.count(stream.spec.luns) > 0
         if fenced and stream not in self._fenced:
             self._fenced.append(stream)
         return fenced
@@ -356,10 +362,7 @@ class Reference:
     # What control posts. -----------------------------------------------------------------------
 
     def post(self, action: Callable[[], object], when: float | None = None) -> None:
-        """Let *action* happen after all control of an instant, by default of this one.
-
-        It comes before any I/O of that instant, and in order of posting.
-        """
+        """Let *action* happen after all control of an instant (this one), before any I/O of it."""
 
         def happen(_event: Event) -> None:
             action()
@@ -377,6 +380,7 @@ class Reference:
 
     def submit(self, steps: list[Step], purpose: Purpose) -> Event:
         """Post one I/O of given steps; the event happens when it has ended."""
+        checks.check_steps(steps, self._passages.ports)
         ended = self.env.expect(self.env.event())
 
         def model() -> Generator[Event, object, None]:
@@ -393,6 +397,7 @@ class Reference:
 
     def stream(self, spec: StreamSpec) -> ReferenceStream:
         """Post a stream."""
+        check_stream(spec, len(self.stations))
         stream = ReferenceStream(self, spec)
         self._streams[stream.finished] = stream
 
@@ -415,10 +420,12 @@ class Reference:
 
     def set_rate(self, station: int, factor: float) -> None:
         """Let a station work *factor* times as fast as built."""
+        checks.check_rate(station, factor, len(self.stations))
         self.stations[station].rate = factor
 
     def watch(self, quantity: Callable[[], float], threshold: float) -> Event:
         """Return an event that happens as soon as I/O has driven *quantity* to *threshold*."""
+        checks.check_threshold(threshold)
         event = self.env.expect(self.env.event())
         self._watches.append((quantity, threshold, event))
         self.check_watches()

@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from stuntdouble.compiled import njit
+from stuntdouble.iops.checks import check_bytes
 from stuntdouble.site import Role, Step
 
 _VISITS: Final = 1 << 10  # room to begin with; it grows with the largest I/O
@@ -60,8 +61,13 @@ class Geometry:
         least = {Raid.RAID0: 1, Raid.RAID10: 2, Raid.RAID5: 3, Raid.RAID6: 4}[self.raid]
         if self.members < least or (self.raid is Raid.RAID10 and self.members % 2):
             raise ValueError(f"{self.raid.name} does not work with {self.members} disks")
-        if self.stripe_bytes < 1 or self.stripe_bytes & (self.stripe_bytes - 1):
+        check_bytes("a stripe", self.stripe_bytes)
+        if self.stripe_bytes & (self.stripe_bytes - 1):
             raise ValueError(f"a stripe of {self.stripe_bytes} bytes is not a power of two")
+        if self.first < 0 or self.port < -1:
+            raise ValueError(f"stations {self.first} and {self.port}: they are counted from 0")
+        if self.first <= self.port < self.first + self.members:
+            raise ValueError(f"station {self.port} is both a disk and the port")
 
     def row(self) -> tuple[int, int, int, int, int]:
         """Return the geometry in the order that ``_route`` takes it."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, cast
 
 from stuntdouble.clock import Priority
-from stuntdouble.errors import Bug, Error
+from stuntdouble.errors import Bug, Error, Misuse
+from stuntdouble.iops.checks import check_new_pace
 from stuntdouble.iops.engine import Io
 from stuntdouble.iops.paths import fail
 from stuntdouble.site import IO_BLOCKS_MAX
@@ -78,6 +79,7 @@ class ReferenceStream:
 
     @depth.setter
     def depth(self, depth: int) -> None:
+        check_new_pace(depth, self._bytes_per_second)
         if depth != self._depth:
             self._depth = depth
             self._engine.post(self.open)
@@ -89,6 +91,7 @@ class ReferenceStream:
 
     @bytes_per_second.setter
     def bytes_per_second(self, rate: float) -> None:
+        check_new_pace(self._depth, rate)
         if rate != self._bytes_per_second:
             self._bytes_per_second = rate
             self._engine.post(self.open)
@@ -192,6 +195,27 @@ class ReferenceStream:
 def item_bytes(spec: StreamSpec, count: int, site: Site) -> int:
     """Return the bytes of an item of *count* bytes, or blocks where the stream moves blocks."""
     return count * site.block_bytes if spec.io is Io.MOVE_LEVEL else count
+
+
+def check_stream(spec: StreamSpec, stations: int) -> None:
+    """Refuse a stream past the end of what it reads or writes, or over a link that is not there."""
+    if spec.link >= stations:
+        raise Misuse("a stream", f"its link is station {spec.link}, and there are {stations}")
+    if not len(spec.items):
+        return
+    stop, end = int(spec.items.sum(axis=1).max()), _end(spec)
+    if stop > end:
+        raise Misuse("a stream", f"an item ends at {stop}, and its target at {end}")
+
+
+def _end(spec: StreamSpec) -> int:
+    """Return where a stream's target ends, in the unit of its items."""
+    if spec.io is Io.READ_LUN:
+        return cast("Lun", spec.target).size_bytes
+    if spec.io is Io.WRITE_DISK:
+        return cast("Disk", spec.target).size_bytes
+    level = cast("Level", spec.target)
+    return level.file.blocks * (1 if spec.io is Io.MOVE_LEVEL else level.site.block_bytes)
 
 
 def item_steps(spec: StreamSpec, start: int, count: int, site: Site) -> list[Step]:

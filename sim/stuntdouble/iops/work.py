@@ -15,10 +15,11 @@ introduction to disk drive modeling", IEEE Computer 1994); rotational delay is u
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from stuntdouble.compiled import njit
+from stuntdouble.iops.checks import check_number, check_positive
 
 # What kind of station a row of parameters describes.
 DISK: Final = 0
@@ -39,6 +40,14 @@ class Service:
     seek_full_seconds: float = 0.0
     turn_seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        for field in fields(self)[1:]:
+            if field.name != "bytes_per_second":
+                check_number(f"{field.name} of a device", getattr(self, field.name))
+        if not self.bytes_per_second >= 0:
+            rate = self.bytes_per_second
+            raise ValueError(f"bytes_per_second of a device is {rate}: 0 is as fast as it goes")
+
     def row(self) -> tuple[float, float, float, float, float, float]:
         """Return the parameters in the order that ``visit_seconds`` takes them."""
         return (
@@ -53,6 +62,8 @@ class Service:
 
 def disk(rpm: float, seek_min: float, seek_full: float, bytes_per_second: float) -> Service:
     """Return a rotating disk."""
+    check_positive("the speed of a disk", rpm)
+    check_number("a disk's longest seek", seek_full, least=seek_min)
     return Service(
         DISK,
         bytes_per_second=bytes_per_second,
@@ -74,6 +85,7 @@ def link(bytes_per_second: float, overhead_seconds: float = 0.0) -> Service:
 
 def exponential(mean_seconds: float) -> Service:
     """Return a server with exponential service, to be held against queueing theory."""
+    check_positive("the mean of an exponential service", mean_seconds)
     return Service(EXPONENTIAL, mean_seconds, mean_seconds)
 
 

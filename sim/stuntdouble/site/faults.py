@@ -174,12 +174,14 @@ class Faults:
 
     def lay_over(
         self, source: Lun | Level, start: int, rows: NDArray[np.uint8], device: str
-    ) -> None:
-        """Spoil what was read from block *start* on, a row per block; or raise MediumError."""
-        if self._any:
-            found = self.of(source, start, len(rows))
-            self._check(found, start, device)
-            rows[found == _WRONG] ^= 0xFF
+    ) -> NDArray[np.uint8]:
+        """Return *rows*, read from block *start* on, a row per block, spoilt; or raise MediumError."""
+        if not self._any:
+            return rows
+        found = self.of(source, start, len(rows))
+        self._check(found, start, device)
+        spoilt = found == _WRONG
+        return np.where(spoilt[:, None], rows ^ 0xFF, rows) if spoilt.any() else rows
 
     def _check(self, found: NDArray[np.uint64], start: int, device: str) -> None:
         bad = found == _UNREADABLE

@@ -414,8 +414,7 @@ class Site:
             MediumError: a block is damaged and cannot be read.
         """
         rows = self.render(source.tokens(start, count))
-        self.faults.lay_over(source, start, rows, device)
-        return rows
+        return self.faults.lay_over(source, start, rows, device)
 
     @property
     def writes(self) -> int:

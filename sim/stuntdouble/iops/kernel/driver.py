@@ -89,12 +89,12 @@ class Driver:
     full log, the next batch of a load.
     """
 
-    def __init__(self, env: Environment, site: Site) -> None:
+    def __init__(self, env: Environment, site: Site, meter: Meter | None = None) -> None:
         if env.kernel is not None:
             raise Bug("the clock has a kernel already: one compiled engine to an environment")
         self.env = env
         self.site = site
-        self.meter = Meter()
+        self.meter = Meter() if meter is None else meter
         self.meter.pull = self._flush
         self.guests: list[Guest] = []
         self.state, self._addresses = new_state()

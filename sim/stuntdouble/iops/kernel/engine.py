@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from stuntdouble.errors import Unreachable
     from stuntdouble.iops.cache import Cache
     from stuntdouble.iops.engine import Guest, Load, Purpose, StreamSpec
+    from stuntdouble.iops.measure import Meter
     from stuntdouble.iops.route import Geometry
     from stuntdouble.iops.work import Service
     from stuntdouble.site import Disk, Lun, Site, Step
@@ -69,8 +70,8 @@ if TYPE_CHECKING:
 class CompiledEngine(Driver):
     """The engine that runs as the clock's kernel; see ``stuntdouble.iops.engine.Engine``."""
 
-    def __init__(self, env: Environment, site: Site, seed: int) -> None:
-        super().__init__(env, site)
+    def __init__(self, env: Environment, site: Site, seed: int, meter: Meter | None = None) -> None:
+        super().__init__(env, site, meter)
         self._seed = seed
         self._stations = 0
         self._fences: dict[int, int] = {}
