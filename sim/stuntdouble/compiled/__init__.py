@@ -21,7 +21,7 @@ import numba
 
 __all__ = ["is_cold", "njit"]
 
-_KEPT: Final = 12
+_KEPT: Final = 48  # a few megabytes each
 _COMPILED: Final = ("content", "trace", "site", "iops")  # each may inline what comes before it
 
 
