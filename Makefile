@@ -3,6 +3,7 @@
 #
 #   make compare            run the quickstart scenario: every backup method, side by side
 #   make test               run the tests             (make test ARGS='-k chain' for a few)
+#   make differential       hold both engines against each other: ten thousand histories
 #   make lab                measure QEMU's block layer again and compare (ARGS=--quick: a minute)
 #   make validity           hold the model against theory, measurements and publications
 #   make check              what a change must pass: format, lint, types, floors, coverage
@@ -14,6 +15,7 @@ PYTHON ?= python3
 SCENARIO ?= quickstart
 JOBS ?= auto
 ARGS ?=
+HISTORIES ?= 10000
 LOCK ?=
 
 VENV := .venv
@@ -32,7 +34,7 @@ empty :=
 INCLUDE := $(subst $(empty) ,$(comma),$(WHOLE:%=*/stuntdouble/%/*))
 
 .NOTPARALLEL:
-.PHONY: help setup compare test lab check format lint types floors coverage lock clean validity bench
+.PHONY: help setup compare test differential lab check format lint types floors coverage lock clean validity bench
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,6 +53,10 @@ compare: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m $(PYTEST) $(ARGS)
+
+differential: $(READY)
+	@DIFFERENTIAL=$(HISTORIES) $(BIN)/python -m pytest --quiet --capture=no \
+	    tests/iops/test_kernel_differential.py $(ARGS)
 
 lab: $(READY)
 	@$(BIN)/python -m stuntdouble.lab --json reports/lab/lab.json --html reports/lab/index.html $(ARGS)
