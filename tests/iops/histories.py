@@ -31,6 +31,7 @@ from stuntdouble.iops import (
     PoissonLoad,
     Purpose,
     Raid,
+    Recorder,
     ReserveTaken,
     StreamSpec,
     disk,
