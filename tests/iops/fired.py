@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stuntdouble.iops import Reference
+from stuntdouble.iops import Recorder, Reference
 from stuntdouble.site import Role
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Counted(Reference):
 
     def add_cache(self, pool: int, cache: Any) -> int:
         station = super().add_cache(pool, cache)
-        cached = self._passages._caches[pool]
+        cached = self._passages.caches[pool]
         tap(cached, "enter", lambda entered, *_: fire("waits for room in a cache", not entered))
         tap(cached, "part", self._note_part)
         return station
@@ -110,11 +110,17 @@ def note_outcome(world: Any, told: dict[str, Any]) -> None:
         fire("items of streams", stream.done)
         fire("streams stopped short", stream.failure is not None)
         fire("streams with a pace", stream.bytes_per_second > 0)
-    ends = [np.array(starts) + np.array(seconds) for _, starts, seconds in told["visits"]]
-    _, counts = np.unique(np.concatenate([*ends, np.empty(0)]), return_counts=True)
-    fire("ends of service at one instant", int((counts > 1).sum()))
-    fire("services", int(counts.sum()))
+    if isinstance(world.engine.meter, Recorder):
+        note_services(world.engine.meter.visit_rows())
     fire("histories that end with an error", told["failure"] is not None)
+
+
+def note_services(rows: list[tuple[int, int, float, float]]) -> None:
+    """Count services, and the instants at which several of them end."""
+    ends = np.array([start + seconds for _, _, start, seconds in rows])
+    _, counts = np.unique(ends, return_counts=True)
+    fire("ends of service at one instant", int((counts > 1).sum()))
+    fire("services", len(rows))
 
 
 def table() -> str:
