@@ -31,6 +31,7 @@ from stuntdouble.scenarios.after import take_steps
 from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prepare
 from stuntdouble.scenarios.collect import method_result
 from stuntdouble.scenarios.describe import assumptions, site_summary
+from stuntdouble.scenarios.hosting import Hosted
 from stuntdouble.scenarios.lived import Run
 from stuntdouble.store import open_store
 
@@ -87,6 +88,7 @@ def compare(
 
     Raises:
         Misuse: a trace is missing or makes no sense, or the directory cannot be written.
+        OSError: the directory's disk is full.
     """
     recorded = _recorded(scenario, trace)
     chosen = [Method(m) for m in (methods or scenario.methods)]
@@ -214,17 +216,19 @@ async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
             world.journal.note(world.env.now, what, subject, **facts)
 
     array = next(iter(world.arrays.values()))
+    hosted = Hosted(done.repository)
     report = await run_recorded(
         catalog,
         f"{world.scenario.name} by {done.method}",
         job_spec(world, done.method, kind),
         hypervisor=done.hypervisor,
-        repository=done.repository,
+        repository=hosted,
         array=done.array,
         initiator=LocalInitiator(array, BACKUP_IQN),
         host_iqn=HOST_IQN,
         note=note,
     )
+    hosted.check()
     done.reports.append(report)
     for outcome in report.vms:
         if outcome.point is not None:
