@@ -13,7 +13,7 @@ import click
 
 from stuntdouble.cli.examples import examples
 from stuntdouble.cli.names import ScenarioName
-from stuntdouble.cli.output import check_file, staged, write_whole
+from stuntdouble.cli.output import check_file, room_in, staged, write_whole
 
 if TYPE_CHECKING:
     from stuntdouble.results import EngineName, Result
@@ -120,16 +120,18 @@ def compare(
         folder = stack.enter_context(staged(directory))
         say(f"seed {seed}")
         progress = stack.enter_context(Progress(quiet=quiet))
-        result = run(
-            loaded,
-            seed=seed,
-            trace=trace,
-            methods=chosen,
-            command=reproducing(scenario, seed=seed, trace=trace, methods=chosen, engine=engine),
-            directory=folder,
-            progress=progress,
-            engine=engine,
-        )
+        command = reproducing(scenario, seed=seed, trace=trace, methods=chosen, engine=engine)
+        with room_in(directory):
+            result = run(
+                loaded,
+                seed=seed,
+                trace=trace,
+                methods=chosen,
+                command=command,
+                directory=folder,
+                progress=progress,
+                engine=engine,
+            )
         files = [directory / path.name for path in publish(result, folder)]
     if json_file == _STDOUT:
         click.echo(dump(result), nl=False)
