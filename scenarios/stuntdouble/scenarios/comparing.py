@@ -30,10 +30,11 @@ from stuntdouble.results import Result
 from stuntdouble.scenarios.after import take_steps
 from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prepare
 from stuntdouble.scenarios.collect import method_result
-from stuntdouble.scenarios.describe import assumptions, site_summary
+from stuntdouble.scenarios.describe import assumptions, site_summary, trace_notes
 from stuntdouble.scenarios.hosting import Hosted
 from stuntdouble.scenarios.lived import Run
 from stuntdouble.store import open_store
+from stuntdouble.units import format_duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,11 +101,12 @@ def compare(
         runs.append(run(partial(_one, plan, method, repository, progress)))
     progress.stage("no backup")
     longest = max(done.ended - done.began for done in runs)
-    alone = run(partial(_left_alone, plan, longest))
+    alone = run(partial(_left_alone, plan, longest, progress))
     results: dict[MethodName, MethodResult] = {
         done.method.value: method_result(done, alone) for done in runs
     }
-    notes = [f"{done.method}: {line}" for done in runs for line in done.notes]
+    notes = trace_notes(scenario, recorded)
+    notes += [f"{done.method}: {line}" for done in runs for line in done.notes]
     return Result(
         scenario=scenario.name,
         title=scenario.title,
@@ -172,10 +174,21 @@ async def _ready(plan: Plan, env: Environment) -> World:
     return world
 
 
-async def _left_alone(plan: Plan, seconds: float, env: Environment) -> Meter:
+async def _left_alone(plan: Plan, seconds: float, progress: Progress, env: Environment) -> Meter:
     """Let the same site run without any backup: what the guests would have felt."""
     world = await _ready(plan, env)
+
+    async def tell() -> None:
+        while True:
+            now = asyncio.get_running_loop().time() - began
+            ios = sum(guest.completed for guest in world.engine.guests)
+            progress.update(now / seconds, f"{format_duration(now)}, {ios:,} I/Os")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    began = asyncio.get_running_loop().time()
+    watcher = asyncio.create_task(tell())
     await asyncio.sleep(seconds)
+    watcher.cancel()
     await _retire(world)
     return world.engine.meter
 

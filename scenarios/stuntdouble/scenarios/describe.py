@@ -10,6 +10,7 @@ from stuntdouble.scenarios.values import parameters, parse_rate
 from stuntdouble.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from stuntdouble.iops import Recorded
     from stuntdouble.scenarios import spec
 
 _RAID = {
@@ -46,6 +47,22 @@ def assumptions(scenario: spec.Scenario) -> tuple[Assumption, ...]:
     ]
     made += [Assumption(name=key, value=_value(scenario, key), source=known[key]) for key in known]
     return tuple(made)
+
+
+def trace_notes(scenario: spec.Scenario, recorded: Recorded | None) -> list[str]:
+    """Say how much of a trace lies beyond the disks that replay it."""
+    if recorded is None:
+        return []
+    notes = []
+    for vm in scenario.trace_vms:
+        size = vm.disks[0].size
+        folded = int((recorded.offset_bytes > size - recorded.length_bytes).sum())
+        if folded:
+            notes.append(
+                f"{folded:,} of {len(recorded):,} recorded I/Os lie beyond the {format_size(size)}"
+                f" of the first disk of {vm.name}, and were folded back into it"
+            )
+    return notes
 
 
 def site_summary(scenario: spec.Scenario) -> Site:
