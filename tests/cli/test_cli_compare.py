@@ -287,3 +287,10 @@ def test_a_full_disk_under_out_is_named_and_nothing_is_written(run, staged, here
     assert done.exit_code == 2
     assert done.stderr.startswith("stuntdouble: new/place: cannot be written (No space left")
     assert names(here) == []
+
+
+def test_what_is_refused_before_the_first_run_gives_no_seed(run, staged, here):
+    staged.result = Misuse("scenario quickstart", "VM vm-1 replays a trace")
+    done = run("compare", "quickstart")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert names(here) == []

@@ -118,8 +118,9 @@ def compare(
     say = partial(click.echo, err=json_file == _STDOUT)
     with ExitStack() as stack:
         folder = stack.enter_context(staged(directory))
-        say(f"seed {seed}")
-        progress = stack.enter_context(Progress(quiet=quiet))
+        # What makes no sense is refused before the first stage: then there is no seed to tell.
+        opening = partial(say, f"seed {seed}")
+        progress = stack.enter_context(Progress(quiet=quiet, opening=opening))
         command = reproducing(scenario, seed=seed, trace=trace, methods=chosen, engine=engine)
         with room_in(directory):
             result = run(
