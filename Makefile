@@ -9,7 +9,8 @@
 #   make check              what a change must pass: format, lint, types, floors, coverage
 #   make bench              measure the engines         (make bench ARGS=--quick for a minute's worth)
 #   make lock               pin the dependencies again (make lock LOCK=--upgrade for newer ones)
-#   make clean              remove what the targets above made
+#   make clean              remove what the targets above made, but for compiled functions, which
+#                           lie in ~/.cache/stuntdouble (stuntdouble doctor says where)
 
 PYTHON ?= python3
 SCENARIO ?= quickstart

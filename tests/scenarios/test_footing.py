@@ -62,3 +62,21 @@ def test_the_moment_of_a_point_is_the_repositorys_and_lies_in_its_run(tmp_path):
     assert point.moment == pytest.approx(kept.moment, abs=1e-6)
     assert storage.began > 0
     assert storage.runs[0].start <= point.moment - storage.began <= storage.runs[0].end
+
+
+def test_recorded_io_beyond_the_disk_is_counted(tmp_path):
+    trace = tmp_path / "trace.csv"
+    at = [0, 60, 63, 64, 200]  # MiB; the disk has 64
+    rows = [f"{second},write,{mib << 20},1048576" for second, mib in enumerate(at)]
+    trace.write_text("\n".join(["seconds,op,offset,size", *rows]) + "\n")
+    table = tiny()
+    table["vms"][0]["load"] = {"kind": "trace"}
+    table["backup"]["runs"] = ["full"]
+    result = live(table, tmp_path / "out", methods=("storage",), trace=trace).result
+    assert result.notes[0] == (
+        "2 of 5 recorded I/Os lie beyond the 64 MiB of the first disk of vm-1,"
+        " and were folded back into it"
+    )
+    inside = "\n".join(["seconds,op,offset,size", *rows[:3]]) + "\n"
+    trace.write_text(inside)
+    assert not live(table, tmp_path / "in", methods=("storage",), trace=trace).result.notes

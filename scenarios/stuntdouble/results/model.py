@@ -76,7 +76,7 @@ class MethodResult(Record):
     foreground: Foreground
     """The guests' I/O by phase, all VMs."""
     array_utilisation: ByPhase
-    """Mean busy share of the array's disks."""
+    """Mean busy share of the disks under the backed-up VMs: those of the pools of their datastores."""
     array_utilisation_backup_share: ByPhase
     """The share of the busy time that served the backup: reads, deltas, merges, copy-on-write."""
     array_snapshot_peak_bytes: Count

@@ -33,7 +33,9 @@ def verdict_parts(result: Result) -> list[str]:
 def comparison_sentences(result: Result) -> list[str]:
     """Return which runs failed, which method cost the guests least and at which price."""
     failed = [*_failures(result), *_not_restored(result)]
-    return [*failed, *_expected(result), *tradeoff_sentences(result)]
+    cost, *others = tradeoff_sentences(result) or [""]
+    headline = f"{cost} {_stalls(result)}".strip()
+    return [part for part in (*failed, *_expected(result), headline, *others) if part]
 
 
 def verification_line(result: Result) -> str:
@@ -90,6 +92,15 @@ def _failures(result: Result) -> list[str]:
         elif name in result.expected_failures and not failed:
             sentences.append(f"The {title} was expected to fail, and did not.")
     return sentences
+
+
+def _stalls(result: Result) -> str:
+    """Say how often clients would have noticed that a guest was silent."""
+    counts = [(name, m.stalls.over_5_seconds) for name, m in result.ordered_methods()]
+    if not any(count for _, count in counts):
+        return ""
+    each = wording.listed(f"{count} ({name})" for name, count in counts)
+    return f"Stalls of more than 5 s, which clients outside would have noticed: {each}."
 
 
 def _not_restored(result: Result) -> list[str]:

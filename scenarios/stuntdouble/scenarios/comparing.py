@@ -30,10 +30,12 @@ from stuntdouble.results import Result
 from stuntdouble.scenarios.after import take_steps
 from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prepare
 from stuntdouble.scenarios.collect import edges_asked_for, method_result, twins_end
-from stuntdouble.scenarios.describe import assumptions, site_summary
+from stuntdouble.scenarios.describe import assumptions, site_summary, trace_notes
+from stuntdouble.scenarios.hosting import Hosted
 from stuntdouble.scenarios.lived import Run
 from stuntdouble.scenarios.sidebyside import Asked, side_by_side
 from stuntdouble.store import open_store
+from stuntdouble.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,8 +94,10 @@ def compare(  # noqa: PLR0913  (by name, each an option of the command line)
 
     Raises:
         Misuse: a trace is missing or makes no sense, or the directory cannot be written.
+        OSError: the directory's disk is full.
     """
-    plan = Plan(scenario, seed, _recorded(scenario, trace), engine)
+    recorded = _recorded(scenario, trace)
+    plan = Plan(scenario, seed, recorded, engine)
     chosen = tuple(dict.fromkeys(Method(m).value for m in (methods or scenario.methods)))
     begin = partial(_begin, plan, directory)
     leave_alone = partial(_without, plan, progress)
@@ -102,6 +106,8 @@ def compare(  # noqa: PLR0913  (by name, each an option of the command line)
         lived = side_by_side(begin, chosen, leave_alone, progress)
     else:
         lived = _one_by_one(begin, chosen, leave_alone, progress)
+    notes = trace_notes(scenario, recorded)
+    notes += [f"{name}: {line}" for name, (_, lines) in lived.items() for line in lines]
     return Result(
         scenario=scenario.name,
         title=scenario.title,
@@ -112,7 +118,7 @@ def compare(  # noqa: PLR0913  (by name, each an option of the command line)
         assumptions=assumptions(scenario),
         methods={Method(name).value: figures for name, (figures, _) in lived.items()},
         expected_failures=tuple(m for m in scenario.expect_failure if m in lived),
-        notes=tuple(f"{name}: {line}" for name, (_, notes) in lived.items() for line in notes),
+        notes=tuple(notes),
     )
 
 
@@ -147,7 +153,7 @@ def _without(plan: Plan, progress: Progress, asked: list[Asked]) -> Meter:
         [edge for each in asked for edge in each.edges],
         {name: [end for each in asked for end in each.twins[name]] for name in names},
     )
-    return run(partial(_left_alone, plan, max(each.seconds for each in asked), meter))
+    return run(partial(_left_alone, plan, max(each.seconds for each in asked), meter, progress))
 
 
 def _one_by_one(
@@ -217,10 +223,23 @@ async def _ready(plan: Plan, env: Environment, meter: Meter) -> World:
     return world
 
 
-async def _left_alone(plan: Plan, seconds: float, meter: Meter, env: Environment) -> Meter:
+async def _left_alone(
+    plan: Plan, seconds: float, meter: Meter, progress: Progress, env: Environment
+) -> Meter:
     """Let the same site run without any backup: what the guests would have felt."""
     world = await _ready(plan, env, meter)
+
+    async def tell() -> None:
+        while True:
+            now = asyncio.get_running_loop().time() - began
+            ios = sum(guest.completed for guest in world.engine.guests)
+            progress.update(now / seconds, f"{format_duration(now)}, {ios:,} I/Os")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    began = asyncio.get_running_loop().time()
+    watcher = asyncio.create_task(tell())
     await asyncio.sleep(seconds)
+    watcher.cancel()
     await _retire(world)
     if meter.pull is not None:  # all of it is taken over, and needs no engine from now on
         meter.pull()
@@ -280,17 +299,19 @@ async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
             world.journal.note(world.env.now, what, subject, **facts)
 
     array = next(iter(world.arrays.values()))
+    hosted = Hosted(done.repository)
     report = await run_recorded(
         catalog,
         f"{world.scenario.name} by {done.method}",
         job_spec(world, done.method, kind),
         hypervisor=done.hypervisor,
-        repository=done.repository,
+        repository=hosted,
         array=done.array,
         initiator=LocalInitiator(array, BACKUP_IQN),
         host_iqn=HOST_IQN,
         note=note,
     )
+    hosted.check()
     done.reports.append(report)
     for outcome in report.vms:
         if outcome.point is not None:
