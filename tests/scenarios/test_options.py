@@ -49,6 +49,14 @@ VARIANTS = {
         "vms.0.load",
         {"iops": 60, "reads": 0.2, "io": "16 KiB", "skew": 3.0, "sequential": 0.5},
     ),
+    "a day and a night": (
+        "vms.0.load",
+        {"iops": 60, "reads": 0.2, "curve": "batch-night", "begins": "23 h"},
+    ),
+    "a sweep": (
+        "vms.0.load",
+        {"iops": 60, "reads": 0.2, "working_set": "32 MiB", "sweep": 0.5, "hot": "1 MiB"},
+    ),
     "large I/O": ("vms.0.load", {"iops": 5, "reads": 0.2, "io": "1 MiB"}),
     "SEsparse": ("hypervisor.delta_format", "se-sparse"),
     "helpers": ("hypervisor.consolidation", "helper"),

@@ -96,6 +96,19 @@ WRONG = [
     (("vms", 0, "load", "think"), -1.0, ["vms.0.load.think", "-1.0", "0 or more"]),
     (("vms", 0, "load", "think"), float("nan"), ["vms.0.load.think", "nan"]),
     (("vms", 0, "load", "outstanding"), 0, ["vms.0.load.outstanding", "0", "1"]),
+    (("vms", 0, "load", "curve"), "weekend", ["vms.0.load.curve", "flat", "batch-night"]),
+    (("vms", 0, "load", "begins"), "9 h", ["vms.0.load", "begins", "without a curve"]),
+    (
+        ("vms", 0, "load"),
+        {"iops": 9, "curve": "office-day", "begins": "24 h"},
+        ["vms.0.load.begins", "86400"],
+    ),
+    (("vms", 0, "load"), {"kind": "closed", "curve": "office-day"}, ["curve", "poisson", "closed"]),
+    (("vms", 0, "load", "sweep"), 1.5, ["vms.0.load.sweep", "1.5", "1"]),
+    (("vms", 0, "load", "hot"), "2 KiB", ["vm-1", "load.hot", "one I/O"]),
+    (("vms", 0, "load", "hot"), "25 MiB", ["vm-1", "load.hot", "works on"]),
+    (("times",), {"between": 5, "every": 60}, ["times", "every", "between"]),
+    (("times", "every"), "-1 s", ["times.every", "-1 s"]),
     (("backup", "lan"), float("inf"), ["backup.lan", "inf"]),
     (("backup", "throttle", "depth"), -1, ["backup.throttle.depth", "-1", "1"]),
     (
@@ -168,7 +181,7 @@ def test_every_scenario_of_the_library_is_sound_and_called_as_its_file():
     assert {x.name for x in listed} >= {
         "quickstart", "busy-exchange", "array-shared-by-many", "spanning-luns",
         "snapshot-reserve-full", "existing-snapshots", "production-corrupted", "array-lost",
-        "incrementals", "split-mirror", "trace-replay",
+        "incrementals", "split-mirror", "trace-replay", "never-converges", "incremental-week",
     }  # fmt: skip
     for each in listed:
         scenario = load(each.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,11 +13,14 @@ from stuntdouble.clock import perform
 from stuntdouble.errors import Unreachable
 from stuntdouble.extents import Runs
 from stuntdouble.iops import (
+    BATCH_NIGHT,
     DISK_10K,
     DISK_7200,
     FLASH_CHANNEL,
+    OFFICE_DAY,
     Cache,
     ClosedLoad,
+    Mix,
     Pattern,
     PoissonLoad,
     Raid,
@@ -52,6 +55,7 @@ _RAID: Final = {
     "raid5": Raid.RAID5,
     "raid6": Raid.RAID6,
 }
+_CURVE: Final = {"flat": None, "office-day": OFFICE_DAY, "batch-night": BATCH_NIGHT}
 _FOOTPRINT_BYTES: Final = 64 * KIB  # the grain in which a trace's footprint is filled in
 
 
@@ -213,19 +217,32 @@ def _load(vm: spec.Vm, seed: int, recorded: Recorded | None) -> Load | None:
     if load.kind == "trace":
         assert recorded is not None, "compare() refuses a trace scenario without a trace"
         return TraceLoad(recorded, vm.disks[0].size, load.speed, repeat=False)
-    patterns = tuple(
-        Pattern(
-            read_fraction=load.reads,
-            io_bytes=load.io,
-            working_set_bytes=load.working_set or k.written or k.size,
-            skew=load.skew,
-            sequential_fraction=load.sequential,
-        )
-        for k in vm.disks
-    )
+    patterns = tuple(_pattern(load, load.working_set or k.written or k.size) for k in vm.disks)
     if load.kind == "closed":
         return ClosedLoad(seed, vm.name, load.outstanding, load.think, patterns)
-    return PoissonLoad(seed, vm.name, load.iops, patterns)
+    curve = _CURVE[load.curve]
+    if curve is not None:
+        curve = curve.starting(load.begins)
+    return PoissonLoad(seed, vm.name, load.iops, patterns, curve=curve)
+
+
+def _pattern(load: spec.Load, touched: int) -> Pattern | Mix:
+    """Return where the I/Os to one disk go, of which they touch *touched* bytes."""
+    usual = Pattern(
+        read_fraction=load.reads,
+        io_bytes=load.io,
+        working_set_bytes=load.hot or touched,
+        skew=load.skew,
+        sequential_fraction=load.sequential,
+    )
+    if not load.sweep:
+        return usual
+    writes = 1.0 - load.reads
+    elsewhere = writes * (1.0 - load.sweep)
+    parts = [(writes * load.sweep, Pattern(0.0, load.io, touched, sequential_fraction=1.0))]
+    if rest := load.reads + elsewhere:
+        parts.append((rest, replace(usual, read_fraction=load.reads / rest)))
+    return Mix(tuple(part for part in parts if part[0] > 0))
 
 
 # Content. --------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ _TOLD_BY_EMULATORS: Final = frozenset(
 """Milestones of a job that the emulators note themselves (and the end, which is a report)."""
 
 _LOOK_SECONDS: Final = 5.0  # of site time between two updates of the progress display
+_LOOKS_MAX: Final = 2000  # of a run, about: a week need not be looked at every 5 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +268,7 @@ async def _backups(done: Run) -> None:
     for number, kind in enumerate(scenario.backup.runs):
         if number:
             done.phase = "between"
-            await asyncio.sleep(scenario.times.between)
+            await asyncio.sleep(_pause(done, number, loop.time()))
         await _backup(done, catalog, Kind(kind))
     done.phase = "after"
     done.stages.after(loop.time())
@@ -277,6 +278,14 @@ async def _backups(done: Run) -> None:
     done.stages.end(done.ended)
     now = _shifts(done.world, done.ended)
     done.late = {name: shift - shifts.get(name, shift) for name, shift in now.items()}
+
+
+def _pause(done: Run, number: int, now: float) -> float:
+    """Return the seconds until run *number* begins: none where the one before took too long."""
+    times = done.world.scenario.times
+    if not times.every:
+        return times.between
+    return max(done.began + times.before + number * times.every - now, 0.0)
 
 
 def _shifts(world: World, now: float) -> dict[str, float]:
@@ -370,7 +379,10 @@ async def _leftovers(done: Run) -> list[tuple[str, str]]:
 
 async def _report_progress(done: Run, progress: Telling) -> None:
     times, loop = done.world.scenario.times, asyncio.get_running_loop()
-    about = max(times.total, times.before + times.after + 300.0)
+    runs = len(done.world.scenario.backup.runs)
+    spaced = (runs - 1) * (times.every or times.between)
+    about = max(times.total, times.before + spaced + times.after + 300.0)
+    pause = max(_LOOK_SECONDS, about / _LOOKS_MAX)
     while True:
         now = loop.time() - done.began
         ios = sum(g.completed for g in done.world.engine.guests)
@@ -381,4 +393,4 @@ async def _report_progress(done: Run, progress: Telling) -> None:
             ios=ios,
             restore_points=len(done.points),
         )
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(pause)

@@ -140,7 +140,8 @@ def _load(load: spec.Load) -> str:
     if load.kind == "closed":
         think = format_duration(load.think)
         return f"{load.outstanding} outstanding, thinks {think}, {shape}"
-    return f"{load.iops:g} IOPS, {shape}"
+    rate = f"{load.iops:g} IOPS" if load.curve == "flat" else f"{load.iops:g} IOPS ({load.curve})"
+    return f"{rate}, {shape}"
 
 
 def _origin(scenario: spec.Scenario, key: str) -> str:

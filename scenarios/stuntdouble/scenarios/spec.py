@@ -7,7 +7,7 @@ refused when the file is read, with the key that is wrong.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,6 +16,8 @@ from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import GIB, KIB, MIB, SECTOR_BYTES, format_size
 
 Method = Literal["software", "storage", "mounted"]
+
+DAY_SECONDS: Final = 86_400.0
 
 
 class Cache(Table):
@@ -115,7 +117,11 @@ class Disk(Table):
 
 
 class Load(Table):
-    """A VM's own I/O.  ``trace`` takes the file that the command line names."""
+    """A VM's own I/O.  ``trace`` takes the file that the command line names.
+
+    A ``sweep`` of writes goes through the working set in order, as new data fills a disk; the
+    other I/Os keep to its ``hot`` start.
+    """
 
     kind: Literal["poisson", "closed", "trace", "none"] = "poisson"
     iops: float = Field(default=0.0, ge=0)
@@ -124,14 +130,22 @@ class Load(Table):
     working_set: Size = 0
     skew: float = Field(default=1.0, ge=1)
     sequential: Share = 0.0
+    sweep: Share = 0.0
+    hot: Size = 0
     outstanding: int = Field(default=1, ge=1, le=1024)
     think: Seconds = 0.0
     speed: float = Field(default=1.0, gt=0)
+    curve: Literal["flat", "office-day", "batch-night"] = "flat"
+    begins: Annotated[Seconds, Field(lt=DAY_SECONDS)] = 0.0
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.kind == "poisson" and self.iops <= 0:
             raise ValueError("a poisson load needs iops above 0 (or kind = 'none')")
+        if self.curve != "flat" and self.kind != "poisson":
+            raise ValueError(f"curve changes the rate of a poisson load, and this is {self.kind}")
+        if self.curve == "flat" and "begins" in self.model_fields_set:
+            raise ValueError("begins is of no use without a curve")
         return self
 
 
@@ -208,12 +222,22 @@ class Backup(Table):
 
 
 class Times(Table):
-    """Site time around the job; ``total`` makes the run at least so long."""
+    """Site time around the job; ``total`` makes the run at least so long.
+
+    Runs begin ``every`` so often, as a schedule has it, or ``between`` after the one before ended.
+    """
 
     before: Seconds = 60.0
     between: Seconds = 60.0
+    every: Seconds = 0.0
     after: Seconds = 60.0
     total: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _one_way_to_go_on(self) -> Self:
+        if self.every and "between" in self.model_fields_set:
+            raise ValueError("runs begin `every` so often or `between` after the last: give one")
+        return self
 
 
 class Step(Table):
@@ -322,6 +346,8 @@ def _check_load(vm: Vm, block: int) -> None:
         raise ValueError(f"vm {vm.name}: load.working_set is more than its smallest disk")
     if load.kind in {"poisson", "closed"} and not 512 <= load.io <= touched:
         raise ValueError(f"vm {vm.name}: load.io must be 512 B or more, and fit what it works on")
+    if load.hot and not load.io <= load.hot <= touched:
+        raise ValueError(f"vm {vm.name}: load.hot must hold one I/O, and fit what it works on")
     if load.io > io_bytes_max(block):
         raise ValueError(f"vm {vm.name}: load.io is at most {format_size(io_bytes_max(block))}")
 
