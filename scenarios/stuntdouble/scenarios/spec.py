@@ -7,17 +7,16 @@ refused when the file is read, with the key that is wrong.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from stuntdouble.scenarios.foreground import Load as Load
 from stuntdouble.scenarios.values import Name, Rate, Seconds, Share, Size, Table
 from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import GIB, KIB, MIB, SECTOR_BYTES, format_size
 
 Method = Literal["software", "storage", "mounted"]
-
-DAY_SECONDS: Final = 86_400.0
 
 
 class Cache(Table):
@@ -113,39 +112,6 @@ class Disk(Table):
     def _is_limited(self) -> Self:
         if self.iops_limit == 0 and "iops_burst" in self.model_fields_set:
             raise ValueError("iops_burst is of no use without iops_limit")
-        return self
-
-
-class Load(Table):
-    """A VM's own I/O.  ``trace`` takes the file that the command line names.
-
-    A ``sweep`` of writes goes through the working set in order, as new data fills a disk; the
-    other I/Os keep to its ``hot`` start.
-    """
-
-    kind: Literal["poisson", "closed", "trace", "none"] = "poisson"
-    iops: float = Field(default=0.0, ge=0)
-    reads: Share = 0.7
-    io: Size = 4 * KIB
-    working_set: Size = 0
-    skew: float = Field(default=1.0, ge=1)
-    sequential: Share = 0.0
-    sweep: Share = 0.0
-    hot: Size = 0
-    outstanding: int = Field(default=1, ge=1, le=1024)
-    think: Seconds = 0.0
-    speed: float = Field(default=1.0, gt=0)
-    curve: Literal["flat", "office-day", "batch-night"] = "flat"
-    begins: Annotated[Seconds, Field(lt=DAY_SECONDS)] = 0.0
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.kind == "poisson" and self.iops <= 0:
-            raise ValueError("a poisson load needs iops above 0 (or kind = 'none')")
-        if self.curve != "flat" and self.kind != "poisson":
-            raise ValueError(f"curve changes the rate of a poisson load, and this is {self.kind}")
-        if self.curve == "flat" and "begins" in self.model_fields_set:
-            raise ValueError("begins is of no use without a curve")
         return self
 
 
