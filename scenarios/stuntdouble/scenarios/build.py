@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from stuntdouble.iops import Load, Meter, Recorded
     from stuntdouble.iops.kernel import CompiledEngine
     from stuntdouble.results import EngineName
-    from stuntdouble.scenarios import foreground, spec
+    from stuntdouble.scenarios import spec
     from stuntdouble.site import Lun
 
 HOST_IQN: Final = "iqn.2026-11.org.example:host-1"
@@ -214,7 +214,7 @@ def _load(vm: spec.Vm, seed: int, recorded: Recorded | None) -> Load | None:
     return PoissonLoad(seed, vm.name, load.iops, patterns, curve=curve)
 
 
-def _pattern(load: foreground.Load, touched: int) -> Pattern | Mix:
+def _pattern(load: spec.Load, touched: int) -> Pattern | Mix:
     """Return where the I/Os to one disk go, of which they touch *touched* bytes."""
     usual = Pattern(
         read_fraction=load.reads,

@@ -10,7 +10,7 @@ from stuntdouble.scenarios.values import parameters, parse_rate
 from stuntdouble.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from stuntdouble.scenarios import foreground, spec
+    from stuntdouble.scenarios import spec
 
 _RAID = {
     "raid0": "RAID 0, no redundancy",
@@ -114,7 +114,7 @@ def _rate(rate: float) -> str:
     return f"{format_size(int(rate))}/s" if rate else "not limited"
 
 
-def _load(load: foreground.Load) -> str:
+def _load(load: spec.Load) -> str:
     if load.kind == "none":
         return "idle"
     if load.kind == "trace":
