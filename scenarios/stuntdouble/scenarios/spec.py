@@ -11,12 +11,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from stuntdouble.scenarios.foreground import Load as Load  # noqa: PLC0414  (a part of the grammar)
+from stuntdouble.scenarios import foreground
 from stuntdouble.scenarios.values import Name, Rate, Seconds, Share, Size, Table
 from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import GIB, KIB, MIB, SECTOR_BYTES, format_size
 
 Method = Literal["software", "storage", "mounted"]
+Load = foreground.Load
 
 
 class Cache(Table):
