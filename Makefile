@@ -3,17 +3,20 @@
 #
 #   make compare            run the quickstart scenario: every backup method, side by side
 #   make test               run the tests             (make test ARGS='-k chain' for a few)
+#   make differential       hold both engines against each other: ten thousand histories
 #   make lab                measure QEMU's block layer again and compare (ARGS=--quick: a minute)
 #   make validity           hold the model against theory, measurements and publications
 #   make check              what a change must pass: format, lint, types, floors, coverage
 #   make bench              measure the engines         (make bench ARGS=--quick for a minute's worth)
 #   make lock               pin the dependencies again (make lock LOCK=--upgrade for newer ones)
-#   make clean              remove what the targets above made
+#   make clean              remove what the targets above made, but for compiled functions, which
+#                           lie in ~/.cache/stuntdouble (stuntdouble doctor says where)
 
 PYTHON ?= python3
 SCENARIO ?= quickstart
 JOBS ?= auto
 ARGS ?=
+HISTORIES ?= 10000
 LOCK ?=
 
 VENV := .venv
@@ -32,7 +35,7 @@ empty :=
 INCLUDE := $(subst $(empty) ,$(comma),$(WHOLE:%=*/stuntdouble/%/*))
 
 .NOTPARALLEL:
-.PHONY: help setup compare test lab check format lint types floors coverage lock clean validity bench
+.PHONY: help setup compare test differential lab check format lint types floors coverage lock clean validity bench
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,11 +55,16 @@ compare: $(READY)
 test: $(READY)
 	@$(BIN)/python -m $(PYTEST) $(ARGS)
 
+differential: $(READY)
+	@DIFFERENTIAL=$(HISTORIES) $(BIN)/python -m pytest --quiet --capture=no \
+	    tests/iops/test_kernel_differential.py $(ARGS)
+
 lab: $(READY)
 	@$(BIN)/python -m stuntdouble.lab --json reports/lab/lab.json --html reports/lab/index.html $(ARGS)
 
 validity: $(READY)
-	@$(BIN)/python -m stuntdouble.validity --json reports/baseline/validity.json $(ARGS)
+	@$(BIN)/python -m stuntdouble.validity --sensitivity --json reports/baseline/validity.json \
+	    --html reports/baseline/validity.html $(ARGS)
 
 check: format lint types floors coverage
 

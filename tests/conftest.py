@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from stuntdouble.compiled import is_cold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +31,12 @@ settings.register_profile(
     "nightly", settings.get_profile("dev"), max_examples=2_000, print_blob=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile once, before there are workers who would all compile the same."""
+    if not PLAIN and not hasattr(config, "workerinput") and is_cold():
+        importlib.import_module("stuntdouble.iops.kernel")
 
 
 @pytest.fixture(autouse=PLAIN)

@@ -54,7 +54,9 @@ def test_the_scenario_can_be_read() -> None:
 def test_a_command_is_one(words: list[str]) -> None:
     if ">" in words:
         words = words[: words.index(">")]
-    command = program.commands[words[0]]
+    command, words = program.commands[words[0]], words[:]
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(1)]
     known = {flag for option in command.params for flag in option.opts if flag.startswith("-")}
     assert {word for word in words if word.startswith("--")} <= known
     takes_one = [isinstance(option, click.Argument) for option in command.params]

@@ -103,18 +103,6 @@ def test_storage_takes_the_eight_steps_in_order():
     assert [phase.name for phase in report.vms[0].phases] == ["snapshot", "removing", "reading"]
 
 
-@pytest.mark.parametrize("method", [Method.STORAGE, Method.MOUNTED])
-def test_mirrors_are_synchronised_before_any_vm_is_held_still(method):
-    bench = two_vms()
-    bench.array.synchronised_bytes = 1 << 20
-    report = bench.run(spec_of(method))
-    assert report.ok
-    assert bench.kinds()[:2] == ["job-start", "mirrors-synchronised"]
-    (prepared,) = [facts for name, facts in bench.estate.calls if name == "prepare"]
-    assert prepared == (("naa.a", "naa.b", "naa.c"), ())  # all volumes; no VM snapshot is open
-    assert any("1 MiB copied to mirrors of 3 volumes" in line for line in report.vms[0].lines)
-
-
 def test_software_keeps_the_snapshot_open_while_it_reads():
     bench = two_vms()
     assert bench.run(spec_of(Method.SOFTWARE, Kind.FULL, "vm-2")).ok

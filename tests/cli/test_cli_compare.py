@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -267,3 +268,29 @@ def test_a_file_that_cannot_be_written_is_told_before_the_run(run, staged, here,
     monkeypatch.setattr(output.os, "access", lambda path, mode: False)
     line = refused(run, staged, "compare", "quickstart", "--json", "mine.json")
     assert "cannot be written" in line
+
+
+def test_what_a_killed_comparison_left_is_swept_and_what_one_at_work_has_is_not(run, staged, here):
+    (here / "out/.quickstart.1.partial/repository").mkdir(parents=True)
+    (here / "out/.other.1.partial").mkdir()
+    with output.staged(here / "out/quickstart") as at_work:
+        at_work.rename(at_work.with_name(".quickstart.2.partial"))  # as if by another process
+        assert run("compare", "quickstart", "-q").exit_code == 0
+        assert names(here / "out") == [".other.1.partial", ".quickstart.2.partial", "quickstart"]
+        at_work.with_name(".quickstart.2.partial").rename(at_work)
+    assert names(here / "out") == [".other.1.partial", "quickstart"]
+
+
+def test_a_full_disk_under_out_is_named_and_nothing_is_written(run, staged, here):
+    staged.result = OSError(errno.ENOSPC, "No space left on device")
+    done = run("compare", "quickstart", "--out", "new/place")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("stuntdouble: new/place: cannot be written (No space left")
+    assert names(here) == []
+
+
+def test_what_is_refused_before_the_first_run_gives_no_seed(run, staged, here):
+    staged.result = Misuse("scenario quickstart", "VM vm-1 replays a trace")
+    done = run("compare", "quickstart")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert names(here) == []

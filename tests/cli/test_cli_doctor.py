@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from importlib.metadata import requires
 
 import pytest
@@ -96,3 +97,16 @@ def test_nothing_is_changed(run, machine):
     before = sorted(machine.iterdir())
     run("doctor")
     assert sorted(machine.iterdir()) == before
+
+
+def test_the_place_of_compiled_functions_and_the_free_disk_are_told(run, machine, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(machine / "home"))
+    _, ready, made = found(run)
+    assert ready
+    assert made["numba cache"]["found"] == str(machine / "home" / "stuntdouble")
+    assert made["disk"]["found"].endswith("free here")
+    usage = shutil.disk_usage(machine)._replace(free=GIB - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    code, _, made = found(run)
+    assert (code, made["disk"]["ok"]) == (1, False)

@@ -99,32 +99,38 @@ def test_whatever_is_told_is_one_printable_line(text):
     assert one_line(text).isprintable()
 
 
-def test_ctrl_c_in_a_real_process(tmp_path):
-    code = """
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [("SIGINT", 130, "Ctrl-C"), ("SIGTERM", 143, "SIGTERM"), ("SIGHUP", 129, "SIGHUP")],
+)
+def test_a_signal_in_a_real_process(name, code, said, tmp_path):
+    program = """
 import os, signal, sys
 from cli.staged_scenarios import StagedScenarios
 from pathlib import Path
 module = StagedScenarios(Path(sys.argv[1]))
+number = signal.Signals[sys.argv[2]]
 write = module.compare
 def compare(scenario, **facts):
     write(scenario, **facts)
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), number)
     signal.pause()
 module.compare = compare
 sys.modules["stuntdouble.scenarios"] = module
-sys.argv[1:] = ["compare", "quickstart", "--out", str(Path(sys.argv[1]) / "new" / "out")]
+out = str(Path(sys.argv[1]) / "new" / "out")
+sys.argv[1:] = ["compare", "quickstart", "--quiet", "--out", out]
 from stuntdouble.cli import main
 main()
 """
     tests = str(Path(__file__).parent.parent)
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": tests},
+        [sys.executable, "-c", program, str(tmp_path), name],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([tests, *sys.path])},
         capture_output=True,
         check=False,
         text=True,
         timeout=60,
     )
-    assert done.returncode == 130, done.stderr
-    assert done.stderr == "stuntdouble: stopped by Ctrl-C; no file is half written\n"
+    assert done.returncode == code, done.stderr
+    assert done.stderr == f"stuntdouble: stopped by {said}; no file is half written\n"
     assert names(tmp_path) == ["busy-exchange.toml", "quickstart.toml"]

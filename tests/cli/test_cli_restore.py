@@ -98,7 +98,10 @@ def test_a_mistyped_repository_is_not_created(run, staged, here):
         (("POINT", "--to", "disk.raw", "--disk", "7"), "has the disks 2000, 2001"),
         (("POINTS",), "(did you mean POINT?): list all with stuntdouble restore depot"),
         (("zzz",), "no restore point of that name: list all"),
-        (("POINT", "--to", "no/where/disk.raw", "--disk", "2000"), "No such file or directory"),
+        (("POINT", "--to", "no/where/disk.raw", "--disk", "2000"), "no/where: there is no such"),
+        (("POINT", "--to", "-", "--disk", "2000"), "cannot be written to stdout"),
+        (("POINT", "--to", "depot/lock", "--force", "--disk", "2000"), "lies in the repository"),
+        (("POINT", "--to", "depot/packs/new.raw", "--disk", "2000"), "lies in the repository"),
     ],
 )
 def test_misuse_is_one_line_that_helps(run, stored, here, words, told):

@@ -13,6 +13,7 @@ from iops.lab import BLOCK, Script, fixed
 from stuntdouble.clock import Environment
 from stuntdouble.errors import Bug, Misuse, NoSpace, Unsupported
 from stuntdouble.iops import (
+    Cache,
     ClosedLoad,
     Geometry,
     Io,
@@ -93,6 +94,29 @@ def test_what_is_not_compiled_is_refused() -> None:
     engine.start(guest)
     with pytest.raises(Unsupported, match="twice"):
         engine.start(guest)
+    engine.submit([], Purpose.CONTROL)
+    with pytest.raises(Unsupported, match="under way"):
+        engine.block_copies(engine.lun.pool)
+    with pytest.raises(Unsupported, match="under way"):
+        engine.add_cache(engine.lun.pool, Cache(BLOCK))
+
+
+def test_a_pool_has_one_cache_and_stations_before_it() -> None:
+    engine = built()
+    with pytest.raises(Bug, match="add_pool"):
+        engine.add_cache(engine.site.create_pool(1 << 10, 0), Cache(BLOCK))
+    engine.add_cache(engine.lun.pool, Cache(BLOCK))
+    with pytest.raises(Bug, match="already"):
+        engine.add_cache(engine.lun.pool, Cache(BLOCK))
+
+
+def test_a_limit_that_makes_no_sense_is_misuse() -> None:
+    engine = built()
+    guest = engine.add_guest("vm", [engine.disk], [engine.lun], None)
+    with pytest.raises(Misuse, match="above 0"):
+        engine.set_iops_limit(guest, 0, -1.0)
+    with pytest.raises(Misuse, match="1 disks"):
+        engine.set_iops_limit(guest, 1, 5.0)
 
 
 def test_misuse_is_refused_as_the_reference_refuses_it() -> None:

@@ -1,419 +1,47 @@
 """The compiled engine against the executable specification: the same site, script and times, bit
 for bit: I/Os, visits, content log, maps, truth, news for control.
 
-Half of the histories live on a lattice: services take whole units, so that ends, arrivals and
-control fall on the same instants and the order within an instant decides.
+``make differential`` plays ten thousand histories and prints how often each feature fired.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import count
+import os
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 from hypothesis import example, given, note, settings
-from hypothesis import strategies as st
 
-from iops.lab import BLOCK, FS_BLOCKS, Script, conserved, fixed
-from iops.metering import heard
-from stuntdouble.clock import Environment
-from stuntdouble.errors import Error, NoSpace, Unreachable
-from stuntdouble.iops import (
-    ClosedLoad,
-    DeltaGrains,
-    Geometry,
-    GuestCount,
-    Io,
-    ItemsDone,
-    Meter,
-    OfGuest,
-    Pattern,
-    PoissonLoad,
-    Purpose,
-    Raid,
-    Recorder,
-    Reference,
-    ReserveTaken,
-    StreamSpec,
-    disk,
-    exponential,
-    flash,
-)
+from iops.fired import Counted, note_outcome, table
+from iops.histories import ACTS, SERVICES, Plan, World, plans
+from stuntdouble.iops import Meter, Raid, Recorder
 from stuntdouble.iops.kernel import CompiledEngine
-from stuntdouble.site import Site
 
 pytestmark = pytest.mark.plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-BLOCKS = 2 * FS_BLOCKS  # of each disk
-UNTIL = 60.0
-GUESTS = 3
-WORDS = ("reading", "merging", "waiting")
-TABLES = ("disks", "levels", "files", "stores", "volumes", "images", "pools", "maps", "counters")
+EXAMPLES = int(os.environ.get("DIFFERENTIAL", "0"))
 
 
-class Keeper:
-    """Hands out file-system blocks one after the other, as long as there are any."""
-
-    def __init__(self, blocks: int) -> None:
-        self.used, self.blocks = 0, blocks
-
-    def provide(self, file, index: int) -> int:
-        if self.used >= self.blocks:
-            raise NoSpace("the datastore", FS_BLOCKS, 0)
-        file.place(index, 0, self.used)
-        self.used += 1
-        return self.used % 3  # not every growth costs metadata
-
-
-class Sacrifice:
-    """Gives up the oldest image when the reserve is full."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def make_room(self, lun) -> None:
-        self.world.log("sacrifice")
-        if not self.world.images:
-            raise NoSpace("the snapshot reserve", lun.chunk_bytes, 0)
-        self.world.site.thaw(self.world.images.pop(0))
-
-
-@dataclass
-class Plan:
-    """A history: what is built, what the guests ask, what control does and when."""
-
-    raid: Raid
-    services: str
-    servers: int
-    port: bool
-    reserve: int
-    room: int
-    counts: bool
-    loads: list[tuple[int, list[tuple[int, int, bool, int, int]]]]
-    acts: list[tuple[int, str, int, int]] = field(default_factory=list)
-
-
-SERVICES: dict[str, Callable[[int], Any]] = {
-    "lattice": lambda k: fixed(1.0 + k % 2),
-    "instant": lambda k: fixed(float(k % 2)),
-    "disk": lambda _: disk(7200, 0.1, 1.04, 1e6),
-    "flash": lambda _: flash(0.3, 0.2, 1e6),
-    "exponential": lambda _: exponential(0.7),
-}
-MEMBERS = {Raid.RAID0: 3, Raid.RAID10: 4, Raid.RAID5: 3, Raid.RAID6: 4}
-
-
-class World:
-    """A site with an engine, under a script."""
-
-    def __init__(
-        self, plan: Plan, engine: Callable[..., Any], meter: Callable[[], Meter] = Recorder
-    ) -> None:
-        self.plan, self.events = plan, []
-        self.env = Environment()
-        self.site = Site(keep_log=True, content="counts" if plan.counts else "bytes")
-        self.pool = self.site.create_pool(1 << 20, plan.reserve)
-        self.lun = self.site.create_lun(1 << 14, 4, self.pool, 0)
-        self.other = self.site.create_lun(1 << 14, 4, self.pool, 1 << 14)
-        self.images: list[Any] = []
-        self.lun.keeper = Sacrifice(self)
-        self.store = self.site.create_store([self.lun], FS_BLOCKS, FS_BLOCKS // 4)
-        self.store.keeper = Keeper(plan.room)
-        self.engine = engine(self.env, self.site, 5, meter())
-        self.numbers = count()
-        self.build()
-        for time, act, first, second in plan.acts:
-            event = self.env.at(
-                float(time) if plan.services in {"lattice", "instant"} else time / 3
-            )
-            event.callbacks.append(
-                lambda _, a=act, x=first, y=second: getattr(self, f"do_{a}")(x, y)
-            )
-
-    def build(self) -> None:
-        plan, engine = self.plan, self.engine
-        service, members = SERVICES[plan.services], MEMBERS[plan.raid]
-        stations = [engine.add_station(service(k), plan.servers, 1 << 27) for k in range(members)]
-        port = engine.add_station(fixed(1.0)) if plan.port else -1
-        self.lan = engine.add_station(fixed(2.0), 2)
-        engine.add_pool(self.pool, Geometry(plan.raid, stations[0], members, 2 * BLOCK, port))
-        self.stations, self.disks, self.guests = stations, [], []
-        self.streams: list[Any] = []
-        self.deltas: dict[int, list[Any]] = {}
-        for number, (outstanding, rows) in enumerate(plan.loads):
-            file = self.store.create_file(f"base-{number}", BLOCKS, sparse=False, zeroed=number > 0)
-            disk = self.site.create_disk(f"disk-{number}", BLOCKS, file)
-            disk.track(8)
-            self.disks.append(disk)
-            guest = engine.add_guest(
-                f"vm-{number % 2}", [disk], [self.lun], self.load(number, outstanding, rows)
-            )
-            guest.on_no_space = lambda error, guest=guest: self.pause(guest, error)
-            self.guests.append(guest)
-            engine.start(guest)
-
-    def load(self, number: int, outstanding: int, rows) -> Any:
-        patterns = (Pattern(0.4, 3 * BLOCK // 2, BLOCKS * BLOCK, 1.7, 0.3),)
-        if outstanding < 0:
-            return PoissonLoad(number, "vm", 0.6 * -outstanding, patterns)
-        if outstanding > 4:
-            return ClosedLoad(number, "vm", outstanding - 4, 1.5, patterns)
-        unit = 1.0 if self.plan.services in {"lattice", "instant"} else 0.37
-        return Script(
-            [(t * unit, 0, w, b * BLOCK + 512, n * BLOCK) for t, _, w, b, n in rows], outstanding
-        )
-
-    def pause(self, guest, error) -> None:
-        self.log("no space", guest.number, str(error))
-        self.engine.stun(guest)
-        self.env.process(self.relief(guest))
-
-    def relief(self, guest):
-        self.log("relief is on its way", guest.number)
-        yield self.env.timeout(5)
-        self.store.keeper.blocks += 1
-        self.site.arena.tables.pools[self.pool, 0] += 8
-        self.engine.resume(guest)
-
-    def log(self, *what) -> None:
-        self.events.append((self.env.now, *what))
-
-    def tell(self, event, *what) -> None:
-        def note(event) -> None:
-            event.defused = True
-            self.log(*what, str(event.value), self.site.writes)
-            self.log([g.completed for g in self.guests], [len(g.waiting) for g in self.guests])
-
-        event.callbacks.append(note)
-
-    # What control does. --------------------------------------------------------------------------
-
-    def do_stun(self, number: int, seconds: int) -> None:
-        guest = self.guests[number % len(self.guests)]
-        self.engine.stun(guest)
-        self.tell(self.engine.drained(guest), "drained", number)
-        end = self.env.at(self.env.now + seconds)
-        end.callbacks.append(lambda _: self.engine.resume(guest))
-
-    def do_limit(self, number: int, limit: int) -> None:
-        self.engine.set_limit(self.guests[number % len(self.guests)], limit % 4)
-
-    def do_fence(self, which: int, seconds: int) -> None:
-        luns = [self.lun] if which % 2 else [self.other, self.lun]
-        self.engine.fence(luns)
-        end = self.env.at(self.env.now + seconds)
-        end.callbacks.append(lambda _: self.engine.unfence(luns))
-
-    def do_rate(self, number: int, factor: int) -> None:
-        self.engine.set_rate(self.stations[number % len(self.stations)], (1 + factor) / 2)
-
-    def do_retire(self, number: int, _second: int) -> None:
-        self.engine.retire(self.guests[number % len(self.guests)])
-
-    def do_drop(self, number: int, seconds: int) -> None:
-        self.do_stun(number, seconds)
-        self.engine.drop_waiting(self.guests[number % len(self.guests)])
-
-    def do_freeze(self, kind: int, _second: int) -> None:
-        self.images += self.site.freeze([self.lun], 1 + kind % 2)
-
-    def do_thaw(self, number: int, _second: int) -> None:
-        if self.images:
-            self.site.thaw(self.images.pop(number % len(self.images)))
-
-    def do_push(self, number: int, _second: int) -> None:
-        number %= len(self.disks)
-        name = f"delta-{next(self.numbers)}"
-        file = self.store.create_file(name, BLOCKS, sparse=True, zeroed=True)
-        self.deltas.setdefault(number, []).append(self.disks[number].push(file))
-
-    def do_seal(self, number: int, _second: int) -> None:
-        self.disks[number % len(self.disks)].seal()
-
-    def do_submit(self, number: int, purpose: int) -> None:
-        steps = self.site.volume_write(self.lun, (number % 64) * BLOCK, 3 * BLOCK)
-        if number % 2:
-            steps = [self.site.metadata_step(self.other), *steps]
-        if number % 5 == 0:
-            steps = []
-        self.tell(self.engine.submit(steps, Purpose(purpose % 6)), "submit", number)
-
-    def open(self, io: Io, target, items, shape: int, purpose: Purpose) -> None:
-        rows = np.array(items, np.int64).reshape(-1, 2)
-        rate = [0.0, 2048.0, 0.0, 4096.0][shape % 4]
-        luns = [(), (self.lun,), (self.other, self.lun)][shape % 3]
-        link = self.lan if shape % 5 == 0 else -1
-        stream = self.engine.stream(
-            StreamSpec(io, target, rows, shape % 4, purpose, rate, link, luns)
-        )
-        name = len(self.streams)
-        self.tell(stream.finished, "finished", name)
-        for n in (0, 2, len(items), len(items) + 1):
-            self.tell(stream.reached(n), "reached", name, n)
-        self.streams.append(stream)
-
-    def do_read(self, number: int, shape: int) -> None:
-        disk = self.disks[number % len(self.disks)]
-        items = [(k * 5 * BLOCK + 512, 4 * BLOCK) for k in range(number % 7)]
-        self.open(Io.READ_LEVEL, disk.head, items, shape, Purpose.BACKUP)
-
-    def do_scan(self, number: int, shape: int) -> None:
-        items = [(k * 3 * BLOCK, 3 * BLOCK) for k in range(number % 9)]
-        self.open(Io.READ_LUN, self.lun, items, shape, Purpose.BACKUP)
-
-    def do_restore(self, number: int, shape: int) -> None:
-        disk = self.disks[number % len(self.disks)]
-        items = [(k * 40 * BLOCK, 2 * BLOCK) for k in range(number % 9)]
-        self.open(Io.WRITE_DISK, disk, items, shape, Purpose.RESTORE)
-
-    def do_move(self, number: int, shape: int) -> None:
-        levels = self.deltas.get(number % len(self.disks))
-        if not levels:
-            self.do_push(number, 0)
-            later = self.env.at(self.env.now + 6)
-            later.callbacks.append(lambda _: self.do_move(number, shape))
-        else:
-            levels[-1].mirror(on=True)
-            items = [(k * 64, 64) for k in range(BLOCKS // 64)]
-            self.open(Io.MOVE_LEVEL, levels[-1], items, shape, Purpose.CONSOLIDATION)
-
-    def do_depth(self, number: int, depth: int) -> None:
-        if self.streams:
-            self.streams[number % len(self.streams)].depth = depth % 4
-
-    def do_pace(self, number: int, rate: int) -> None:
-        if self.streams:
-            self.streams[number % len(self.streams)].bytes_per_second = (rate % 3) * 3000.0
-
-    def do_stop(self, number: int, _second: int) -> None:
-        if self.streams:
-            self.streams[number % len(self.streams)].stop()
-
-    def do_drained(self, number: int, _second: int) -> None:
-        self.tell(self.engine.drained(self.guests[number % len(self.guests)]), "drained", number)
-
-    def do_turn(self, number: int, second: int) -> None:
-        self.engine.meter.turn(self.env.now, *{WORDS[number % 3], WORDS[second % 3]})
-
-    def do_look(self, number: int, _second: int) -> None:
-        meter = self.engine.meter
-        self.log(meter.recent_latency(["vm-0", "vm-1"], self.env.now - 5.0))
-        self.log(meter.busy(self.stations, np.linspace(0, UNTIL, 7)).tolist())
-
-    def do_watch(self, number: int, threshold: int) -> None:
-        guest = self.guests[number % len(self.guests)]
-        kinds = list(OfGuest)
-        quantities: list[Any] = [GuestCount(guest, kind) for kind in kinds]
-        quantities.append(ReserveTaken(self.site, self.pool, self.plan.reserve))
-        quantities += [DeltaGrains(level.file) for level in self.deltas.get(guest.number, [])]
-        quantities += [ItemsDone(stream) for stream in self.streams]
-        quantity = quantities[number % len(quantities)]
-        if threshold % 3 == 0:
-            quantity = lambda: guest.completed - len(guest.waiting) / 2  # noqa: E731
-        watch = self.engine.watch(quantity, quantity() + threshold % 7 - 0.5)
-        self.tell(watch, "watch", number, threshold)
-        if threshold % 5 == 0:
-            later = self.env.at(self.env.now + 3)
-            later.callbacks.append(lambda _: watch.triggered or watch.succeed("called off"))
-
-    def do_cut(self, number: int, late: int) -> None:
-        if late > 8:  # seldom: not much happens afterwards
-            self.engine.cut_off(self.pool, Unreachable(f"array {number}"))
-
-    # What came of it. ----------------------------------------------------------------------------
-
-    def outcome(self) -> dict[str, Any]:
-        failure = None
-        try:
-            for until in (UNTIL / 3, UNTIL / 2, UNTIL):
-                self.env.run(until)
-                assert all(conserved(guest) for guest in self.guests)
-        except Error as error:
-            failure = repr(error)
-        self.site.settle()
-        tables = self.site.arena.tables
-        told = {name: np.array(getattr(tables, name)[:64]).tolist() for name in TABLES}
-        return {
-            "failure": failure,
-            "events": self.events,
-            **self.heard(),
-            "guests": [self.figures(guest) for guest in self.guests],
-            "streams": [
-                (s.done, s.depth, s.bytes_per_second, repr(s.failure)) for s in self.streams
-            ],
-            "lost": [repr(guest.lost) for guest in self.guests],
-            "history": self.site.history,
-            **told,
-            "content": [d.site.chain_tokens(d.head, 0, BLOCKS).tolist() for d in self.disks],
-            "ledger": [self.words(d) for d in self.disks],
-            "expecting": self.env.expecting,
-            "leaves": np.array(tables.leaves[: int(tables.counters[0, 0])]).tolist(),
-        }
-
-    def heard(self) -> dict[str, Any]:
-        """Return what was measured: every row where rows are kept."""
-        meter = self.engine.meter
-        if isinstance(meter, Recorder):
-            ios = {guest.name: meter.ios(guest.name).tolist() for guest in self.guests}
-            return {"ios": ios, "visits": meter.visit_rows()}
-        return heard(meter, [g.name for g in self.guests], self.stations, UNTIL, list(WORDS))
-
-    def words(self, disk) -> list[int]:
-        ledger = self.site.arena.column("disks", disk.number, 1)
-        return self.site.arena.words(ledger, 0, BLOCKS).tolist()
-
-    @staticmethod
-    def figures(guest) -> tuple[Any, ...]:
-        return (
-            guest.arrived, guest.completed, guest.in_flight, len(guest.waiting), guest.dropped,
-            guest.stuns, guest.fences, guest.limit, guest.shift,
-        )  # fmt: skip
+@pytest.fixture(scope="module", autouse=True)
+def _what_fired() -> Iterator[None]:
+    """Print how often each feature fired, where many histories are asked for."""
+    yield
+    if EXAMPLES:
+        print(f"\n\n{table()}\n")  # noqa: T201  (what it is run for)
 
 
 def assert_same(plan: Plan, meter: Callable[[], Meter] = Recorder) -> dict[str, Any]:
     """Run *plan* on both engines, compare what came of it, and return that."""
-    expected = World(plan, Reference, meter).outcome()
+    specified = World(plan, Counted, meter)
+    expected = specified.outcome()
+    note_outcome(specified, expected)
     found = World(plan, CompiledEngine, meter).outcome()
     for what, value in expected.items():
         assert found[what] == value, what
     return expected
-
-
-row = st.tuples(
-    st.integers(0, 20), st.just(0), st.booleans(), st.integers(0, BLOCKS - 9), st.integers(1, 8)
-)
-loads = st.lists(
-    st.one_of(
-        st.tuples(st.just(0), st.lists(row, max_size=12).map(sorted)),
-        st.tuples(st.integers(1, 3), st.lists(row, max_size=12)),
-        st.tuples(st.sampled_from([-3, -1, 5, 7]), st.just([])),
-    ),
-    min_size=1,
-    max_size=GUESTS,
-)
-ACTS = sorted(name[3:] for name in vars(World) if name.startswith("do_"))
-acts = st.lists(
-    st.tuples(st.integers(0, 30), st.sampled_from(ACTS), st.integers(0, 60), st.integers(0, 12)),
-    min_size=2,
-    max_size=24,
-)
-plans = st.builds(
-    Plan,
-    raid=st.sampled_from(list(Raid)),
-    services=st.sampled_from(["lattice", "instant", "lattice", "disk", "flash", "exponential"]),
-    servers=st.integers(1, 2),
-    port=st.booleans(),
-    reserve=st.sampled_from([1 << 16, 64]),
-    room=st.sampled_from([60, 8, 3]),
-    counts=st.booleans(),
-    loads=loads,
-    acts=acts,
-)
 
 
 def held(*acts: tuple[int, str, int, int]) -> Plan:
@@ -436,7 +64,7 @@ def held(*acts: tuple[int, str, int, int]) -> Plan:
 )  # fmt: skip
 @example(held((5, "drop", 1, 2), (8, "limit", 0, 1)))
 @example(held((2, "restore", 8, 22), (3, "freeze", 0, 0), (9, "drained", 0, 0)))
-@settings(max_examples=300)
+@settings(max_examples=EXAMPLES or 300)
 @given(plans)
 def test_every_history_is_the_same_on_both_engines(plan) -> None:
     note(repr(plan))

@@ -193,6 +193,7 @@ def changes(history) -> list[float]:
 
 @settings(max_examples=60)
 @given(histories)
+@example([("io", "a", 1.0, 0.0), ("turn", 1.0, {"reading"})])  # it arrived at the turn, not before
 def test_a_meter_tells_what_the_recorder_tells(history) -> None:
     meter, exact = one_by_one(Meter(), history), one_by_one(Recorder(), history)
     for word in ["", *WORDS]:
@@ -211,8 +212,22 @@ def test_a_meter_tells_what_the_recorder_tells(history) -> None:
     for guest in GUESTS:
         assert meter.last_arrival(guest) == exact.last_arrival(guest)
         assert meter.silences(guest) == exact.silences(guest)
-        found = meter.in_flight(guest, edges)
-        assert found == pytest.approx(exact.in_flight(guest, edges), abs=1e-6)
+        found, wanted = (m.in_flight(guest, edges) * np.diff(edges) for m in (meter, exact))
+        assert found == pytest.approx(wanted, abs=1e-6)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 90), st.integers(4, 30)), max_size=20)
+)
+# One that unites two of three, and one that unites them all.
+@example([("a", 0, 6), ("a", 7, 6), ("a", 14, 6), ("b", 0, 9), ("a", 13, 10)])
+@example([("a", 0, 6), ("a", 7, 6), ("a", 14, 6), ("a", 3, 20), ("a", 40, 6)])
+def test_silences_are_united_as_they_end(rows) -> None:
+    history = [("io", guest, float(at), float(took)) for guest, at, took in rows]
+    history.sort(key=moment)
+    meter, exact = one_by_one(Meter(), history), one_by_one(Recorder(), history)
+    for guest in GUESTS:
+        assert meter.silences(guest) == exact.silences(guest)
 
 
 def assert_close(felt, wanted) -> None:
@@ -294,13 +309,28 @@ def test_the_shortest_stretches_go_when_there_are_too_many_turns() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "TURNS_MAX", 3)
         meter = Meter()
-        for time, word in ((100.0, "reading"), (101.0, ""), (300.0, "reading"), (900.0, "")):
-            meter.io("a", time - 0.25, time)
-            meter.turn(time, *filter(None, [word]))
-        for time in (200.0, 1000.0):
-            meter.io("a", time, 1000.0) if time > 900 else None
-        assert meter.felt().ios == 5
-        assert meter.seconds_of("reading") == pytest.approx(600, abs=2)
+        for time, words in ((100.2, ["reading"]), (101.2, []), (300.2, ["reading"]), (900.2, [])):
+            meter.io("a", time - 0.3, time - 0.1)
+            meter.turn(time, *words)
+    assert np.count_nonzero(meter._cells._is_turn) == 3
+    assert meter.felt("", "a").ios == 4
+    assert meter.felt("reading", "a").ios == 2
+    assert meter.seconds_of("reading") == pytest.approx(600, abs=2)
+
+
+@given(st.lists(st.floats(0, 50), min_size=1, max_size=9), st.lists(st.floats(0.1, 9), max_size=30))
+def test_there_is_room_for_edges_and_a_bounded_number_of_turns(told, steps) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "TURNS_MAX", 2)
+        patch.setattr(cells, "LINES_MAX", 1)
+        meter, time = Meter(told), 0.0
+        for number, step in enumerate(steps):
+            meter.visit(0, 0, time, step)
+            time += step
+            meter.turn(time, *["reading"][: number % 2])
+    assert meter._cells.count <= len({*told}) + 5
+    busy = meter.busy([0], np.array([0.0, 300.0]))
+    assert busy == pytest.approx([sum(steps)])
 
 
 # Refusals. ---------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from stuntdouble.clock import completed, run
 from stuntdouble.errors import Bug, NoProgress, NoSpace
 from stuntdouble.extents import Runs
 from stuntdouble.iops import Io, Purpose, StreamSpec, link, read_bulk
+from stuntdouble.ports import Throttle
 
 pytestmark = pytest.mark.plain
 
@@ -337,17 +337,10 @@ def test_an_item_too_large_for_one_io_is_refused() -> None:
 # Bulk reads for a workflow. ------------------------------------------------------------------------
 
 
-@dataclass
-class Pace:
-    depth: int = 4
-    block_bytes: int = 1 << 20
-    bytes_per_second: float = 0.0
-
-
-def bulk(lab: Lab, runs: Runs, pace: Pace, take: int | None = None, purpose=Purpose.BACKUP):
+def bulk(lab: Lab, runs: Runs, pace: Throttle, take: int | None = None, faster: bool = False):
     """Read *runs* in virtual time, at most *take* pieces; return what came and when."""
     got: list[tuple[float, int, bytes]] = []
-    spec = StreamSpec(Io.READ_LUN, lab.lun, np.empty((0, 2), np.int64), 1, purpose)
+    spec = StreamSpec(Io.READ_LUN, lab.lun, np.empty((0, 2), np.int64), 1, Purpose.BACKUP)
 
     async def main(env) -> None:
         lab.env = lab.engine.env = env
@@ -356,7 +349,8 @@ def bulk(lab: Lab, runs: Runs, pace: Pace, take: int | None = None, purpose=Purp
         reading = read_bulk(lab.engine, spec, runs, pace, lab.lun.render)
         async for offset, data in reading:
             got.append((env.now, offset, bytes(data)))
-            pace.bytes_per_second = 0.0
+            if faster and env.now > 1.0:
+                pace.limit(bytes_per_second=0.0)
             if take is not None and len(got) >= take:
                 break
         await reading.aclose()
@@ -376,7 +370,7 @@ def bulk(lab: Lab, runs: Runs, pace: Pace, take: int | None = None, purpose=Purp
 )
 def test_a_bulk_read_yields_every_byte_once_in_order(runs, block_bytes) -> None:
     lab = built(0.001, 0.003, servers=4)
-    pieces = bulk(lab, runs, Pace(block_bytes=block_bytes))
+    pieces = bulk(lab, runs, Throttle(block_bytes=block_bytes))
     assert Runs.of([(offset, len(data)) for _, offset, data in pieces]) == runs
     assert [offset for _, offset, _ in pieces] == sorted(offset for _, offset, _ in pieces)
     assert sum(len(data) for _, _, data in pieces) == runs.total
@@ -387,19 +381,52 @@ def test_a_bulk_read_yields_every_byte_once_in_order(runs, block_bytes) -> None:
         assert data[:BLOCK] == whole[offset - first * BLOCK :][: len(data)][:BLOCK]
 
 
-def test_a_bulk_read_looks_at_its_pace_before_each_span() -> None:
+def test_a_bulk_read_notices_another_pace_at_once() -> None:
     lab = built(0.0625, servers=1)
     runs = Runs.single(0, 24 << 20)
-    pieces = bulk(lab, runs, Pace(depth=1, bytes_per_second=float(1 << 20)))
-    # a second's worth at 1 MiB/s, then three spans as fast as the station goes
-    assert [len(data) >> 20 for _, _, data in pieces] == [1, 8, 8, 7]
+    pieces = bulk(lab, runs, Throttle(depth=1, bytes_per_second=float(1 << 20)), faster=True)
+    # two spans at 1 MiB/s, then as fast as the station goes
+    assert [len(data) >> 20 for _, _, data in pieces] == [1, 1, 8, 8, 6]
     times = [time for time, _, _ in pieces]
-    assert times[-1] - times[0] < 2.0, "the change was noticed at the first span"
+    assert times[1] == 1.0625
+    assert times[-1] == pytest.approx(times[1] + 22 * 0.0625)
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 6), st.integers(1, 8), st.lists(st.integers(1, 12), min_size=1, max_size=6))
+def test_bulk_reads_side_by_side_share_one_pace(depth, quarters, sizes) -> None:
+    """Together they have no more under way than one alone may, and are no faster."""
+    lab, block, rate = built(quarters / 4), 1 << 20, float(2 << 20)
+    throttle = Throttle(depth, block, rate)
+    ended: list[float] = []
+    spec = StreamSpec(Io.READ_LUN, lab.lun, np.empty((0, 2), np.int64), 1, Purpose.BACKUP)
+
+    async def read(number: int, size: int) -> None:
+        await asyncio.sleep(0.3 * number)
+        runs = Runs.single(number * (16 << 20), size << 20)
+        async for _ in read_bulk(lab.engine, spec, runs, throttle, lab.lun.render):
+            pass
+        ended.append(asyncio.get_running_loop().time())
+
+    async def main(env) -> None:
+        lab.env = lab.engine.env = env
+        for station in lab.engine.stations:
+            station.env = env
+        async with asyncio.TaskGroup() as group:
+            for number, size in enumerate(sizes):
+                group.create_task(read(number, size))
+
+    run(main)
+    starts = sorted(lab.times())
+    for place, start in enumerate(starts):
+        assert sum(start - quarters / 4 < earlier <= start for earlier in starts) <= depth
+        assert place <= (start + 1e-9) * rate / block + len(sizes)
+    assert max(ended) >= sum(sizes) * block / rate - 1e-9
 
 
 def test_a_bulk_read_that_is_given_up_stops_its_stream() -> None:
     lab = built(0.0625, servers=64)
-    pieces = bulk(lab, Runs.single(0, 64 << 20), Pace(), take=1)
+    pieces = bulk(lab, Runs.single(0, 64 << 20), Throttle(), take=1)
     assert len(pieces) == 1
     assert max(lab.times()) <= pieces[0][0]
 

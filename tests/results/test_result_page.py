@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 
+import plotly.io
 import pytest
 from hypothesis import given, settings
+from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
 from results.made_up import arbitrary, method_result, plausible, point, series
 from stuntdouble.errors import Misuse
-from stuntdouble.results import Event, Leftover, dump, load, page_html, publish
+from stuntdouble.results import Event, Leftover, dump, load, page_html, plots, publish
 from stuntdouble.results.elements import Markup, element
 
 LIBRARY = get_plotlyjs()
@@ -119,6 +122,33 @@ def test_any_result_makes_a_page_that_nests_and_loads_nothing(result):
     outline = Outline(page_without_library(result))
     assert not [a for a in outline.attributes if a[1] in {"src", "href"}]
     assert "table" in outline.tags
+
+
+def figures():
+    result = plausible()
+    return [draw(result) for draw in (
+        plots.latency_figure, plots.iops_figure, plots.delta_figure, plots.utilisation_figure
+    )]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_plotly_knows_every_property_that_is_drawn(number):
+    """The page hands them to the library as they are: a wrong name would be left out in silence."""
+    figure = figures()[number]
+    validated = json.loads(plotly.io.to_json(Figure(figure), validate=True))
+    expected = json.loads(json.dumps(figure))
+    del validated["layout"]["template"], expected["layout"]["template"]  # an empty one is filled in
+    assert validated == expected
+
+
+def test_a_figure_in_the_page_is_the_one_that_was_drawn():
+    page = page_without_library(plausible())
+    drawn = [
+        json.loads(f"[{text}]") for text in re.findall(r"Plotly\.newPlot\((.*?)\);</script>", page)
+    ]
+    by_name = {name: {"data": data, "layout": layout} for name, data, layout, _ in drawn}
+    names = ("plot-latency", "plot-iops", "plot-delta", "plot-utilisation")
+    assert by_name == dict(zip(names, json.loads(json.dumps(figures())), strict=True))
 
 
 def test_all_methods_share_one_scale():

@@ -15,7 +15,7 @@ from results.made_up import arbitrary, method_result, plausible, point, vm_resul
 from stuntdouble.results import METHOD_NAMES, Leftover, RunResult, Stalls, comparison_table
 from stuntdouble.results.comparison import Cell, Row, compare, headlines, tightest
 from stuntdouble.results.terminal import VMS_SHOWN_MAX
-from stuntdouble.results.verdict import is_sound, plain_verdict
+from stuntdouble.results.verdict import is_sound, plain_verdict, verdict_parts
 
 CHOICES = [c for n in (1, 2, 3) for c in itertools.combinations(METHOD_NAMES, n)]
 
@@ -180,6 +180,9 @@ def test_the_verdict_of_a_sound_comparison():
     assert is_sound(result)
     text = plain_verdict(result)
     assert text.startswith("The storage snapshot cost the guests least")
+    headline = verdict_parts(result)[0]
+    assert "Stalls of more than 5 s" in headline, "what clients notice is no detail"
+    assert "1 (software), 0 (storage) and 0 (mounted)" in headline
     assert "All 9 restore points" in text
     assert "cost the guests least" not in plain_verdict(plausible(("mounted",)))
 

@@ -9,6 +9,8 @@ import pytest
 
 from scenarios.living import live
 from scenarios.tiny import tiny
+from stuntdouble.cli.judging import judged
+from stuntdouble.results.verdict import is_sound
 from stuntdouble.scenarios import comparing
 
 KEEP = {"do": "keep-snapshot"}
@@ -52,6 +54,17 @@ def test_damage_reaches_the_kept_array_snapshot_and_not_the_restore_point(tmp_pa
     assert restored.endswith("restored to ds-2: every byte as the guest had written it")
 
 
+def test_damage_does_not_reach_a_mirror_that_was_split_off(tmp_path):
+    table = with_steps(KEEP, damage("512 MiB"), CHECK)
+    table["arrays"][0]["parameters"] = {"snapshot_kind": "split-mirror"}
+    table["arrays"][0]["pools"][0] |= {"disk_size": "512 MiB", "reserve": "64 MiB"}
+    table["arrays"][0]["volumes"][0]["size"] = "384 MiB"
+    table["after"][1]["length"] = "384 MiB"
+    lived = live(table, tmp_path, methods=("storage",))
+    assert lived.result.notes[-1].endswith("the kept array snapshot reads back as written")
+    assert lived.runs["storage"].world.arrays["array-1"].pools["pool-1"].mirrored_bytes == 384 << 20
+
+
 def test_a_lost_array_takes_its_snapshots_along(tmp_path):
     _, lost, checked, restored = notes(tmp_path, KEEP, LOSE, CHECK, RESTORE)
     assert lost == "array-1 is lost, with every volume and snapshot in it"
@@ -62,12 +75,28 @@ def test_a_lost_array_takes_its_snapshots_along(tmp_path):
 def test_a_restore_into_the_lost_array_fails_and_says_so(tmp_path):
     table = with_steps(LOSE, {"do": "restore", "datastore": "ds-1"})
     lived = live(table, tmp_path, methods=("software",))
-    assert [ok for _, _, ok in lived.runs["software"].restores] == [False]
-    assert "failed" in lived.result.notes[-1]
+    assert "could not be restored to ds-1" in lived.result.notes[-1]
     software = lived.result.methods["software"]
-    full, incremental = software.restore_points
-    assert full.verified
-    assert not incremental.verified  # the newest is the one that could not be restored
+    assert all(point.verified for point in software.restore_points), "no word about the bytes"
+    assert "could not be restored" in software.not_restored[0]
+    code, verdict = judged(lived.result)
+    assert code == 1
+    assert "could not be restored to ds-1" in verdict
+
+
+@pytest.mark.parametrize("method", ["software", "storage", "mounted"])
+def test_a_datastore_too_small_for_a_restore_is_no_wrong_data(method, tmp_path):
+    table = with_steps({"do": "restore", "datastore": "ds-3"})
+    table["arrays"][1]["volumes"].append({"name": "vol-3", "pool": "pool-1", "size": "8 MiB"})
+    table["datastores"].append({"name": "ds-3", "volumes": ["vol-3"]})
+    table["backup"]["runs"] = ["full"]
+    result = live(table, tmp_path, methods=(method,)).result
+    assert [point.verified for point in result.restore_points] == [True]
+    code, verdict = judged(result)
+    assert code == 1
+    assert "ds-3" in verdict
+    assert "full" in verdict
+    assert not is_sound(result)
 
 
 def test_a_restore_writes_no_zeros_to_a_new_thin_disk(tmp_path):

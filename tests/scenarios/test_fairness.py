@@ -163,6 +163,18 @@ def test_snapshot_deletion_and_reclaim_are_part_of_the_job(tmp_path):
     assert max(event.time for event in reclaimed) > min(event.time for event in deleted) + 1
 
 
+def test_reclaim_is_io_of_the_arrays_disks(tmp_path):
+    """A read and a write for every extent of freed space: smaller extents, more of them."""
+    spent = {}
+    for extent in ("1 GiB", "64 KiB"):
+        table = with_neighbour(times={"before": 5, "between": 5, "after": 60})
+        table["arrays"][0]["parameters"] = {"reclaim_extent_bytes": extent}
+        lived = live(table, tmp_path / extent, methods=("storage", "software"))
+        spent[extent] = {name: busy(lived, name, Purpose.CONTROL) for name in lived.runs}
+    assert spent["64 KiB"]["software"] == spent["1 GiB"]["software"]
+    assert spent["64 KiB"]["storage"] > spent["1 GiB"]["storage"] + 0.1
+
+
 def test_the_first_vm_waits_for_the_quiesce_of_the_last(tmp_path):
     table = with_neighbour()
     table["backup"] |= {"vms": ["vm-1", "neighbour"], "quiesce": True}

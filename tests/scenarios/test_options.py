@@ -200,6 +200,23 @@ def test_latency_control_backs_off_where_the_guests_suffer(tmp_path):
     assert min(event.facts["depth"] for event in throttled["strict"]) == 1
 
 
+@pytest.mark.parametrize("method", ["software", "storage", "mounted"])
+def test_latency_control_slows_every_method_down(method, tmp_path):
+    table = tiny()
+    table["vms"][0]["disks"][0] |= {"size": "768 MiB", "written": "704 MiB"}
+    table["backup"] |= {"runs": ["full"], "transport": "san"}
+    table["backup"]["throttle"] = {"depth": 16, "block": "8 KiB"}
+    took = {}
+    for name, limit in {"generous": 0.5, "strict": 0.007}.items():
+        table["backup"]["latency"] = {"hold": limit, "throttle": limit, "poll": 0.5}
+        lived = live(table, tmp_path / name, methods=(method,))
+        took[name] = sound(lived)[method].foreground.reading.seconds
+        depths = [e.facts["depth"] for e in lived.runs[method].world.journal.of("throttled")]
+        assert min(depths, default=16) == {"generous": 16, "strict": 1}[name]
+    if method != "mounted":  # its reading is over before the mean of the last 20 s has risen
+        assert took["strict"] > 1.2 * took["generous"]
+
+
 # No space. ---------------------------------------------------------------------------------------
 
 

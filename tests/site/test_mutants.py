@@ -349,7 +349,7 @@ def killer(mutate):
             mutate(patch)
             try:
                 run_history(seed, STEPS)
-            except AssertionError as error:
+            except (AssertionError, IndexError) as error:  # a wild index tells itself, uncompiled
                 return str(error).splitlines()[0], seed
     return None
 

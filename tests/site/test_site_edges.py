@@ -91,9 +91,11 @@ def test_the_longest_write_fits_with_as_many_images_and_replicas_as_there_may_be
     for number in range(REPLICAS_MAX):
         replica = site.add_replica(lun, built.pool, (2 + number) << 24)
         replica.attach()
-        ((start, stop),) = replica.unequal(lun.size_bytes).tolist()
-        assert len(replica.equalise(start, stop)) == 2
-        assert replica.equalise(start, stop) == []  # there is nothing left
+        pieces = replica.unequal(lun.size_bytes).tolist()
+        assert max(stop - start for start, stop in pieces) == 4096
+        for start, stop in pieces:
+            assert len(replica.equalise(start, stop)) == 2
+            assert replica.equalise(start, stop) == []  # there is nothing left
     for _ in range(EACH_IMAGES_MAX):
         site.freeze(built.luns, COPY_INTO_EACH)
     free = site.reserve_free_bytes(built.pool)
@@ -127,6 +129,14 @@ def test_an_own_copy_costs_each_image_room_and_nothing_of_a_refused_write_stays(
     assert len({step[4] for step in steps}) == 4 - 1  # each copy in a place of its own
     assert site.thaw(newer) == 2 * lun.chunk_bytes
     assert older.space_bytes == 2 * lun.chunk_bytes
+
+
+@pytest.mark.parametrize("first", [COPY_ON_WRITE, COPY_INTO_EACH])
+def test_images_with_copies_of_their_own_are_among_themselves(first):
+    built = Build()
+    built.site.freeze(built.luns, first)
+    with pytest.raises(AssertionError, match="among themselves"):
+        built.site.freeze(built.luns, COPY_ON_WRITE + COPY_INTO_EACH - first)
 
 
 def test_only_what_is_attached_and_equal_can_be_split_off():

@@ -19,7 +19,9 @@ from stuntdouble.validity import (
     chosen,
     dump,
     load,
+    places,
     run,
+    run_grid,
 )
 from stuntdouble.validity.queues import mean_and_error, run_queue
 from stuntdouble.validity.row import verdict_of
@@ -107,6 +109,16 @@ def test_the_kept_report_is_whole() -> None:
     assert kept.seed == SEED
     assert all(row.is_as_expected for row in kept.rows)
     assert all(row.why for row in kept.rows if row.verdict == "missed")
+    grid = kept.sensitivity
+    assert grid is not None
+    assert {c.at for c in grid.cells} | {s.at for s in grid.skipped} == set(places())
+
+
+@pytest.mark.slow
+def test_the_kept_grid_is_what_the_code_gives() -> None:
+    kept = load(BASELINE.read_text("utf-8")).sensitivity
+    (home, *_) = places()
+    assert run_grid([home], SEED).cells == tuple(c for c in kept.cells if c.at == home)
 
 
 def test_an_engine_that_is_a_little_slow_is_noticed() -> None:

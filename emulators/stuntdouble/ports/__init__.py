@@ -5,7 +5,7 @@ same protocols; nothing above this floor knows which of them it talks to.
 """
 
 from stuntdouble.ports.array import Array, ArraySnapshot, Initiator, Mapping, VolumeInfo
-from stuntdouble.ports.device import BlockDevice, Span, Throttle
+from stuntdouble.ports.device import BlockDevice, Span
 from stuntdouble.ports.hypervisor import (
     ALL_ALLOCATED,
     ChangedPage,
@@ -18,6 +18,7 @@ from stuntdouble.ports.hypervisor import (
     VmSnapshot,
 )
 from stuntdouble.ports.repository import DiskPoint, Draft, Kind, Repository, RestorePoint
+from stuntdouble.ports.throttle import Share, Throttle
 
 __all__ = [
     "ALL_ALLOCATED",
@@ -36,6 +37,7 @@ __all__ = [
     "Provisioning",
     "Repository",
     "RestorePoint",
+    "Share",
     "Span",
     "Throttle",
     "Transport",

@@ -9,23 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from stuntdouble.extents import Runs
-
-
-@dataclass(slots=True)
-class Throttle:
-    """How hard a backup may read: shared by all methods, or their comparison means nothing.
-
-    ``bytes_per_second`` 0 means no limit.  A latency control may change the fields while reads
-    are under way; devices look at them before each block.
-    """
-
-    depth: int = 8
-    block_bytes: int = 1024 * 1024
-    bytes_per_second: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.depth < 1 or self.block_bytes < 512 or self.bytes_per_second < 0:
-            raise ValueError(f"{self}: depth >= 1, block_bytes >= 512, bytes_per_second >= 0")
+    from stuntdouble.ports.throttle import Throttle
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +34,10 @@ class BlockDevice(Protocol):
         ...
 
     def read(self, runs: Runs, throttle: Throttle) -> AsyncIterator[Span]:
-        """Yield the bytes of *runs* in rising order, in spans of a few MiB."""
+        """Yield the bytes of *runs* in rising order, in spans of a few MiB.
+
+        The read joins *throttle* when the first span is asked for, and leaves it when it ends.
+        """
         ...
 
     async def write(self, offset: int, data: memoryview) -> None:

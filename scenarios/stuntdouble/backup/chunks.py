@@ -275,7 +275,7 @@ class ChunkStore:
                 except FileNotFoundError:
                     frame = b""
                 if len(frame) == place.length:
-                    return frame, str(self._folder / pack)
+                    return frame, f"{self._folder}/{pack}"
             if attempt == 0:
                 self.refresh()
         raise DigestMismatch(f"{self._folder}, {where}", digest.hex(), "absent (chunk missing)")

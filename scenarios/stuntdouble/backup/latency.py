@@ -49,7 +49,7 @@ class LatencyLimits:
 class LatencyControl:
     """Watch the datastores of a job, hold its new tasks back and throttle its reads.
 
-    It changes ``depth`` of the *throttle* it is given, which devices look at before each block.
+    It changes ``depth`` of the *throttle* that all reads of the job share.
     A look that fails changes nothing: an unknown latency is no reason to speed up or to stop.
     """
 
@@ -119,5 +119,5 @@ class LatencyControl:
         else:
             depth = self._depth_asked
         if depth != self._throttle.depth:
-            self._throttle.depth = depth
+            self._throttle.limit(depth=depth)
             self._note("throttled", "job", depth=depth, latency_seconds=latency)

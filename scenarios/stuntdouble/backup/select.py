@@ -62,7 +62,7 @@ class Selection:
 class JobSpec:
     """Describe a backup job; the same fields for every method, so that methods compare.
 
-    ``throttle`` is how hard each reading VM may read; the job works on a copy of it.
+    ``throttle`` is how hard the job may read, all its VMs together; it works on a copy of it.
     ``transport`` is how the software method, and the host of the mounted method, read disks.
     ``concurrency`` bounds how many VMs (storage and mounted method: groups of VMs that share
     volumes) are worked on at a time, and in every method how many VMs are read at a time.

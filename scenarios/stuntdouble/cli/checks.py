@@ -12,7 +12,6 @@ import shutil
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 PYTHON_MIN: Final = (3, 11)
 MEMORY_BYTES_MIN: Final = GIB  # the libraries take 0.16 GiB (measured), a small site the rest
+DISK_BYTES_MIN: Final = GIB  # the scenarios of the library write less, methods and page together
 
 PACKAGES: Final = (
     *(
@@ -39,7 +39,6 @@ PACKAGES: Final = (
     ),
     "zstandard",
 )
-COMPILED: Final = ("content", "site", "trace", "iops")  # subpackages whose functions numba keeps
 
 TARGET: Final = Path("/sys/kernel/config/target")
 LOOP: Final = Path("/dev/loop-control")
@@ -73,6 +72,7 @@ def checks() -> Iterator[Check]:
     yield _packages()
     yield _cache()
     yield _memory()
+    yield _disk()
     yield _cores()
     yield _loop()
     yield _tool("qemu-img", "qemu-img", "qemu-utils", "reading exported LUNs by a foreign client")
@@ -122,26 +122,27 @@ def _installed(name: str) -> bool:
 
 
 def _cache() -> Check:
-    """Look for the compiled functions' place where numba does, in its order."""
+    """Look for the compiled functions' place as ``stuntdouble.compiled`` does."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
-    homes = [Path(chosen)] if chosen else []
-    specs = [find_spec(f"stuntdouble.{name}") for name in COMPILED]
-    sources = [Path(spec.origin).parent for spec in specs if spec and spec.origin]
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"
-    if next((home for home in homes if _writable(home)), None) is not None:
-        found = str(chosen)
-    elif all(_writable(folder / "__pycache__") for folder in sources):
-        found = "beside the sources"
-    elif _writable(user):
-        found = str(user)
-    else:
-        found = ""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stuntdouble"
+    home = Path(chosen) if chosen else user
     return Check(
         "numba cache",
-        bool(found),
-        found or "no writable directory",
+        _writable(home),
+        str(home) if _writable(home) else f"{home} cannot be written",
         "keeping compiled functions from run to run",
         "set NUMBA_CACHE_DIR to a directory that can be written",
+    )
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(Path.cwd()).free
+    return Check(
+        "disk",
+        free >= DISK_BYTES_MIN,
+        f"{format_size(free)} free here",
+        f"repositories of comparisons ({format_size(DISK_BYTES_MIN)} for small ones)",
+        "free some, or compare with --out elsewhere",
     )
 
 

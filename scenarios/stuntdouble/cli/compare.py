@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ import click
 
 from stuntdouble.cli.examples import examples
 from stuntdouble.cli.names import ScenarioName
-from stuntdouble.cli.output import check_file, staged, write_whole
+from stuntdouble.cli.output import check_file, room_in, staged, write_whole
 
 if TYPE_CHECKING:
     from stuntdouble.results import EngineName, Result
@@ -118,18 +119,22 @@ def compare(
     say = partial(click.echo, err=json_file == _STDOUT)
     with ExitStack() as stack:
         folder = stack.enter_context(staged(directory))
-        say(f"seed {seed}")
-        progress = stack.enter_context(Progress(quiet=quiet))
-        result = run(
-            loaded,
-            seed=seed,
-            trace=trace,
-            methods=chosen,
-            command=reproducing(scenario, seed=seed, trace=trace, methods=chosen, engine=engine),
-            directory=folder,
-            progress=progress,
-            engine=engine,
-        )
+        # What makes no sense is refused before the first stage: then there is no seed to tell.
+        opening = partial(say, f"seed {seed}")
+        progress = stack.enter_context(Progress(quiet=quiet, opening=opening))
+        command = reproducing(scenario, seed=seed, trace=trace, methods=chosen, engine=engine)
+        with room_in(directory):
+            result = run(
+                loaded,
+                seed=seed,
+                trace=trace,
+                methods=chosen,
+                command=command,
+                directory=folder,
+                progress=progress,
+                engine=engine,
+                processes=len(os.sched_getaffinity(0)),
+            )
         files = [directory / path.name for path in publish(result, folder)]
     if json_file == _STDOUT:
         click.echo(dump(result), nl=False)

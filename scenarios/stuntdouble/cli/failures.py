@@ -4,12 +4,14 @@ our Error            its exit_code     stuntdouble: <message>
 wrong usage          2                 stuntdouble: <message>; see stuntdouble compare --help
 the system said no   1                 stuntdouble: <file>: <reason>
 Ctrl-C               130               stuntdouble: stopped ...
+SIGTERM, SIGHUP      143, 129          stuntdouble: stopped ...
 anything else        70                a short traceback, and how to report it
 """
 
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING, Final
@@ -27,13 +29,36 @@ OUT_OF_RESOURCES: Final = 1
 _FRAMES_SHOWN: Final = 4  # of a bug's traceback, innermost: enough to see where it broke
 
 
+class Signalled(KeyboardInterrupt):
+    """A signal that ends the process: what Ctrl-C does, from elsewhere."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class Stopped(click.ClickException):
-    """The user pressed Ctrl-C."""
+    """The user pressed Ctrl-C, or a signal came."""
 
     exit_code = INTERRUPTED
 
-    def __init__(self) -> None:
-        super().__init__("stopped by Ctrl-C; no file is half written")
+    def __init__(self, why: KeyboardInterrupt) -> None:
+        what = "Ctrl-C"
+        if isinstance(why, Signalled):
+            what = signal.Signals(why.number).name
+            self.exit_code = 128 + why.number  # type: ignore[misc]  # click asks the instance
+        super().__init__(f"stopped by {what}; no file is half written")
+
+
+def heed_signals() -> None:
+    """Let SIGTERM and SIGHUP stop the command as Ctrl-C does; one that is ignored stays so."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise Signalled(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, stop)
 
 
 def tell(error: Exception, words: Sequence[str]) -> int:

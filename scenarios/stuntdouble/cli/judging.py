@@ -20,7 +20,11 @@ def judged(result: Result) -> tuple[int, str]:
     wrong = sum(point.verified is False for point in result.restore_points)
     unchecked = sum(point.verified is None for point in result.restore_points)
     if wrong:
-        return WRONG_DATA, f"wrong data: {wrong} of {_points(result)} differ from the guest's disks"
+        differ = "differs" if wrong == 1 else "differ"
+        return (
+            WRONG_DATA,
+            f"wrong data: {wrong} of {_points(result)} {differ} from the guest's disks",
+        )
     missed = list(_missed(result))
     if missed:
         return GOAL_MISSED, f"goal missed: {'; '.join(missed)}"
@@ -49,6 +53,7 @@ def _missed(result: Result) -> list[str]:
             missed.append(f"{name}: {failed} of {counted(len(method.runs), 'run')} failed")
         elif not method.restore_points:
             missed.append(f"{name}: no restore point was made")
+        missed += [f"{name}: {why}" for why in method.not_restored]
         if method.leftovers:
             missed.append(f"{name}: {counted(len(method.leftovers), 'thing')} left behind")
     return missed

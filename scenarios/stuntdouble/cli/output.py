@@ -1,7 +1,8 @@
 """Where a comparison goes: a directory that is there whole, as it was, or not at all.
 
     out/                     made when missing
-    ├── .name.4711.partial/  built here, beside its final place, so that a rename can move it
+    ├── .name.4711.partial/  built here, beside its final place, so that a rename can move it;
+    │                        what killed processes have left of these is removed
     └── name/                result.json, index.html, repository/<method>/
 
 An earlier comparison is replaced; anything else is refused before the run, not after it.
@@ -9,6 +10,9 @@ An earlier comparison is replaced; anything else is refused before the run, not 
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import glob
 import json
 import os
 import shutil
@@ -40,13 +44,14 @@ def staged(final: Path) -> Iterator[Path]:
     target = final.resolve()
     _check(final, target)
     made: list[Path] = []
+    lock: int | None = None
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         try:
             _make_parents(target.parent, made)
-            # A process of our number is dead: so is what it left.
-            shutil.rmtree(partial, ignore_errors=True)
+            _sweep(target)
             partial.mkdir()
+            lock = _locked(partial)
         except OSError as error:
             raise unwritable(final, error) from error
         yield partial
@@ -61,6 +66,24 @@ def staged(final: Path) -> Iterator[Path]:
             with suppress(OSError):  # somebody else uses it by now
                 folder.rmdir()
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+@contextmanager
+def room_in(directory: Path) -> Iterator[None]:
+    """Say that it is *directory* that has no room, where a run finds the disk full.
+
+    Raises:
+        Misuse: the disk of this machine is full; that is no outcome of the run.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise unwritable(directory, error) from error
 
 
 def check_file(path: Path, directory: Path) -> None:
@@ -157,6 +180,32 @@ def _make_parents(folder: Path, made: list[Path]) -> None:
     for parent in reversed(missing):
         parent.mkdir(exist_ok=True)
         made.append(parent)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what comparisons that were killed have left beside *target*.
+
+    Who is at work holds a lock on its directory, so a number used again, or one of another
+    container, deceives nobody.
+    """
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        with suppress(OSError):  # somebody is at work there, or it is gone by now
+            lock = _locked(left)
+            try:
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _locked(folder: Path) -> int:
+    """Lock *folder* until the descriptor returned is closed; BlockingIOError where it is locked."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _put(partial: Path, target: Path) -> None:

@@ -45,8 +45,8 @@ class Program(click.Group):
         """Run the subcommand; Ctrl-C becomes a failure like others."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise failures.Stopped from None
+        except KeyboardInterrupt as why:
+            raise failures.Stopped(why) from None
 
 
 @click.group(
@@ -58,7 +58,7 @@ class Program(click.Group):
         "stuntdouble compare quickstart",
         "stuntdouble restore out/quickstart/repository/storage",
         after="Exit codes: 0 goal met, 1 goal missed, 2 usage, 3 wrong data, 4 no progress,"
-        " 70 a bug of ours, 130 Ctrl-C.",
+        " 70 a bug of ours, 130 Ctrl-C, 143 SIGTERM.",
     ),
 )
 @click.version_option(None, "--version", package_name="stuntdouble", message="%(prog)s %(version)s")
@@ -76,4 +76,5 @@ for _command in (compare, scenarios, restore, doctor, bench, completion):
 
 def main() -> None:
     """Run the command line of this process, and exit with its code."""
+    failures.heed_signals()
     program.main(prog_name="stuntdouble")

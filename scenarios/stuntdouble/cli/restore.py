@@ -60,6 +60,8 @@ def restore(
         raise click.UsageError("--disk and --force need --to FILE")
     if point is None and to is not None:
         raise click.UsageError("--to needs the restore POINT: list them without it")
+    if to is not None:
+        _check_target(to, repository)
     with _opened(repository) as opened:
         if point is None:
             _list(opened.points(), as_json=as_json)
@@ -69,6 +71,16 @@ def restore(
             _describe(found, as_json=as_json)
         else:
             _restore(opened, found, _disk(found, disk), to, force=force, as_json=as_json)
+
+
+def _check_target(to: Path, repository: Path) -> None:
+    """Make sure that a file can be made at *to*, and harms no repository."""
+    if str(to) == "-":
+        raise click.UsageError("--to needs a FILE: a sparse disk cannot be written to stdout")
+    if not to.parent.is_dir():
+        raise Misuse(str(to.parent), "there is no such directory: make it first")
+    if to.resolve().is_relative_to(repository.resolve()):
+        raise Misuse(str(to), f"lies in the repository {repository}: choose another place")
 
 
 def _opened(path: Path) -> Repository:

@@ -1,8 +1,8 @@
 """Say what a run cost and achieved: as JSON, in the terminal, and as a page for the customer.
 
 ``Result`` is the only thing that passes between a scenario and a reader; every form shown here
-is computed from it alone.  Names are imported when first used, because pydantic, rich and plotly
-are slow to load and a command such as ``--help`` needs none of them.
+is computed from it alone.  Names are imported when first used, because pydantic and rich are slow
+to load and a command such as ``--help`` needs neither.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class MethodResult(Record):
     foreground: Foreground
     """The guests' I/O by phase, all VMs."""
     array_utilisation: ByPhase
-    """Mean busy share of the array's disks."""
+    """Mean busy share of the disks under the backed-up VMs: those of the pools of their datastores."""
     array_utilisation_backup_share: ByPhase
     """The share of the busy time that served the backup: reads, deltas, merges, copy-on-write."""
     array_snapshot_peak_bytes: Count
@@ -89,6 +89,11 @@ class MethodResult(Record):
     """Restore points that it made, in order of their moments."""
     leftovers: tuple[Leftover, ...]
     """What its jobs failed to clean up: empty after a sound run."""
+    not_restored: tuple[str, ...] = ()
+    """Restores that the scenario asks for and that could not be done, each with the reason."""
+    began: Figure = 0.0
+    """The instant that all times of this part count from, in seconds of site time: what was there
+    before, such as existing snapshots, had been made by then."""
     vms: tuple[VmResult, ...]
     """Each VM, by name."""
     datastores: tuple[DatastoreResult, ...]

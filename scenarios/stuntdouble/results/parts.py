@@ -168,8 +168,8 @@ class PointResult(Record):
     kind: Kind
     """Full or incremental."""
     moment: Figure
-    """The instant it stands for, the stun of the VM snapshot, in seconds of site time: that is since
-    the site was built, which may be earlier than the run began."""
+    """The instant it stands for, the stun of the VM snapshot, in seconds of site time, as in the
+    repository; less `began` of the method it is a time of this part."""
     consistency: Consistency
     """What the guest finds: after a crash, with clean file systems, or clean applications."""
     verified: bool | None
@@ -202,7 +202,7 @@ class VmResult(Record):
     stuns: Stuns
     """Its stuns."""
     snapshot_open_seconds: Figure
-    """How long its VM snapshots lived, in seconds, all runs together."""
+    """How long a VM snapshot of it was open, in seconds: the longest of any run."""
     delta_peak_bytes: Count
     """Largest size of its delta disks, in bytes."""
     foreground: Foreground

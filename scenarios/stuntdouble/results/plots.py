@@ -239,7 +239,7 @@ def _note(text: str, *, x: float, y: float, xref: str) -> Figure:
 def _layout(height: int, time_title: str, methods: Methods) -> Figure:
     unit, _ = _time_unit(methods)
     return {
-        "template": "none",
+        "template": {},
         "height": height,
         "autosize": True,
         "margin": {"l": 56, "r": 12, "t": 34, "b": 44},

@@ -16,6 +16,7 @@ from rich.table import Column
 from stuntdouble.results import wording
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from rich.progress import TaskID
@@ -30,13 +31,21 @@ REDRAW_SECONDS: Final = 0.1
 class Progress:
     """Report stages of work as a context manager: ``stage`` opens one, ``update`` moves it.
 
-    A stage is usually a method.  ``quiet`` shows nothing at all.  The wall clock is the console's
-    own and decides only what is shown; no figure of a result depends on it.
+    A stage is usually a method.  ``quiet`` shows nothing at all.  ``opening`` is called when the
+    first stage begins, also where all is quiet.  The wall clock is the console's own and decides
+    only what is shown; no figure of a result depends on it.
     """
 
-    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        console: Console | None = None,
+        opening: Callable[[], None] = lambda: None,
+    ) -> None:
         self._console = console or Console(stderr=True)
         self._quiet = quiet
+        self._opening = opening
         self._now = self._console.get_time
         self._began = self._now()
         self._drawn = float("-inf")
@@ -74,7 +83,9 @@ class Progress:
 
     def stage(self, name: str) -> None:
         """Begin the stage *name*; the one before it is done."""
-        if self._task is not None:
+        if self._task is None:
+            self._opening()
+        else:
             self._bars.update(self._task, completed=1.0)
         self._name = wording.printable(name)
         self._task = self._bars.add_task(self._name, total=1.0, text="")

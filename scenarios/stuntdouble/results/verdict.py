@@ -32,7 +32,10 @@ def verdict_parts(result: Result) -> list[str]:
 
 def comparison_sentences(result: Result) -> list[str]:
     """Return which runs failed, which method cost the guests least and at which price."""
-    return [*_failures(result), *_expected(result), *tradeoff_sentences(result)]
+    failed = [*_failures(result), *_not_restored(result)]
+    cost, *others = tradeoff_sentences(result) or [""]
+    headline = f"{cost} {_stalls(result)}".strip()
+    return [part for part in (*failed, *_expected(result), headline, *others) if part]
 
 
 def verification_line(result: Result) -> str:
@@ -66,9 +69,11 @@ def leftovers_line(result: Result) -> str:
 def is_sound(result: Result) -> bool:
     """Return whether nothing went wrong but what the scenario expects to.
 
-    That is: no restore point is wrong, no run failed unexpectedly, nothing was left behind.
+    That is: no restore point is wrong, no run failed unexpectedly, every restore was possible,
+    nothing was left behind.
     """
-    return _is_right(result) and not _failures(result) and not result.leftovers
+    failed = _failures(result) or _not_restored(result)
+    return _is_right(result) and not failed and not result.leftovers
 
 
 def _is_right(result: Result) -> bool:
@@ -87,6 +92,24 @@ def _failures(result: Result) -> list[str]:
         elif name in result.expected_failures and not failed:
             sentences.append(f"The {title} was expected to fail, and did not.")
     return sentences
+
+
+def _stalls(result: Result) -> str:
+    """Say how often clients would have noticed that a guest was silent."""
+    counts = [(name, m.stalls.over_5_seconds) for name, m in result.ordered_methods()]
+    if not any(count for _, count in counts):
+        return ""
+    each = wording.listed(f"{count} ({name})" for name, count in counts)
+    return f"Stalls of more than 5 s, which clients outside would have noticed: {each}."
+
+
+def _not_restored(result: Result) -> list[str]:
+    """Say which restores could not be done; that is no word about the restore point."""
+    return [
+        f"With the {wording.METHOD_TITLES[name].lower()}, {why.rstrip('.')}."
+        for name, method in result.ordered_methods()
+        for why in method.not_restored
+    ]
 
 
 def _expected(result: Result) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stuntdouble.array import LocalArray, LocalInitiator
 from stuntdouble.backup.restore import restore_to_device
-from stuntdouble.errors import Corrupt, Error, Lost, Misuse
+from stuntdouble.errors import Corrupt, Lost, NotFound, Refused
 from stuntdouble.extents import Runs, State
 from stuntdouble.ports import Provisioning, Throttle
 from stuntdouble.scenarios import judge
@@ -46,6 +46,7 @@ async def _keep_snapshot(done: Run, step: Step) -> None:
     world = done.world
     array = world.arrays[step.array]
     naas = tuple(v.naa for v in array.inventory.volumes.values())
+    await LocalArray(array).prepare(naas)
     for vm in world.scenario.vms:
         for key, disk in world.hypervisor.vm(vm.name).disks.items():
             world.hypervisor.moments[_KEPT + f":{vm.name}", key] = disk.disk.moment(world.env.now)
@@ -70,7 +71,10 @@ async def _check_snapshot(done: Run, step: Step) -> None:
     """Read the kept array snapshot through the disks' offset tables."""
     try:
         wrong = await _bad_bytes(done, step)
-    except Lost as error:
+    except NotFound:
+        done.notes.append("the kept array snapshot is gone")
+        return
+    except (Refused, Lost) as error:
         done.notes.append(f"the kept array snapshot cannot be read: {error}")
         return
     if wrong:
@@ -88,7 +92,10 @@ async def _bad_bytes(done: Run, step: Step) -> int:
     port = LocalArray(world.arrays[step.array])
     initiator = LocalInitiator(world.arrays[step.array], BACKUP_IQN)
     wrong = 0
-    for snapshot in [s for s in await port.snapshots() if s.name.startswith(_KEPT)]:
+    kept = [s for s in await port.snapshots() if s.name.startswith(_KEPT)]
+    if not kept:
+        raise NotFound("array snapshot", _KEPT)
+    for snapshot in kept:
         copy = await port.promote(snapshot.name, f"copy-{snapshot.name}")
         device = await initiator.attach(await port.map_volume(copy.name, BACKUP_IQN))
         naa = world.naas[snapshot.volume]
@@ -131,10 +138,13 @@ async def _restore(done: Run, step: Step) -> None:
         newest = points[-1]
         try:
             found = await _restored(done, newest, f"{vm}-restored", step.datastore)
-        except Error as error:
-            if isinstance(error, Misuse):
-                raise
-            done.notes.append(f"restoring {newest.id} to {step.datastore} failed: {error}")
+        except (Refused, Lost) as error:  # says nothing about the bytes
+            why = f"{newest.id} could not be restored to {step.datastore}: {error}"
+            done.notes.append(why)
+            done.not_restored.append(why)
+            continue
+        except Corrupt as error:
+            done.notes.append(f"{newest.id} restored to {step.datastore}: {error}")
             done.restores.append((newest.id, step.datastore, False))
             continue
         done.restores.append((newest.id, step.datastore, not found))

@@ -75,8 +75,20 @@ class World:
 
     @property
     def stations(self) -> list[int]:
-        """The stations of all pools' disks."""
-        return [s for a in self.arrays.values() for p in a.pools.values() for s in p.stations]
+        """The stations of the disks that the backed-up VMs lie on: their datastores' pools."""
+        vms = [vm for vm in self.scenario.vms if vm.name in self.backed_up]
+        stores = {disk.datastore for vm in vms for disk in vm.disks}
+        under = {v for d in self.scenario.datastores if d.name in stores for v in d.volumes}
+        pools = {
+            (a.name, v.pool) for a in self.scenario.arrays for v in a.volumes if v.name in under
+        }
+        return [
+            station
+            for a in self.arrays.values()
+            for p in a.pools.values()
+            if (a.name, p.name) in pools
+            for station in p.stations
+        ]
 
     @property
     def backed_up(self) -> tuple[str, ...]:
@@ -109,7 +121,7 @@ def build(
     engine = _engine(engine_name)(env, site, seed, meter)
     streams, journal = Streams(seed), Journal()
     made = {a.name: _array(a, engine, streams, journal) for a in scenario.arrays}
-    lan = engine.add_station(link(scenario.backup.lan or 125e6))
+    lan = engine.add_station(link(scenario.backup.lan)) if scenario.backup.lan else -1
     host = hypervisors.Hypervisor(
         engine,
         streams,

@@ -87,6 +87,8 @@ def method_result(done: Run, alone: Meter) -> MethodResult:
         series=_series(done, alone, names),
         restore_points=tuple(_point(done, i) for i in range(len(done.points))),
         leftovers=tuple(Leftover(kind=kind, name=name) for kind, name in done.leftovers),
+        not_restored=tuple(done.not_restored),
+        began=done.began,
     )
 
 
@@ -354,7 +356,7 @@ def _vm(done: Run, alone: Meter, spans: Spans, name: str, stuns: list[float]) ->
     return VmResult(
         name=name,
         stuns=_stuns(stuns),
-        snapshot_open_seconds=sum(open_seconds),
+        snapshot_open_seconds=max(open_seconds, default=0.0),
         delta_peak_bytes=int(max((v for _, v in _delta_line(done, [name])), default=0)),
         foreground=_foreground(done, alone, spans, [name]),
         stalls=_stalls_of(done, [name]),
@@ -373,7 +375,7 @@ def _point(done: Run, index: int) -> PointResult:
         vm=point.vm,
         method=done.method.value,
         kind=point.kind.value,
-        moment=point.moment - done.began,
+        moment=point.moment,
         consistency=point.consistency.value,
         verified=(not done.differences[point.id] and restored) if kept else None,
         bytes_read=point.bytes_read,

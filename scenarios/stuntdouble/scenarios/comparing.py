@@ -22,7 +22,7 @@ from stuntdouble.backup.repository import Repository
 from stuntdouble.backup.retention import Policy
 from stuntdouble.backup.retention import apply as apply_retention
 from stuntdouble.clock import completed, run
-from stuntdouble.errors import Misuse
+from stuntdouble.errors import Misuse, NoSpace
 from stuntdouble.hypervisor import LocalHypervisor
 from stuntdouble.iops import Meter, read_trace
 from stuntdouble.ports import Kind, Throttle, Transport
@@ -30,17 +30,21 @@ from stuntdouble.results import Result
 from stuntdouble.scenarios.after import take_steps
 from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prepare
 from stuntdouble.scenarios.collect import edges_asked_for, method_result, twins_end
-from stuntdouble.scenarios.describe import assumptions, site_summary
+from stuntdouble.scenarios.describe import assumptions, site_summary, trace_notes
+from stuntdouble.scenarios.hosting import Hosted
 from stuntdouble.scenarios.lived import Run
-from stuntdouble.scenarios.stages import Stages
+from stuntdouble.scenarios.sidebyside import Asked, side_by_side
 from stuntdouble.store import open_store
+from stuntdouble.units import format_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from stuntdouble.clock import Environment
     from stuntdouble.iops import Recorded
-    from stuntdouble.results import EngineName, MethodName, MethodResult, Progress
+    from stuntdouble.results import EngineName, MethodResult, Progress
+    from stuntdouble.scenarios.sidebyside import Figures, Telling
     from stuntdouble.scenarios.spec import Scenario
 
 _TOLD_BY_EMULATORS: Final = frozenset(
@@ -70,7 +74,7 @@ class Plan:
         return build(self.scenario, self.seed, env, self.recorded, self.engine, meter)
 
 
-def compare(
+def compare(  # noqa: PLR0913  (by name, each an option of the command line)
     scenario: Scenario,
     *,
     seed: int,
@@ -80,35 +84,31 @@ def compare(
     directory: Path,
     progress: Progress,
     engine: EngineName = "kernel",
+    processes: int = 1,
 ) -> Result:
     """Run *scenario* by *methods* (its own, where empty) and return what they cost.
 
     *engine* is the compiled kernel, or its specification, which gives the same and takes longer.
 
-    Repositories are left under ``directory/repository/<method>``.
+    Repositories are left under ``directory/repository/<method>``.  With more than one of
+    *processes* the methods run side by side, and take about as much memory as one after another.
 
     Raises:
         Misuse: a trace is missing or makes no sense, or the directory cannot be written.
+        OSError: the directory's disk is full.
     """
     recorded = _recorded(scenario, trace)
-    chosen = [Method(m) for m in (methods or scenario.methods)]
     plan = Plan(scenario, seed, recorded, engine)
-    runs = []
-    for method in dict.fromkeys(chosen):
-        progress.stage(method.value)
-        repository = Repository.open(directory / "repository" / method.value)
-        runs.append(run(partial(_one, plan, method, repository, progress)))
-    progress.stage("no backup")
-    longest = max(done.ended - done.began for done in runs)
-    meter = Meter(
-        [edge for done in runs for edge in edges_asked_for(done)],
-        {vm.name: [t for done in runs for t in twins_end(done, vm.name)] for vm in scenario.vms},
-    )
-    alone = run(partial(_left_alone, plan, longest, meter))
-    results: dict[MethodName, MethodResult] = {
-        done.method.value: method_result(done, alone) for done in runs
-    }
-    notes = [f"{done.method}: {line}" for done in runs for line in done.notes]
+    chosen = tuple(dict.fromkeys(Method(m).value for m in (methods or scenario.methods)))
+    begin = partial(_begin, plan, directory)
+    leave_alone = partial(_without, plan, progress)
+    if processes > 1 and len(chosen) > 1:
+        progress.stage(", ".join(chosen))
+        lived = side_by_side(begin, chosen, leave_alone, progress)
+    else:
+        lived = _one_by_one(begin, chosen, leave_alone, progress)
+    notes = trace_notes(scenario, recorded)
+    notes += [f"{name}: {line}" for name, (_, lines) in lived.items() for line in lines]
     return Result(
         scenario=scenario.name,
         title=scenario.title,
@@ -117,10 +117,58 @@ def compare(
         engine=engine,
         site=site_summary(scenario),
         assumptions=assumptions(scenario),
-        methods=results,
-        expected_failures=tuple(m for m in scenario.expect_failure if m in results),
+        methods={Method(name).value: figures for name, (figures, _) in lived.items()},
+        expected_failures=tuple(m for m in scenario.expect_failure if m in lived),
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lived:
+    """A run that is over, and waits for the site left alone."""
+
+    run: Run
+
+    @property
+    def asked(self) -> Asked:
+        names = [vm.name for vm in self.run.world.scenario.vms]
+        twins = {name: list(twins_end(self.run, name)) for name in names}
+        seconds = self.run.ended - self.run.began
+        return Asked(seconds, list(edges_asked_for(self.run)), twins)
+
+    def figures(self, alone: Meter) -> Figures:
+        figures: MethodResult = method_result(self.run, alone)
+        return figures, self.run.notes
+
+
+def _begin(plan: Plan, directory: Path, name: str, progress: Telling) -> _Lived:
+    repository = Repository.open(directory / "repository" / name)
+    return _Lived(run(partial(_one, plan, Method(name), repository, progress)))
+
+
+def _without(plan: Plan, progress: Progress, asked: list[Asked]) -> Meter:
+    """Let the same site run without any backup, measured as the runs ask for."""
+    progress.stage("no backup")
+    names = [vm.name for vm in plan.scenario.vms]
+    meter = Meter(
+        [edge for each in asked for edge in each.edges],
+        {name: [end for each in asked for end in each.twins[name]] for name in names},
+    )
+    return run(partial(_left_alone, plan, max(each.seconds for each in asked), meter, progress))
+
+
+def _one_by_one(
+    begin: Callable[[str, Telling], _Lived],
+    names: tuple[str, ...],
+    leave_alone: Callable[[list[Asked]], Meter],
+    progress: Progress,
+) -> dict[str, Figures]:
+    lived = {}
+    for name in names:
+        progress.stage(name)
+        lived[name] = begin(name, progress)
+    alone = leave_alone([each.asked for each in lived.values()])
+    return {name: each.figures(alone) for name, each in lived.items()}
 
 
 def _recorded(scenario: Scenario, trace: Path | None) -> Recorded | None:
@@ -137,19 +185,17 @@ def _recorded(scenario: Scenario, trace: Path | None) -> Recorded | None:
 
 
 async def _one(
-    plan: Plan, method: Method, repository: Repository, progress: Progress, env: Environment
+    plan: Plan, method: Method, repository: Repository, progress: Telling, env: Environment
 ) -> Run:
     """Live through the scenario once."""
-    world = plan.build(env, Meter())
+    world = await _ready(plan, env, Meter())
     done = Run(
         world,
         method,
         repository,
         LocalHypervisor(world.hypervisor, resolve_luns=world.mapped_to_host),
         LocalArray(next(iter(world.arrays.values()))),
-        Stages(world.journal, world.engine.meter),
     )
-    await prepare(world)
     watcher = asyncio.create_task(_report_progress(done, progress))
     try:
         await _backups(done)
@@ -163,12 +209,42 @@ async def _one(
     return done
 
 
-async def _left_alone(plan: Plan, seconds: float, meter: Meter, env: Environment) -> Meter:
+async def _ready(plan: Plan, env: Environment, meter: Meter) -> World:
+    """Return a site in which all is as the scenario says it was before, and the VMs run.
+
+    Raises:
+        Misuse: it has no room for that.
+    """
+    try:
+        world = plan.build(env, meter)
+        await prepare(world)
+    except NoSpace as error:
+        scenario = f"scenario {plan.scenario.name}"
+        raise Misuse(scenario, f"has no room for what is there at the start: {error}") from None
+    return world
+
+
+async def _left_alone(
+    plan: Plan, seconds: float, meter: Meter, progress: Progress, env: Environment
+) -> Meter:
     """Let the same site run without any backup: what the guests would have felt."""
-    world = plan.build(env, meter)
-    await prepare(world)
+    world = await _ready(plan, env, meter)
+
+    async def tell() -> None:
+        while True:
+            now = asyncio.get_running_loop().time() - began
+            ios = sum(guest.completed for guest in world.engine.guests)
+            progress.update(now / seconds, f"{format_duration(now)}, {ios:,} I/Os")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    began = asyncio.get_running_loop().time()
+    watcher = asyncio.create_task(tell())
     await asyncio.sleep(seconds)
+    watcher.cancel()
     await _retire(world)
+    if meter.pull is not None:  # all of it is taken over, and needs no engine from now on
+        meter.pull()
+        meter.pull = None
     return meter
 
 
@@ -232,17 +308,19 @@ async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
             world.journal.note(world.env.now, what, subject, **facts)
 
     array = next(iter(world.arrays.values()))
+    hosted = Hosted(done.repository)
     report = await run_recorded(
         catalog,
         f"{world.scenario.name} by {done.method}",
         job_spec(world, done.method, kind),
         hypervisor=done.hypervisor,
-        repository=done.repository,
+        repository=hosted,
         array=done.array,
         initiator=LocalInitiator(array, BACKUP_IQN),
         host_iqn=HOST_IQN,
         note=note,
     )
+    hosted.check()
     done.reports.append(report)
     for outcome in report.vms:
         if outcome.point is not None:
@@ -299,7 +377,7 @@ async def _leftovers(done: Run) -> list[tuple[str, str]]:
     return left
 
 
-async def _report_progress(done: Run, progress: Progress) -> None:
+async def _report_progress(done: Run, progress: Telling) -> None:
     times, loop = done.world.scenario.times, asyncio.get_running_loop()
     runs = len(done.world.scenario.backup.runs)
     spaced = (runs - 1) * (times.every or times.between)

@@ -10,6 +10,7 @@ from stuntdouble.scenarios.values import parameters, parse_rate
 from stuntdouble.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from stuntdouble.iops import Recorded
     from stuntdouble.scenarios import spec
 
 _RAID = {
@@ -71,6 +72,22 @@ def _held_up(scenario: spec.Scenario) -> list[tuple[str, str, str]]:
                 value = f"{k.iops_limit} I/Os a second, {k.iops_burst} at once"
                 rows.append((f"limit of disk {k.key} of {vm.name}", "vms", value))
     return rows
+
+
+def trace_notes(scenario: spec.Scenario, recorded: Recorded | None) -> list[str]:
+    """Say how much of a trace lies beyond the disks that replay it."""
+    if recorded is None:
+        return []
+    notes = []
+    for vm in scenario.trace_vms:
+        size = vm.disks[0].size
+        folded = int((recorded.offset_bytes > size - recorded.length_bytes).sum())
+        if folded:
+            notes.append(
+                f"{folded:,} of {len(recorded):,} recorded I/Os lie beyond the {format_size(size)}"
+                f" of the first disk of {vm.name}, and were folded back into it"
+            )
+    return notes
 
 
 def site_summary(scenario: spec.Scenario) -> Site:

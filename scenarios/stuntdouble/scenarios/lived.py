@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stuntdouble.scenarios import judge
+from stuntdouble.scenarios.stages import Stages
 
 if TYPE_CHECKING:
     from stuntdouble.array import LocalArray
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from stuntdouble.ports import RestorePoint
     from stuntdouble.scenarios.build import World
     from stuntdouble.scenarios.judge import Difference
-    from stuntdouble.scenarios.stages import Stages
     from stuntdouble.site import Moment
 
 
@@ -28,18 +28,22 @@ class Run:
     repository: Repository
     hypervisor: LocalHypervisor
     array: LocalArray
-    stages: Stages
+    stages: Stages = field(init=False)
     began: float = 0.0
     ended: float = 0.0
     reports: list[JobReport] = field(default_factory=list)
     points: list[RestorePoint] = field(default_factory=list)
     differences: dict[str, list[Difference]] = field(default_factory=dict)
     restores: list[tuple[str, str, bool]] = field(default_factory=list)
+    not_restored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     leftovers: list[tuple[str, str]] = field(default_factory=list)
     phase: str = "before"
     late: dict[str, float] = field(default_factory=dict)
     """For how many seconds of the run each guest's clock stood still."""
+
+    def __post_init__(self) -> None:
+        self.stages = Stages(self.world.journal, self.world.engine.meter)
 
     def moments(self, point: RestorePoint) -> dict[int, Moment]:
         """Return the truth of a restore point's instant, by disk key."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from stuntdouble import array, hypervisor
 from stuntdouble.errors import Misuse, Unsupported
 from stuntdouble.scenarios.listing import LIBRARY, library
 from stuntdouble.scenarios.spec import Scenario
-from stuntdouble.scenarios.values import parameters
+from stuntdouble.scenarios.values import Table, parameters
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -45,6 +46,10 @@ def parse(table: dict[str, Any], where: str) -> Scenario:
         scenario = Scenario.model_validate(table)
     except ValidationError as error:
         raise Misuse(where, _explained(error.errors()[0])) from None
+    for a in scenario.arrays:
+        if "reserve_fraction" in a.parameters:
+            key = f"arrays.{a.name}.parameters.reserve_fraction"
+            raise Misuse(where, f"{key}: is of no use here, where each pool states its reserve")
     tables: list[tuple[str, type, dict[str, Any]]] = [
         ("hypervisor", hypervisor.Parameters, scenario.hypervisor)
     ]
@@ -56,7 +61,28 @@ def parse(table: dict[str, Any], where: str) -> Scenario:
             parameters(kind, values)
         except (ValueError, Misuse, Unsupported) as error:
             raise Misuse(where, f"{key}: {error}") from None
+    for key in scenario.sources:
+        if not _leads_somewhere(scenario, key):
+            raise Misuse(where, f"sources: {key!r} is not a key of this scenario")
     return scenario
+
+
+def _leads_somewhere(found: Any, key: str) -> bool:
+    """Say whether *key*, names with dots between them, is one of a value of *found*."""
+    if not key:
+        return True
+    inner: dict[str, Any] = {}
+    if isinstance(found, Table):
+        inner = {name: getattr(found, name) for name in type(found).model_fields}
+        for name, kind in (("hypervisor", hypervisor.Parameters), ("parameters", array.Parameters)):
+            if name in inner:  # also what is left at its default may have a source
+                inner[name] = dict.fromkeys(field.name for field in fields(kind))
+    elif isinstance(found, tuple):
+        inner = {str(getattr(x, "name", getattr(x, "key", x))): x for x in found}
+    elif isinstance(found, dict):
+        inner = found
+    rests = [(x, key[len(n) + 1 :]) for n, x in inner.items() if f"{key}.".startswith(f"{n}.")]
+    return any(_leads_somewhere(value, rest) for value, rest in rests)
 
 
 def _find(source: str | Path) -> Path:
@@ -82,6 +108,8 @@ def _explained(detail: ErrorDetails) -> str:
         message = f"unknown key: allowed are {', '.join(_allowed(detail['loc']))}"
     elif detail["type"] == "missing":
         message = "this key is missing"
+    elif detail["type"] == "too_short":
+        message = f"needs at least {detail['ctx']['min_length']}, and has none"
     elif detail["type"] != "value_error":
         message = f"{detail['input']!r}: {message[0].lower()}{message[1:]}"
     return f"{where}: {message}" if where else message

@@ -148,7 +148,7 @@ class Vm(Table):
 
 
 class Throttle(Table):
-    """How hard a backup may read: one and the same for all methods."""
+    """How hard the job may read, all its VMs together: one and the same for all methods."""
 
     depth: int = Field(default=8, ge=1, le=256)
     block: Size = MIB
@@ -161,6 +161,14 @@ class LatencyLimits(Table):
     hold: Seconds = 0.020
     throttle: Seconds = 0.030
     poll: Seconds = 20.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not 0 < self.hold <= self.throttle:
+            raise ValueError("hold must be above 0 s, and not above throttle")
+        if self.poll <= 0:
+            raise ValueError("poll must be above 0 s")
+        return self
 
 
 class Backup(Table):
@@ -241,7 +249,6 @@ class Scenario(Table):
         _check_sizes(self)
         _check_room(self)
         _check_backup(self)
-        _check_sources(self)
         return self
 
     @property
@@ -359,8 +366,10 @@ def _check_room(s: Scenario) -> None:
 
 def _check_backup(s: Scenario) -> None:
     names = [vm.name for vm in s.vms]
-    for name in (*s.backup.vms, *s.backup.disks):
+    for name in s.backup.vms:
         _known("backup: vm", name, names)
+    _check_chosen_disks(s)
+    _check_kept(s)
     for step in s.after:
         if step.do in {"damage", "lose-array", "keep-snapshot", "check-snapshot"}:
             _known(f"after: {step.do}: array", step.array, [a.name for a in s.arrays])
@@ -378,10 +387,27 @@ def _check_backup(s: Scenario) -> None:
             raise ValueError(f"datastore {d.name}: VMs that are backed up lie on the first array")
 
 
-def _check_sources(s: Scenario) -> None:
-    for key in s.sources:
-        if key.split(".")[0] not in type(s).model_fields:
-            raise ValueError(f"sources: {key!r} does not begin with a key of the scenario")
+def _check_chosen_disks(s: Scenario) -> None:
+    there = {vm.name: [disk.key for disk in vm.disks] for vm in s.vms}
+    for name, keys in s.backup.disks.items():
+        _known("backup.disks: vm", name, list(s.backup.vms) or list(there))
+        _unique(f"backup.disks: keys of {name}", list(keys))
+        if not keys:
+            raise ValueError(f"backup.disks: {name}: name a key at least, or leave the VM out")
+        for key in keys:
+            if key not in there[name]:
+                has = ", ".join(map(str, there[name]))
+                raise ValueError(f"backup.disks: {name} has no disk {key}: it has {has}")
+
+
+def _check_kept(s: Scenario) -> None:
+    """An array snapshot is checked after it was kept."""
+    kept: set[str] = set()
+    for step in s.after:
+        if step.do == "keep-snapshot":
+            kept.add(step.array)
+        if step.do == "check-snapshot" and step.array not in kept:
+            raise ValueError(f"after: check-snapshot: no keep-snapshot of {step.array} before it")
 
 
 def _unique(what: str, names: list[Any]) -> None:

@@ -12,30 +12,42 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from stuntdouble.validity.catalogue import CHECKS, SEED, chosen, run
+    from stuntdouble.validity.grid import Axis, Cell, Sensitivity, Skipped
     from stuntdouble.validity.keeping import dump, load
     from stuntdouble.validity.making import Check, Outcome
-    from stuntdouble.validity.row import Parameter, Point, Report, Row
+    from stuntdouble.validity.report import Report
+    from stuntdouble.validity.row import Parameter, Point, Row
+    from stuntdouble.validity.sensitivity import places, run_grid
 
 __all__ = [
     "CHECKS",
     "SEED",
+    "Axis",
+    "Cell",
     "Check",
     "Outcome",
     "Parameter",
     "Point",
     "Report",
     "Row",
+    "Sensitivity",
+    "Skipped",
     "chosen",
     "dump",
     "load",
+    "places",
     "run",
+    "run_grid",
 ]
 
 _HOMES: Final = {
     "catalogue": ("CHECKS", "SEED", "chosen", "run"),
     "keeping": ("dump", "load"),
     "making": ("Check", "Outcome"),
-    "row": ("Parameter", "Point", "Report", "Row"),
+    "grid": ("Axis", "Cell", "Sensitivity", "Skipped"),
+    "report": ("Report",),
+    "row": ("Parameter", "Point", "Row"),
+    "sensitivity": ("places", "run_grid"),
 }
 _MODULE_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 

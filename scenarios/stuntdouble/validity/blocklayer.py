@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from statistics import mean, median
+from statistics import mean
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,9 +34,11 @@ SEEDS: Final = 20
 DRAWS: Final = 8
 """Seeds over which a modelled curve is averaged: which clusters a guest happens to hit is noise."""
 
-_SOURCE: Final = (
-    "measured on qemu-storage-daemon 7.2 with fio over NBD, once per curve: `make lab` repeats it"
-)
+REPEATED_SECONDS: Final = (20.51, 26.74, 32.73, 20.89, 25.22, 24.92, 23.22, 23.63)
+"""The same live commit until ready, eight times over with fresh random addresses: measured on
+qemu-storage-daemon 7.2.22 with fio 3.33."""
+
+_SOURCE: Final = "measured on qemu-storage-daemon 7.2 with fio over NBD; make lab measures it again"
 _MEASURED_HERE: Final = "the laboratory's set-up"
 
 # The bins of each phase, as the measured curve shows them: it steps at 20, 40 and 50 s.
@@ -128,30 +130,31 @@ def _commit_iops(seed: int) -> Outcome:
 def _commit_curve(seed: int) -> Outcome:
     curve = stored_curves()["live-commit"]
     found = live_commit(curve, seed).iops.tolist()
-    return Outcome(_curve_points(curve, found, first=0), None, f"one run, of seed {seed}")
+    return Outcome(
+        _curve_points(curve, found, first=0),
+        None,
+        f"one run, of seed {seed}; when it is ready is a matter of luck, see the next row",
+    )
 
 
 def _commit_seconds(seed: int) -> Outcome:
     runs = _commits(seed)
-    known = stored_curves()["live-commit"].commit
-    assert known is not None
     lengths = sorted(r.seconds for r in runs)
+    known, seen = mean(REPEATED_SECONDS), mean(lengths)
+    caught_up = mean(r.caught_up_seconds for r in runs)
     points = (
-        Point(
-            label="until it caught up",
-            measured=20.0,
-            modelled=median(r.caught_up_seconds for r in runs),
-        ),
-        Point(label="until ready", measured=known.ready_seconds, modelled=median(lengths)),
+        Point(label="until it caught up", measured=20.0, modelled=caught_up),
+        Point(label="until ready: mean", measured=known, modelled=seen),
+        Point(label="shortest", measured=min(REPEATED_SECONDS), modelled=lengths[0]),
+        Point(label="longest", measured=max(REPEATED_SECONDS), modelled=lengths[-1]),
     )
-    longer = sum(x >= known.ready_seconds for x in lengths)
     why = (
-        "Known to miss: once the job has caught up it is ready at the first instant at which"
-        " nothing is dirty and nothing under way, and the guest makes chunks dirty all the time."
-        f" That is luck: {SEEDS} seeds take {lengths[0]:.1f} to {lengths[-1]:.1f} s, {longer} of"
-        f" them as long as the one measured run or longer; compared is their median"
+        "once the job has caught up it is ready at the first instant at which nothing is dirty and"
+        " nothing under way, while the guest makes chunks dirty all the time: that is luck, so"
+        f" {len(REPEATED_SECONDS)} measured runs are compared with {SEEDS} modelled ones, by their"
+        " means. The run whose curve is kept took 30.4 s"
     )
-    return Outcome(points, abs(median(lengths) / known.ready_seconds - 1), why)
+    return Outcome(points, abs(seen / known - 1), why)
 
 
 def _commit_in_line(seed: int) -> Outcome:
@@ -281,9 +284,8 @@ BLOCK_LAYER: Final = (
         compute=_commit_seconds,
         parameters=_JOB,
         unit="s",
-        error_is="relative error of the median time until ready",
+        error_is="relative error of the mean time until ready",
         tolerance=COMMIT_MAX,
-        known_miss=True,
     ),
     Check(
         id="qemu-commit-in-line",

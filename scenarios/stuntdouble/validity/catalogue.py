@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from stuntdouble.errors import Misuse
 from stuntdouble.validity.blocklayer import BLOCK_LAYER
+from stuntdouble.validity.copying import COPYING
 from stuntdouble.validity.disks import DISKS
 from stuntdouble.validity.queueing import QUEUEING
-from stuntdouble.validity.row import Report
+from stuntdouble.validity.report import Report
+from stuntdouble.validity.sites import SITES
+from stuntdouble.validity.snapshots import SNAPSHOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +22,18 @@ if TYPE_CHECKING:
 SEED: Final = 1
 """Of the report that is kept; any other gives other noise."""
 
-CHECKS: Final[tuple[Check, ...]] = (*QUEUEING, *BLOCK_LAYER, *DISKS)
+
+def _number(check: Check) -> int:
+    """Return the number of a published table: 10 of ``p10-open``."""
+    return int(check.id[1:].partition("-")[0])
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    *QUEUEING,
+    *BLOCK_LAYER,
+    *DISKS,
+    *sorted((*SNAPSHOTS, *COPYING, *SITES), key=_number),
+)
 """Every row there is."""
 
 

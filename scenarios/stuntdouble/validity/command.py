@@ -14,8 +14,8 @@ from stuntdouble.errors import Error
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from stuntdouble.validity.making import Check
-    from stuntdouble.validity.row import Report, Row
+    from stuntdouble.validity.report import Report
+    from stuntdouble.validity.row import Row
 
 PROGRAM: Final = "python -m stuntdouble.validity"
 MISSED: Final = 1  # the project's exit code for a goal that was missed
@@ -31,21 +31,31 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 Examples:
   {PROGRAM} --quick
   {PROGRAM} --only mm4 --only disk-72k-mean
-  {PROGRAM} --json validity.json
+  {PROGRAM} --json validity.json --html validity.html
+  {PROGRAM} --quick --sensitivity
 
 Exit codes: 0 every row is as expected, 1 a row missed its tolerance (or one that is known to
 miss does not any more), 2 usage.""",
 )
 @click.option("--quick", is_flag=True, help="Only the rows that take seconds.")
 @click.option("--only", metavar="ID", multiple=True, help="Only this row; may be repeated.")
+@click.option(
+    "--sensitivity",
+    is_flag=True,
+    help="Also vary what is assumed, and see which backup method wins: minutes. With --quick, one"
+    " thing at a time.",
+)
 @click.option("--list", "listed", is_flag=True, help="List the rows and stop.")
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the report to FILE.")
+@click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the page to FILE.")
 def command(
     *,
     quick: bool,
     only: tuple[str, ...],
+    sensitivity: bool,
     listed: bool,
     json_file: Path | None,
+    html_file: Path | None,
 ) -> int:
     """Hold the model against what is known, row by row.
 
@@ -54,17 +64,26 @@ def command(
     """
     from stuntdouble.validity.catalogue import chosen, run  # noqa: PLC0415
     from stuntdouble.validity.keeping import dump  # noqa: PLC0415
+    from stuntdouble.validity.sensitivity import places, run_grid  # noqa: PLC0415
 
     checks = chosen(only, quick=quick)
     if listed:
         for check in checks:
             click.echo(f"{check.id:<24} {'quick' if check.quick else '     '}  {check.title}")
         return 0
-    with _progress(checks) as told:
+    where = places(quick=quick) if sensitivity else []
+    with _progress(len(checks) + len(where)) as told:
         report = run(checks, told=told)
+        if where:
+            grid = run_grid(where, report.seed, told=told)
+            report = report.model_copy(update={"sensitivity": grid})
     _show(report)
     if json_file is not None:
         _write(json_file, dump(report))
+    if html_file is not None:
+        from stuntdouble.validity.page import page_html  # noqa: PLC0415
+
+        _write(html_file, page_html(report))
     return _judged(report)
 
 
@@ -83,7 +102,7 @@ def _told(row: Row) -> str:
 
 
 @contextmanager
-def _progress(checks: Sequence[Check]) -> Iterator[Callable[[str], object]]:
+def _progress(total: int) -> Iterator[Callable[[str], object]]:
     """Show on stderr which row is being computed, where somebody looks."""
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
@@ -91,12 +110,12 @@ def _progress(checks: Sequence[Check]) -> Iterator[Callable[[str], object]]:
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(checks))
+        task = progress.add_task("", total=total)
 
         def told(title: str) -> None:
             progress.update(task, description=title, completed=next(done))
 
-        done = iter(range(len(checks)))
+        done = iter(range(total))
         yield told
 
 
@@ -110,6 +129,11 @@ def _show(report: Report) -> None:
         figures = ("" if x is None else f"{x:.3g}" for x in (row.error, row.tolerance))
         table.add_row(row.id, row.title, *figures, f"{_SIGNS[row.verdict]}{known}")
     Console().print(table)
+    if report.sensitivity is not None:
+        from stuntdouble.validity.sensing import sentences  # noqa: PLC0415
+
+        for sentence in sentences(report.sensitivity):
+            click.echo(sentence)
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from stuntdouble.errors import Misuse
 from stuntdouble.results.text import to_text
-from stuntdouble.validity.row import Report
+from stuntdouble.validity.report import Report
 
 
 def dump(report: Report) -> str:

@@ -22,8 +22,6 @@ from pydantic import AfterValidator, Field
 
 from stuntdouble.results.figures import Name, Record
 
-SCHEMA_VERSION: Final = 1
-
 SIGNIFICANT_DIGITS: Final = 6
 """Kept of every figure: more than any claim here needs, and few enough that the last bits of a
 platform's logarithm do not show."""
@@ -102,17 +100,6 @@ class Row(Record):
     def is_as_expected(self) -> bool:
         """Whether the row is nothing to stop for."""
         return (self.verdict == "missed") == self.known_miss
-
-
-class Report(Record):
-    """All rows that were run."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    """Version of this format: raised when a field changes its meaning or goes away."""
-    seed: int
-    """Seed of all random streams."""
-    rows: tuple[Row, ...]
-    """The rows, in the order of the page."""
 
 
 def verdict_of(error: float | None, tolerance: float | None) -> Verdict:

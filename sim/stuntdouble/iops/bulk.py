@@ -5,8 +5,10 @@ Time comes from the engine's stream, bytes from the site's maps once the stream 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from numpy.typing import NDArray
+    from simpy.events import Event
 
     from stuntdouble.extents import Runs
     from stuntdouble.iops.engine import Engine, StreamSpec
@@ -25,23 +28,97 @@ SPAN_BYTES: Final = 8 * MIB
 """A span: large enough that an await costs nothing, small enough to hold several in memory."""
 
 
-class Pace(Protocol):
-    """How hard to read; depth and rate are looked at again before each span."""
+class Part(Protocol):
+    """What one read may do; see ``Pace``."""
 
     @property
     def depth(self) -> int:
-        """I/Os under way at a time, at least 1: a paused read would never look again."""
+        """I/Os under way at a time; 0 pauses the read."""
         ...
 
     @property
-    def block_bytes(self) -> int:
-        """Bytes of each I/O."""
+    def held(self) -> int:
+        """I/Os that may be under way by now, ``depth`` or more."""
         ...
 
     @property
     def bytes_per_second(self) -> float:
         """Pace of the starts; 0 is as fast as it goes."""
         ...
+
+    def settle(self) -> None:
+        """Hear that no more than ``depth`` I/Os are under way."""
+        ...
+
+    def leave(self) -> None:
+        """Hear that the read is over, and nothing of it under way."""
+        ...
+
+
+class Pace(Protocol):
+    """How hard to read, together with all other reads that have joined the same pace."""
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of each I/O."""
+        ...
+
+    def join(self, changed: Callable[[Any], object], /) -> Part:
+        """Return what a read may do; *changed* hears of it at once, and whenever it changes."""
+        ...
+
+
+class _Reading:
+    """A stream that does what its part of a pace allows, at any instant.
+
+    It counts what the pace has let through.  An I/O starts before its time is up, so at its end a
+    read is ahead of its pace, by a block or more; whoever reads one small disk after another would
+    stay ahead.  So a read lasts until its last byte is due.
+    """
+
+    def __init__(self, engine: Engine, spec: StreamSpec, pace: Pace) -> None:
+        self.stream = engine.stream(replace(spec, depth=0))
+        self._env = engine.env
+        self._since = engine.env.now
+        self._depth, self._rate = 0, 0.0
+        self._due_bytes = 0.0
+        self._lowered = 0
+        self.part = pace.join(self._follow)
+
+    def seconds_ahead(self, size: int) -> float:
+        """Return how long it takes until *size* bytes are due, at the present pace."""
+        self._count()
+        return max(size - self._due_bytes, 0.0) / self._rate if self._rate else 0.0
+
+    def leave(self) -> None:
+        """Stop, and leave the pace once nothing is under way any more."""
+        if self.stream.finished.triggered:
+            self.part.leave()
+        else:
+            self.stream.stop()
+            self.stream.finished.callbacks.append(lambda _event: self.part.leave())
+
+    def _follow(self, part: Part) -> None:
+        with self._env.entered():
+            self._count()
+            self._depth, self._rate = part.depth, part.bytes_per_second
+            self.stream.bytes_per_second, self.stream.depth = self._rate, self._depth
+            self._lowered += 1
+            if part.held > part.depth:
+                # At most `held` are under way: when the surplus has ended, `depth` or fewer are.
+                ended = self.stream.reached(self.stream.done + part.held - part.depth)
+                ended.callbacks.append(partial(self._settle, part, self._lowered))
+
+    def _settle(self, part: Part, lowered: int, _event: Event) -> None:
+        if lowered == self._lowered:  # else another mark tells of it
+            part.settle()
+
+    def _count(self) -> None:
+        """Note what has become due since the pace was counted last."""
+        now = self._env.now
+        if self._depth:
+            self._due_bytes += (now - self._since) * self._rate
+        self._since = now
 
 
 async def read_bulk(
@@ -57,40 +134,38 @@ async def read_bulk(
         engine: whose stream takes the time.
         spec: what the stream does; its items, depth and rate are filled in from *runs* and *pace*.
         runs: byte ranges.
-        pace: queue depth, bytes of each I/O, and rate.
+        pace: queue depth, bytes of each I/O, and rate, shared with other reads.
         render: the bytes of (first content block, count), a row per block.
     """
     items = runs.blocks(pace.block_bytes)
     if not len(items):
         return
     with engine.env.entered():
-        stream = engine.stream(
-            replace(spec, items=items, depth=pace.depth, bytes_per_second=pace.bytes_per_second)
-        )
+        reading = _Reading(engine, replace(spec, items=items), pace)
     try:
         ends, first = np.cumsum(items[:, 1]), 0
         while first < len(items):
-            stop = _span(ends, first, pace)
+            stop = _span(ends, first, reading.part.bytes_per_second)
             with engine.env.entered():
-                stream.depth, stream.bytes_per_second = pace.depth, pace.bytes_per_second
-                reached = stream.reached(stop)
+                reached = reading.stream.reached(stop)
             await completed(reached)
             for start, length in _joined(items[first:stop]):
                 yield start, _bytes(render, engine.site.block_bytes, start, length)
             first = stop
+        if ahead := reading.seconds_ahead(int(ends[-1])):
+            await asyncio.sleep(ahead)
     finally:
-        if not stream.finished.triggered:
-            with engine.env.entered():
-                stream.stop()
+        with engine.env.entered():
+            reading.leave()
 
 
-def _span(ends: NDArray[np.int64], first: int, pace: Pace) -> int:
+def _span(ends: NDArray[np.int64], first: int, rate: float) -> int:
     """Return where a span that begins with item *first* stops.
 
-    It is SPAN_BYTES long, or what the pace lets through in a second if that is less: so a change of
-    pace is noticed within about a second of site time.
+    It is SPAN_BYTES long, or what *rate* lets through in a second if that is less: so progress is
+    seen about every second of site time.
     """
-    size = min(SPAN_BYTES, pace.bytes_per_second or SPAN_BYTES)
+    size = min(SPAN_BYTES, rate or SPAN_BYTES)
     begin = ends[first - 1] if first else 0
     return max(int(np.searchsorted(ends, begin + size, side="right")), first + 1)
 

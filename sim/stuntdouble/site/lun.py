@@ -126,7 +126,7 @@ class Image:
 def freeze(site: Site, luns: list[Lun], kind: int) -> list[Image]:
     """Freeze *luns* in one instant; later writes copy (or redirect) before they change a chunk.
 
-    All images of a LUN are of one kind, but for those that are split off.
+    Images that each get a copy do not go with those that look through newer ones.
 
     Raises:
         Unsupported: one of them was opened from an image.
@@ -152,7 +152,8 @@ def _new_image(site: Site, base: Lun, kind: int) -> int:
     arena = site.arena
     siblings = site.images.get(base.number, [])
     kinds = {arena.column("images", each.number, I_KIND) for each in siblings}
-    assert kind == SPLIT_REPLICA or kinds <= {kind}, "images are of one kind"
+    if kind != SPLIT_REPLICA and COPY_INTO_EACH in {kind, *kinds}:
+        assert kinds <= {kind}, "images that each get a copy are among themselves"
     if kind == COPY_INTO_EACH and len(siblings) >= EACH_IMAGES_MAX:
         raise LimitReached(
             f"images of volume {base.number} with copies of their own", EACH_IMAGES_MAX

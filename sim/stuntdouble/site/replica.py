@@ -7,7 +7,7 @@ attach ─▶ copy what is unequal ─▶ equal ─▶ split off: an image ─�
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from stuntdouble.site.lun import Image, Lun
     from stuntdouble.site.site import Site, Step
+
+_PIECE_CHUNKS_MAX: Final = 4096  # their rows and steps fit the tables, however they lie
 
 
 @dataclass(eq=False)
@@ -62,7 +64,10 @@ class Replica:
         self._attach(on=False)
 
     def unequal(self, piece_bytes: int) -> NDArray[np.int64]:
-        """Return (first chunk, stop) of what is unequal now, in pieces of up to *piece_bytes*."""
+        """Return (first chunk, stop) of what is unequal now, in pieces of up to *piece_bytes*.
+
+        A piece is a chunk at least, and 4,096 at most.
+        """
         site, size = self.lun.site, self.lun.chunk_bytes
         chunks = self.lun.size_bytes // size
         words = site.arena.words(self._column(R_EQUAL), 0, -(-chunks // 64))
@@ -70,7 +75,7 @@ class Replica:
         missing = np.flatnonzero(equal == 0)
         if not len(missing):
             return np.empty((0, 2), np.int64)
-        piece = max(piece_bytes // size, 1)
+        piece = min(max(piece_bytes // size, 1), _PIECE_CHUNKS_MAX)
         new = (np.diff(missing) != 1) | (missing[1:] % piece == 0)
         first = np.concatenate(([0], np.flatnonzero(new) + 1))
         last = np.concatenate((first[1:] - 1, [len(missing) - 1]))
@@ -79,10 +84,11 @@ class Replica:
     def equalise(self, start: int, stop: int) -> list[Step]:
         """Admit the copying of the chunks [start, stop) that are unequal; return its steps.
 
-        There are none where a write has come first, or the chunks were copied before.
+        There are none where somebody else has copied them meanwhile.
         """
         site = self.lun.site
         assert self.attached, "what is copied to a replica would not stay equal"
+        assert stop - start <= _PIECE_CHUNKS_MAX, "a copy is too long"
         site.make_room()
         count = int(replicate.equalise(site.arena.addresses, self.number, start, stop))
         return [tuple(row) for row in site.arena.tables.steps[:count].tolist()]

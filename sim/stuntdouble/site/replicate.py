@@ -88,7 +88,7 @@ def replicate(s: Any, pieces: Any, n: Any) -> Any:
     return n
 
 
-@njit("int64(int64[:, ::1], int64, int64, int64)", cache=True)
+@njit("int64(int64, int64, int64, int64)", cache=True)
 def equalise(t: Any, replica: Any, start: Any, stop: Any) -> Any:
     """Admit the copying of chunks [start, stop), where they are unequal, to a replica."""
     s = view(t)

@@ -97,7 +97,7 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "pools": (1 << 8, 3, np.int64),
     "plan": (64, 4, np.int64),
     "steps": (1 << 18, 6, np.int64),
-    "scratch": (1 << 15, 6, np.int64),
+    "scratch": (1 << 16, 6, np.int64),
     "log": (1 << 18, 8, np.int64),
     "counters": (16, 1, np.int64),
     "replicas": (1 << 12, 6, np.int64),
@@ -112,6 +112,8 @@ EACH_IMAGES_MAX: Final = 32
 
 REPLICAS_MAX: Final = 8
 """Replicas of a volume; more than any source speaks of."""
+
+_TABLES = len(SHAPES)
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]  # numba sets it when imported
 
@@ -134,7 +136,7 @@ else:
 @njit(forceinline=True)
 def view(at: Any) -> Any:
     """Return the tables behind the table of addresses that lies at *at*."""
-    t = carray(as_pointer(at), (16, 2), np.int64)
+    t = carray(as_pointer(at), (_TABLES, 2), np.int64)
     return Tables(
         carray(as_pointer(t[0, 0]), (t[0, 1], 1), np.uint32),
         carray(as_pointer(t[1, 0]), (t[1, 1], 256), np.uint32),

@@ -12,6 +12,7 @@ from stuntdouble.errors import Bug, Error, LimitReached, NoSpace
 from stuntdouble.iops.engine import Io
 from stuntdouble.iops.kernel import loop
 from stuntdouble.iops.kernel.cells import row_of
+from stuntdouble.iops.kernel.copies import NO_POOL
 from stuntdouble.iops.kernel.parts import KernelGuest, KernelStream
 from stuntdouble.iops.kernel.tables import (
     ANSWER_GIVEN,
@@ -32,6 +33,7 @@ from stuntdouble.iops.kernel.tables import (
     JOBS_MAX,
     N_ANSWER,
     N_ASK,
+    N_BLOCK_BYTES,
     N_CONTROLLED,
     N_FAULTY,
     N_IOS,
@@ -51,6 +53,7 @@ from stuntdouble.iops.kernel.tables import (
     NEWS_GO,
     NEWS_MARK,
     NEWS_NEXT,
+    NEWS_QUIET,
     NEWS_UNREACHABLE,
     NEWS_UNTIL,
     OVERSIZE,
@@ -62,7 +65,6 @@ from stuntdouble.iops.kernel.tables import (
     WATCHES_MAX,
     new_state,
 )
-from stuntdouble.iops.kernel.visits import NO_POOL
 from stuntdouble.iops.measure import Meter
 from stuntdouble.iops.paths import Paths, fail
 from stuntdouble.iops.stream import item_bytes
@@ -99,9 +101,11 @@ class Driver:
         self.guests: list[Guest] = []
         self.state, self._addresses = new_state()
         self.addresses = int(self._addresses.ctypes.data)
+        self.state.ints[N_BLOCK_BYTES] = site.block_bytes
         self.streams: dict[int, KernelStream] = {}
         self.paths = Paths()
         self.submitted: dict[int, tuple[Event, list[Step], int]] = {}
+        self.quiets: list[Event] = []
         self._watches: list[tuple[Callable[[], float], float, Event]] = []
         self.names: list[str] = []
         self.name_of: list[int] = []
@@ -192,8 +196,10 @@ class Driver:
             later.succeed()
         elif news == NEWS_DRAINED:
             drains, self.guests[what].drains = self.guests[what].drains, []
-            for drain in drains:
-                drain.succeed()
+            _let_happen(drains)
+        elif news == NEWS_QUIET:
+            quiets, self.quiets = self.quiets, []
+            _let_happen(quiets)
         elif news == NEWS_UNREACHABLE:
             drains, self.guests[what].drains = self.guests[what].drains, []
             for drain in drains:
@@ -313,6 +319,11 @@ class Driver:
 
     def _no_pool(self) -> None:
         raise Bug("an I/O goes to a pool that lies on no stations: call add_pool")
+
+
+def _let_happen(events: list[Event]) -> None:
+    for event in events:
+        event.succeed()
 
 
 def bound(number: int, most: int, what: str) -> None:

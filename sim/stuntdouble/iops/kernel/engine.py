@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from stuntdouble.errors import Bug, Misuse, Unsupported
+from stuntdouble.iops.cache import SIDE_BY_SIDE
 from stuntdouble.iops.kernel import agenda, loop
+from stuntdouble.iops.kernel.copies import NO_POOL
 from stuntdouble.iops.kernel.driver import Driver, bound
 from stuntdouble.iops.kernel.guests import drop_waiting
 from stuntdouble.iops.kernel.parts import KernelGuest, KernelStream
@@ -22,7 +24,13 @@ from stuntdouble.iops.kernel.tables import (
     B_ROW,
     B_STROKE,
     B_TRACK,
+    CACHE_DESTAGES,
+    CACHE_DIRTY,
+    CACHE_MARK,
+    CACHE_PORT,
+    CACHE_STATION,
     DEPTH_MAX,
+    DISK_NUMBER,
     DO_ADMIT,
     DO_GO,
     DO_LET_GO,
@@ -38,17 +46,27 @@ from stuntdouble.iops.kernel.tables import (
     GUESTS_MAX,
     N_ANY_CUT,
     N_ANY_FENCE,
+    N_BLOCKING,
+    N_CACHES,
+    N_DIRTY_BYTES,
     N_GUESTS,
+    N_JOBS,
     N_LOADERS,
+    N_QUIET,
     N_STREAMS,
+    N_WAYS,
+    O_BLOCKS,
     O_CUT,
+    O_LAID,
+    O_PORT,
     S_FENCES,
     S_LOST,
     SHAPES,
     STREAMS_MAX,
 )
-from stuntdouble.iops.kernel.visits import NO_POOL
+from stuntdouble.iops.kernel.tokens import show_buckets
 from stuntdouble.iops.paths import fail
+from stuntdouble.iops.tokens import set_bucket
 from stuntdouble.iops.work import DISK
 from stuntdouble.trace import stream_key
 
@@ -102,6 +120,32 @@ class CompiledEngine(Driver):
         """Say which stations the blocks of a pool of the site lie on."""
         self.state.pools[pool, :O_CUT] = (1, *geometry.row())
 
+    def block_copies(self, pool: int) -> None:
+        """Let a write wait for the copy of its chunk that is under way in this pool."""
+        self._refuse_under_way(f"blocking copies in pool {pool}")
+        self.state.pools[pool, O_BLOCKS] = 1
+        self.state.ints[[N_WAYS, N_BLOCKING]] = 1
+
+    def add_cache(self, pool: int, cache: Cache) -> int:
+        """Put a write-back cache before a pool's devices; return the number of its station."""
+        row = self.state.caches[pool]
+        self._refuse_under_way(f"a cache before pool {pool}")
+        if row[CACHE_MARK] or not self.state.pools[pool, O_LAID]:
+            raise Bug(f"pool {pool} has a cache already, or lies on no stations: call add_pool")
+        station = self.add_station(cache.service(), SIDE_BY_SIDE)
+        row[[CACHE_MARK, CACHE_DESTAGES]] = cache.mark_bytes, cache.destages
+        row[[CACHE_STATION, CACHE_PORT]] = station, self.state.pools[pool, O_PORT]
+        self.state.ints[[N_WAYS, N_CACHES]] = 1
+        return station
+
+    def _refuse_under_way(self, what: str) -> None:
+        """Refuse what decides how an I/O sets out while some have been admitted."""
+        if self.state.ints[N_JOBS, 0]:
+            raise Unsupported(
+                f"{what} of the compiled engine while I/O is under way",
+                "say so before it starts, or use the reference engine",
+            )
+
     def add_guest(self, name: str, disks: list[Disk], luns: list[Lun], load: Load | None) -> Guest:
         """Return a guest that issues *load* from ``start`` on."""
         number = len(self.guests)
@@ -114,7 +158,7 @@ class CompiledEngine(Driver):
             at = int(before[G_DISKS] + before[G_DISK_COUNT])
         bound(at + len(disks), SHAPES["disks"][0], "disks of all guests of the compiled engine")
         guest.row[G_DISKS], guest.row[G_DISK_COUNT] = at, len(disks)
-        self.state.disks[at : at + len(disks), 0] = [disk.number for disk in disks]
+        self.state.disks[at : at + len(disks), DISK_NUMBER] = [disk.number for disk in disks]
         if name not in self.names:
             self.names.append(name)
         self.name_of.append(self.names.index(name))
@@ -185,32 +229,10 @@ class CompiledEngine(Driver):
         self.post(DO_ADMIT, guest.number)
 
     def set_iops_limit(self, guest: Guest, disk: int, iops: float, burst: int = 1) -> None:
-        """Refuse: limits on I/Os per second are not compiled."""
-        raise Unsupported(
-            f"a limit of {iops} I/Os per second (burst {burst}) on disk {disk} of {guest.name} in the"
-            " compiled engine",
-            "use the reference engine",
-        )
-
-    def block_copies(self, pool: int) -> None:
-        """Refuse: waiting for copies is not compiled."""
-        raise Unsupported(
-            f"waiting for copies in pool {pool} in the compiled engine", "use the reference engine"
-        )
-
-    def add_cache(self, pool: int, cache: Cache) -> int:
-        """Refuse: write-back caches are not compiled."""
-        raise Unsupported(
-            f"{cache} of pool {pool} in the compiled engine", "use the reference engine"
-        )
-
-    def dirty_bytes(self, pool: int) -> int:
-        """Return what of a pool is in its cache only: there are no caches."""
-        return 0 * pool
-
-    def quiet(self) -> Event:
-        """Return an event that happens once no cache holds dirty data: now."""
-        return self.env.expect(self.env.event()).succeed()
+        """Limit the I/Os per second that the guest's disk number *disk* is admitted."""
+        set_bucket(guest, disk, self.env.now, iops, burst)
+        show_buckets(self.state, guest)
+        self.post(DO_ADMIT, guest.number)
 
     def fence(self, luns: list[Lun]) -> None:
         """Admit no I/O to *luns*: their guests' clocks run on; nests."""
@@ -256,6 +278,20 @@ class CompiledEngine(Driver):
     def post(self, do: int, what: int) -> None:
         """Let something be done after all control of this instant, before any I/O of it."""
         agenda.post(self.addresses, self.env.now, do, what)
+
+    def dirty_bytes(self, pool: int) -> int:
+        """Return what of a pool of the site is in its cache only."""
+        return int(self.state.caches[pool, CACHE_DIRTY])
+
+    def quiet(self) -> Event:
+        """Return an event that happens once no cache holds dirty data."""
+        event = self.env.expect(self.env.event())
+        if self.state.ints[N_DIRTY_BYTES, 0]:
+            self.quiets.append(event)
+            self.state.ints[N_QUIET] = 1
+        else:
+            event.succeed()
+        return event
 
     def submit(self, steps: list[Step], purpose: Purpose) -> Event:
         """Post one I/O of given steps; the event happens when it has ended."""

@@ -70,6 +70,7 @@ from stuntdouble.iops.kernel.tables import (
     SETTLE,
     see,
 )
+from stuntdouble.iops.kernel.tokens import lacks_token, take_token
 from stuntdouble.iops.kernel.visits import lay_out
 from stuntdouble.iops.kernel.watches import check_later
 from stuntdouble.site import rules
@@ -111,6 +112,7 @@ _NEWS_NEXT = NEWS_NEXT
 _RANK_POST = RANK_POST
 _GUEST = int(Purpose.GUEST)
 _IO_BLOCKS_MAX = IO_BLOCKS_MAX
+_MASK_BITS = 62  # disks of a guest that a number has bits for
 _READS = rules.read
 _WRITES = rules.write
 _NO_TOKEN = np.uint64(0)
@@ -240,17 +242,23 @@ def _take_out(k: Any, g: Any, job: Any) -> Any:
 
 @njit(forceinline=True)
 def _next_to_admit(k: Any, s: Any, g: Any, job: Any) -> Any:
-    """Return the first from *job* on that no fence holds up; 0 where none may be admitted.
+    """Return the first from *job* on that nothing holds up; 0 where none may be admitted.
 
     What goes to where nobody answers any more is let hang on the way.
     """
+    count = k.guests[g, G_DISK_COUNT]
+    held = np.int64(0)  # which disks are, as bits; where all are, nothing behind need be looked at
+    every = (1 << count) - 1 if count < _MASK_BITS else -1
     while job != 0 and _is_open(k, g):
         lost = lost_pool(k, s, g, job)
         if lost != 0:
             following = _take_out(k, g, job)
             hang(k, g, job, lost)
             job = following
-        elif _is_fenced(k, s, g, job):
+        elif _is_fenced(k, s, g, job) or lacks_token(k, g, job):
+            held |= 1 << min(k.jobs[job, J_DISK], _MASK_BITS)
+            if held == every:
+                return 0
             job = k.jobs[job, J_NEXT]
         else:
             return job
@@ -270,7 +278,7 @@ def _let_go(k: Any, g: Any, job: Any) -> Any:
 
 @njit(forceinline=True)
 def admit(k: Any, kt: Any, t: Any, s: Any, g: Any) -> Any:
-    """Admit in order what may be admitted; what is fenced or finds no space keeps its place."""
+    """Admit in order what may be admitted; what finds no token or space, or is fenced, keeps its place."""
     answer = k.ints[N_ANSWER, 0]
     k.ints[N_ANSWER, 0] = _ANSWER_NONE
     if answer == _ANSWER_REFUSED:
@@ -295,6 +303,7 @@ def admit(k: Any, kt: Any, t: Any, s: Any, g: Any) -> Any:
             return code
         answer = _ANSWER_NONE
         following = _take_out(k, g, job)
+        take_token(k, g, job)
         k.jobs[job, J_ADMITTED] = 1
         if k.guests[g, G_FRESH] != job and _let_go(k, g, job):
             return 0

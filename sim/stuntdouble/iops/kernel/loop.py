@@ -18,6 +18,8 @@ from stuntdouble.iops.kernel.agenda import (
     take_normal,
     take_urgent,
 )
+from stuntdouble.iops.kernel.copies import free_kept
+from stuntdouble.iops.kernel.passages import STAYS, pass_on
 from stuntdouble.iops.kernel.tables import (
     ASK_ITEM,
     DO_ADMIT,
@@ -64,9 +66,11 @@ from stuntdouble.iops.kernel.tables import (
     N_URGENT_HEAD,
     N_URGENT_TAIL,
     N_VISIT_FREE,
+    N_WAYS,
     NEWS_ENDED,
     NEWS_GO,
     NEWS_UNTIL,
+    P_STATE,
     REFILL,
     SETTLE,
     TRANSFER,
@@ -87,15 +91,20 @@ _DO_CHECK, _DO_AFTER_REST, _DO_TELL = DO_CHECK, DO_AFTER_REST, DO_TELL
 _JOB_GUEST, _JOB_STREAM, _JOB_SUBMIT = JOB_GUEST, JOB_STREAM, JOB_SUBMIT
 _JOBS_MAX = JOBS_MAX
 _FLUSH_ROWS = FLUSH_ROWS
+_STAYS = STAYS
 _NEWS_ENDED, _NEWS_GO, _NEWS_UNTIL = NEWS_ENDED, NEWS_GO, NEWS_UNTIL
 
 
 @njit(forceinline=True)
-def _go(k: Any, s: Any, job: Any) -> None:
-    """Let a job make its next group of visits, or complete."""
+def _go(k: Any, kt: Any, s: Any, job: Any) -> Any:
+    """Let a job make its next group of visits, or complete; return 0 or FULL."""
+    if k.ints[N_WAYS, 0] != 0 and k.passages[job, P_STATE] != 0:
+        code = pass_on(kt, job)
+        if code != 0:
+            return 0 if code == _STAYS else code
     if k.jobs[job, J_VISITS] != 0:
         start_group(k, job)
-        return
+        return 0
     kind = k.jobs[job, J_KIND]
     if kind == _JOB_GUEST:
         guests.complete(k, s, job)
@@ -105,6 +114,7 @@ def _go(k: Any, s: Any, job: Any) -> None:
         add_normal(k, _NEWS_ENDED, k.jobs[job, J_OWNER], 0)
         loads.free_job(k, job)
         watches.check_later(k)
+    return 0
 
 
 @njit(forceinline=True)
@@ -148,7 +158,7 @@ def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
     if do == _DO_END:
         end_visit(k, what)
     elif do == _DO_GO:
-        _go(k, s, what)
+        return _go(k, kt, s, what)
     elif do == _DO_ARRIVAL:
         return guests.arrive(k, s, what)
     elif do == _DO_ADMIT:
@@ -168,8 +178,12 @@ def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
 
 @njit(forceinline=True)
 def _start_items(k: Any, kt: Any, t: Any, s: Any) -> Any:
-    """Start the first of the items that are urgent; it stays there while Python is asked."""
+    """Start the first of the items and destages that are urgent; it stays while Python is asked."""
     head = k.ints[N_URGENT_HEAD, 0]
+    if k.urgent[head, 0] == 0:
+        _, destage = take_urgent(k)
+        push(k, _DO_GO, destage)
+        return 0
     code = streams.start_item(k, kt, t, s, k.urgent[head, 0], k.urgent[head, 1])
     if code not in (_ASK_ITEM, _SETTLE):
         take_urgent(k)
@@ -256,6 +270,9 @@ def skip_visits(kt: Any, job: Any) -> None:
     k = see(kt)
     if k.jobs[job, J_LEFT] != 0:
         return
+    if k.ints[N_WAYS, 0] != 0 and k.passages[job, P_STATE] != 0:
+        k.passages[job, P_STATE] = 0
+        free_kept(k, job)
     v = k.jobs[job, J_VISITS]
     while v != 0:
         following = k.visits[v, V_NEXT]

@@ -8,7 +8,7 @@
 
     agenda   what happens at a time to come: posts, ends of service, arrivals; a heap
     stack    what is left to do of the event at hand, last in, first out
-    urgent   items of streams that start at this instant      ┐ first in, first out, as SimPy's
+    urgent   items of streams, destages that start now       ┐ first in, first out, as SimPy's
     normal   I/Os let go, loops resumed, news for control     ┘ events of these priorities are
 
 Column names start with the letter of their table.  Rows are numbered from 1 where 0 is "none".
@@ -31,7 +31,9 @@ from stuntdouble.site.tables import as_pointer
  N_CONTROLLED, N_JOB_FREE, N_JOB_TOP, N_JOBS, N_VISIT_FREE, N_VISIT_TOP, N_LOADERS, N_GUESTS,
  N_FENCED_HEAD, N_FENCED_TAIL, N_HELD, N_REFILL, N_IOS, N_SERVICES, N_ANSWER, N_STEPS,
  N_ASK, N_EVENTS, N_ANY_FENCE, N_LEAVES_MAX, N_NODES_MAX, N_FAULTY, N_ANY_CUT, N_WATCHES,
- N_OPAQUE, N_STREAMS, N_HOLE) = range(34)  # fmt: skip
+ N_OPAQUE, N_STREAMS, N_HOLE, N_WAYS, N_CACHES, N_BLOCKING, N_BLOCK_BYTES, N_KEPT_FREE,
+ N_KEPT_TOP, N_SPAN_FREE, N_SPAN_TOP, N_WAIT_FREE, N_WAIT_TOP, N_COPYING, N_DIRTY_BYTES,
+ N_DIRTY_BLOCKS, N_QUIET, N_LIMITS) = range(49)  # fmt: skip
 (A_KIND, A_SERVERS, A_BUSY, A_HEAD, A_TAIL, A_COUNT, A_ARM) = range(7)
 (B_RATE, B_ROW, B_STROKE, B_TRACK) = (0, 1, 7, 8)  # B_ROW is the first of six parameters
 (G_STUNS, G_FENCES, G_LIMIT, G_IN_FLIGHT, G_ARRIVED, G_COMPLETED, G_DROPPED, G_WAITING, G_HEAD,
@@ -48,12 +50,25 @@ H_STUNNED_AT, H_SHIFT = range(2)
  S_PACED_BYTES, S_LOST, S_FAILED) = range(22)  # fmt: skip
 Y_RATE, Y_PACED_FROM, Y_WAKE = range(3)
 W_ADDRESS, W_SIGN, W_THRESHOLD = range(3)
-(O_LAID, O_RAID, O_FIRST, O_MEMBERS, O_STRIPE, O_PORT, O_CUT) = range(7)
+(O_LAID, O_RAID, O_FIRST, O_MEMBERS, O_STRIPE, O_PORT, O_CUT, O_BLOCKS) = range(8)
+DISK_NUMBER, DISK_BUCKET = range(2)
+BUCKET_IOPS, BUCKET_BURST, BUCKET_TOKENS, BUCKET_SINCE, BUCKET_WAKE = range(5)
+(P_STATE, P_KEPT, P_LATER, P_ROOM, P_PURPOSE, P_LINK, P_LINK_BYTES, P_LAST_COPY, P_SPANS, P_LEFT,
+ P_HEAD, P_TAIL, P_MARK) = range(13)  # fmt: skip
+KEPT_NEXT = 6  # behind the columns of a step
+(SPAN_POOL, SPAN_START, SPAN_STOP, SPAN_JOB, SPAN_CELL, SPAN_NEXT, SPAN_MORE) = range(7)
+WAIT_JOB, WAIT_NEXT = range(2)
+(CACHE_MARK, CACHE_DESTAGES, CACHE_STATION, CACHE_PORT, CACHE_DIRTY, CACHE_UNDER_WAY, CACHE_HEAD,
+ CACHE_TAIL, CACHE_ROOM_HEAD, CACHE_ROOM_TAIL) = range(10)  # fmt: skip
+DIRTY_KEY, DIRTY_COUNT = range(2)
 
 # N_REFILL is one more than the guest whose load runs out; -1 is several.
 
 # Kinds of jobs.
-JOB_GUEST, JOB_STREAM, JOB_SUBMIT = 1, 2, 3
+JOB_GUEST, JOB_STREAM, JOB_SUBMIT, JOB_DESTAGE = 1, 2, 3, 4
+
+# How far a job is on its way, where that is more than visits; 0 is nothing but visits.
+WAY_SET_OUT, WAY_ROOM, WAY_COPIES, WAY_MOVING = 1, 2, 3, 4
 
 # What happens, on the agenda; and what is left to do, on the stack. ------------------------------
 (DO_END, DO_ARRIVAL, DO_START, DO_LET_GO, DO_ADMIT, DO_UNFENCE, DO_OPEN, DO_GO, DO_AFTER_ARRIVAL,
@@ -62,7 +77,7 @@ JOB_GUEST, JOB_STREAM, JOB_SUBMIT = 1, 2, 3
 
 # Entries of the normal queue: the first three are the kernel's, the rest news for control.
 (NEWS_GO, NEWS_UNTIL, NEWS_NEXT, NEWS_DRAINED, NEWS_MARK, NEWS_FINISHED, NEWS_ENDED,
- NEWS_UNREACHABLE) = range(1, 9)  # fmt: skip
+ NEWS_UNREACHABLE, NEWS_QUIET) = range(1, 10)  # fmt: skip
 
 # Why the kernel returns.
 (DONE, TRANSFER, REFILL, FLUSH, SETTLE, ASK_GUEST, ASK_ITEM, OVERSIZE, FULL, WATCH) = range(10)
@@ -83,6 +98,9 @@ DEPTH_MAX: Final = 1 << 16  # items of a stream at a time
 GUESTS_MAX: Final = 1 << 16  # with one row each for up to 16 disks
 STREAMS_MAX: Final = 1 << 18  # of one run
 WATCHES_MAX: Final = 1 << 10  # at a time
+CELLS: Final = 1 << 16  # of the map of copies under way
+DIRTY_ROWS: Final = 1 << 23  # of the map of dirty blocks, a power of two
+ROOM_ROWS: Final = 1 << 17  # more than one I/O takes of the tables below
 
 
 class State(NamedTuple):
@@ -118,6 +136,15 @@ class State(NamedTuple):
     service_kinds: Any
     fences: Any
     watches: Any
+    passages: Any
+    kept: Any
+    deferred: Any
+    cells: Any
+    spans: Any
+    waits: Any
+    caches: Any
+    dirty: Any
+    buckets: Any
 
 
 SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
@@ -128,7 +155,7 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "keys": (1 << 16, 1, np.uint64),
     "guests": (GUESTS_MAX, 27, np.int64),
     "clocks": (GUESTS_MAX, 2, np.float64),
-    "disks": (1 << 20, 1, np.int64),
+    "disks": (1 << 20, 2, np.int64),
     "loaders": (1 << 20, 6, np.int64),
     "loader_seconds": (1 << 20, 1, np.float64),
     "jobs": (2 * JOBS_MAX, 12, np.int64),
@@ -140,7 +167,7 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "stack": (1 << 10, 2, np.int64),
     "urgent": (1 << 23, 2, np.int64),
     "normal": (1 << 23, 3, np.int64),
-    "pools": (1 << 8, 7, np.int64),
+    "pools": (1 << 8, 8, np.int64),
     "steps": (STEP_ROWS, 6, np.int64),
     "step": (1, 5, np.int64),
     "out": (OUT_ROWS, 6, np.int64),
@@ -150,6 +177,15 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "service_kinds": (1 << 23, 2, np.int64),
     "fences": (1 << 14, 1, np.int64),
     "watches": (WATCHES_MAX, 3, np.int64),
+    "passages": (2 * JOBS_MAX, 13, np.int64),
+    "kept": (1 << 23, 7, np.int64),
+    "deferred": (OUT_ROWS, 7, np.int64),
+    "cells": (CELLS, 1, np.int64),
+    "spans": (1 << 22, 7, np.int64),
+    "waits": (1 << 22, 2, np.int64),
+    "caches": (1 << 8, 10, np.int64),
+    "dirty": (DIRTY_ROWS, 2, np.int64),
+    "buckets": (1 << 20, 5, np.float64),
 }
 """Rows, columns and type of each table."""
 
@@ -159,14 +195,14 @@ def new_state() -> tuple[State, np.ndarray[Any, Any]]:
     tables = {name: reserve(*shape) for name, shape in SHAPES.items()}
     state = State(**tables, times=tables["agenda"].view(np.float64))
     addresses = np.array([[table.ctypes.data, table.shape[0]] for table in state], np.int64)
-    state.ints[[N_JOB_TOP, N_VISIT_TOP]] = 1
+    state.ints[[N_JOB_TOP, N_VISIT_TOP, N_KEPT_TOP, N_SPAN_TOP, N_WAIT_TOP]] = 1
     return state, addresses
 
 
 @njit(forceinline=True)
 def see(at: Any) -> Any:
     """Return the tables behind the table of addresses that lies at *at*."""
-    t = carray(as_pointer(at), (30, 2), np.int64)
+    t = carray(as_pointer(at), (39, 2), np.int64)
     return State(
         carray(as_pointer(t[0, 0]), (t[0, 1], 1), np.int64),
         carray(as_pointer(t[1, 0]), (t[1, 1], 1), np.float64),
@@ -175,7 +211,7 @@ def see(at: Any) -> Any:
         carray(as_pointer(t[4, 0]), (t[4, 1], 1), np.uint64),
         carray(as_pointer(t[5, 0]), (t[5, 1], 27), np.int64),
         carray(as_pointer(t[6, 0]), (t[6, 1], 2), np.float64),
-        carray(as_pointer(t[7, 0]), (t[7, 1], 1), np.int64),
+        carray(as_pointer(t[7, 0]), (t[7, 1], 2), np.int64),
         carray(as_pointer(t[8, 0]), (t[8, 1], 6), np.int64),
         carray(as_pointer(t[9, 0]), (t[9, 1], 1), np.float64),
         carray(as_pointer(t[10, 0]), (t[10, 1], 12), np.int64),
@@ -188,7 +224,7 @@ def see(at: Any) -> Any:
         carray(as_pointer(t[17, 0]), (t[17, 1], 2), np.int64),
         carray(as_pointer(t[18, 0]), (t[18, 1], 2), np.int64),
         carray(as_pointer(t[19, 0]), (t[19, 1], 3), np.int64),
-        carray(as_pointer(t[20, 0]), (t[20, 1], 7), np.int64),
+        carray(as_pointer(t[20, 0]), (t[20, 1], 8), np.int64),
         carray(as_pointer(t[21, 0]), (t[21, 1], 6), np.int64),
         carray(as_pointer(t[22, 0]), (t[22, 1], 5), np.int64),
         carray(as_pointer(t[23, 0]), (t[23, 1], 6), np.int64),
@@ -198,4 +234,13 @@ def see(at: Any) -> Any:
         carray(as_pointer(t[27, 0]), (t[27, 1], 2), np.int64),
         carray(as_pointer(t[28, 0]), (t[28, 1], 1), np.int64),
         carray(as_pointer(t[29, 0]), (t[29, 1], 3), np.int64),
+        carray(as_pointer(t[30, 0]), (t[30, 1], 13), np.int64),
+        carray(as_pointer(t[31, 0]), (t[31, 1], 7), np.int64),
+        carray(as_pointer(t[32, 0]), (t[32, 1], 7), np.int64),
+        carray(as_pointer(t[33, 0]), (t[33, 1], 1), np.int64),
+        carray(as_pointer(t[34, 0]), (t[34, 1], 7), np.int64),
+        carray(as_pointer(t[35, 0]), (t[35, 1], 2), np.int64),
+        carray(as_pointer(t[36, 0]), (t[36, 1], 10), np.int64),
+        carray(as_pointer(t[37, 0]), (t[37, 1], 2), np.int64),
+        carray(as_pointer(t[38, 0]), (t[38, 1], 5), np.float64),
     )

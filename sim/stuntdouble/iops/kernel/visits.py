@@ -11,6 +11,7 @@ from typing import Any
 from stuntdouble.compiled import njit
 from stuntdouble.iops.engine import Purpose
 from stuntdouble.iops.kernel.agenda import plan, push
+from stuntdouble.iops.kernel.copies import NO_POOL, keep
 from stuntdouble.iops.kernel.tables import (
     A_ARM,
     A_BUSY,
@@ -28,6 +29,9 @@ from stuntdouble.iops.kernel.tables import (
     FULL,
     J_LEFT,
     J_VISITS,
+    N_BLOCK_BYTES,
+    N_BLOCKING,
+    N_CACHES,
     N_SERVICES,
     N_VISIT_FREE,
     N_VISIT_TOP,
@@ -37,6 +41,9 @@ from stuntdouble.iops.kernel.tables import (
     O_PORT,
     O_RAID,
     O_STRIPE,
+    P_LINK,
+    P_LINK_BYTES,
+    P_PURPOSE,
     RANK_END,
     V_BYTES,
     V_GROUP,
@@ -53,7 +60,6 @@ from stuntdouble.iops.route import PIECE_VISITS, add_visits
 from stuntdouble.iops.work import DISK, travel, visit_seconds
 from stuntdouble.site import Role
 from stuntdouble.site.tables import (
-    C_BLOCK_BYTES,
     T_BLOCK,
     T_BYTES,
     T_GROUP,
@@ -73,10 +79,9 @@ _RANK_END = RANK_END
 _GUEST = int(Purpose.GUEST)
 _SIDE = int(Purpose.SIDE)
 _ROLE_DATA = int(Role.DATA)
-_LAST_GROUP = 1 << 30  # behind every group of a plan
-
-NO_POOL = -1
-"""What ``lay_out`` returns for a step in a pool that lies on no stations."""
+LAST_GROUP = 1 << 30
+"""The group of a visit behind every group of a plan."""
+_LAST_GROUP = LAST_GROUP
 _NO_POOL = NO_POOL
 
 
@@ -113,7 +118,7 @@ def _append(k: Any, i: Any, job: Any, purpose: Any, last: Any) -> Any:
 
 
 @njit(forceinline=True)
-def _enlist(k: Any, n: Any, job: Any, purpose: Any) -> Any:
+def enlist(k: Any, n: Any, job: Any, purpose: Any) -> Any:
     """Make a job's list of the *n* visits that were routed, group by group; return the last."""
     if n == 1:
         return _append(k, 0, job, purpose, 0)
@@ -133,6 +138,30 @@ def _enlist(k: Any, n: Any, job: Any, purpose: Any) -> Any:
     return last
 
 
+@njit(forceinline=True)
+def add_link(k: Any, job: Any, purpose: Any, link: Any, size: Any, last: Any) -> None:
+    """Let *size* bytes cross the station *link* behind the visit *last* of a job."""
+    v = _new_visit(k, job, _LAST_GROUP, link, last)
+    k.visits[v, V_WRITE] = 0
+    k.visits[v, V_POSITION] = 0
+    k.visits[v, V_BYTES] = size
+    k.visits[v, V_PURPOSE] = purpose
+
+
+@njit(forceinline=True)
+def route(k: Any, table: Any, i: Any, n: Any) -> Any:
+    """Add the visits of the step in row *i* to *n* that are there; negative: they are too many."""
+    pool = table[i, T_POOL]
+    size = table[i, T_BYTES]
+    stripe = k.pools[pool, O_STRIPE]
+    if n + (size // stripe + 2) * _VISITS_OF_PIECE + 1 > k.out.shape[0]:
+        return -1
+    step = (table[i, T_GROUP], table[i, T_ROLE], table[i, T_WRITE], table[i, T_BLOCK], size)
+    raid, first = k.pools[pool, O_RAID], k.pools[pool, O_FIRST]
+    g = (raid, first, k.pools[pool, O_MEMBERS], stripe, k.pools[pool, O_PORT])
+    return add_visits(step, n, g, k.ints[N_BLOCK_BYTES, 0], k.out)
+
+
 @njit(
     "int64(int64, int64, int64, int64, int64, int64, int64, int64)",
     cache=True,
@@ -147,30 +176,26 @@ def lay_out(
     k = see(kt)
     s = view(t)
     k.jobs[job, J_VISITS] = 0
+    if k.ints[N_CACHES, 0] != 0:  # what caches take is decided when it sets out
+        k.passages[job, P_PURPOSE] = purpose
+        k.passages[job, P_LINK] = link
+        k.passages[job, P_LINK_BYTES] = size
+        return keep(kt, t, own, count, job, -1)
     n = 0
     for i in range(count):
         table = k.steps if own != 0 else s.steps
-        pool = table[i, T_POOL]
-        size_of_step = table[i, T_BYTES]
-        stripe = k.pools[pool, O_STRIPE]
-        if k.pools[pool, O_LAID] == 0:
+        if k.pools[table[i, T_POOL], O_LAID] == 0:
             return _NO_POOL
-        if n + (size_of_step // stripe + 2) * _VISITS_OF_PIECE + 1 > k.out.shape[0]:
+        n = route(k, table, i, n)
+        if n < 0:
             return _FULL
-        group, role, write = table[i, T_GROUP], table[i, T_ROLE], table[i, T_WRITE]
-        step = (group, role, write, table[i, T_BLOCK], size_of_step)
-        raid, first = k.pools[pool, O_RAID], k.pools[pool, O_FIRST]
-        g = (raid, first, k.pools[pool, O_MEMBERS], stripe, k.pools[pool, O_PORT])
-        n = add_visits(step, n, g, s.counters[C_BLOCK_BYTES, 0], k.out)
     if k.ints[N_VISIT_TOP, 0] + n + 1 >= k.visits.shape[0]:
         return _FULL
-    last = _enlist(k, n, job, purpose)
+    last = enlist(k, n, job, purpose)
     if link >= 0:
-        v = _new_visit(k, job, _LAST_GROUP, link, last)
-        k.visits[v, V_WRITE] = 0
-        k.visits[v, V_POSITION] = 0
-        k.visits[v, V_BYTES] = size
-        k.visits[v, V_PURPOSE] = purpose
+        add_link(k, job, purpose, link, size, last)
+    if k.ints[N_BLOCKING, 0] != 0:
+        return keep(kt, t, own, count, job, n)
     return 0
 
 

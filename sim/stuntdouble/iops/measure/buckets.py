@@ -94,17 +94,14 @@ def new_page(free: Any, state: Any) -> Any:
 @njit("void(int32[::1], int32[::1], uint32[:, ::1], int32[::1], int64[::1])", cache=True)
 def pour(heads: Any, into: Any, pages: Any, free: Any, state: Any) -> None:
     """Add a histogram to another one; the first is empty afterwards."""
-    for number in range(len(heads)):
+    for number in np.flatnonzero(heads):
         page, other = heads[number], into[number]
-        if page == 0:
-            continue
         heads[number] = 0
         if other == 0:
             into[number] = page
             continue
-        for k in range(PAGE):
-            pages[other, k] += pages[page, k]
-            pages[page, k] = 0
+        pages[other] += pages[page]
+        pages[page] = 0
         free[state[1]] = page
         state[1] += 1
 
@@ -112,8 +109,5 @@ def pour(heads: Any, into: Any, pages: Any, free: Any, state: Any) -> None:
 @njit("void(int32[::1], uint32[:, ::1], int64[::1])", cache=True)
 def tally(heads: Any, pages: Any, counts: Any) -> None:
     """Add a histogram to *counts*, of every bucket."""
-    for number in range(len(heads)):
-        page = heads[number]
-        if page:
-            for k in range(PAGE):
-                counts[number * PAGE + k] += np.int64(pages[page, k])
+    for number in np.flatnonzero(heads):
+        counts[number * PAGE : (number + 1) * PAGE] += pages[heads[number]]

@@ -1,20 +1,20 @@
 """The meter: what an engine measures, in memory that does not grow with the number of I/Os.
 
     what                                   by                        kept as
-    latency of all guests                  cell                      histogram
-    latency of a guest                     what goes on (label)      histogram, sum, longest: exact
-    I/O in flight, arrivals                guest, cell               nanoseconds, count: exact
-    busy time                              station, purpose, cell    nanoseconds: exact
-    completions of the last half minute    guest, 1/8 s              nanoseconds, count: exact
-    silences of more than 5 s              guest                     intervals: exact
-    I/Os before moments told beforehand    guest                     nanoseconds, count: exact
+    latency of all guests                  cell                      histogram, sum, longest
+    latency of a guest                     what goes on (label)      histogram, sum, longest
+    I/O in flight                          guest, cell               nanoseconds
+    busy time                              station, purpose, cell    nanoseconds
+    completions of the last half minute    guest, 1/8 s              nanoseconds, number
+    silences of more than 5 s              guest                     intervals
+    I/Os before moments told beforehand    guest                     nanoseconds, number
 
-A percentile is within ``ALPHA`` (0.39 %) of a latency of that rank; sums are of nanoseconds, each
-latency rounded to the nearest.  Cells are half a second wide at first (see ``cells``).
+A percentile is within ``ALPHA`` (0.39 %) of the latency of that rank; everything else is exact, to
+the nearest nanosecond for each I/O.  Cells are half a second wide at first (see ``cells``).
 
 Cost: a page of counters takes 256 bytes, a histogram 352 and usually a dozen pages.  300 guests
-with 8 labels and 4,096 cells take about 55 MB, of which 20 are for what is in flight; a station
-in use for three purposes adds 24 bytes to a cell.  Counters of pages have 32 bits: up to four
+with 8 labels, 2,000 cells and 64 stations take 55 MB, of which 10 are for what is in flight; a
+station in use for three purposes adds 24 bytes to a cell.  Counters of pages have 32 bits: up to four
 thousand million I/Os in one bucket.
 """
 

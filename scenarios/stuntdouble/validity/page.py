@@ -1,0 +1,211 @@
+"""The report as one HTML file: each row with its figure, and nothing from a network."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any, Final
+
+import plotly.io
+from plotly.offline import get_plotlyjs
+
+from stuntdouble.results.elements import EMPTY, Markup, element, escaped, joined, table
+from stuntdouble.validity import sensing
+from stuntdouble.validity.drawing import figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stuntdouble.validity.report import Report
+    from stuntdouble.validity.row import Row, SectionName
+
+_TITLE: Final = "How far the model can be trusted"
+
+_SETTINGS: Final = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+
+_SECTIONS: Final[dict[SectionName, tuple[str, str]]] = {
+    "theory": (
+        "Queueing theory",
+        "Known exactly. Whatever is wrong with arrivals, queues, servers or the meter shows here.",
+    ),
+    "block layer": (
+        "A real block layer",
+        "Measured behind a throttle of 400 I/Os a second, which has no latency of its own.",
+    ),
+    "disks": (
+        "Disks",
+        "Service times of single drives against measured ones.",
+    ),
+    "published": (
+        "Published tables",
+        "Measured by others, on systems of which little is known: so much had to be assumed.",
+    ),
+}
+
+
+def page_html(report: Report) -> str:
+    """Return the whole page for *report*."""
+    here = files("stuntdouble.validity")
+    results = files("stuntdouble.results")
+    sections = [
+        _section(*_SECTIONS[name], [row for row in report.rows if row.section == name])
+        for name in _SECTIONS
+    ]
+    body = joined(
+        [
+            _header(report),
+            Markup(f"<script>{get_plotlyjs()}</script>"),
+            _glance(report),
+            *sections,
+            _sensitivity(report),
+        ]
+    )
+    style = results.joinpath("page.css").read_text("utf-8")
+    style += here.joinpath("page.css").read_text("utf-8")
+    template = Template(results.joinpath("page.html").read_text("utf-8"))
+    return template.substitute(title=escaped(_TITLE), style=style, body=body)
+
+
+def _header(report: Report) -> Markup:
+    judged = [row for row in report.rows if row.verdict != "shown"]
+    met = sum(row.verdict == "met" for row in judged)
+    known = sum(row.verdict == "missed" and row.known_miss for row in judged)
+    odd = [row for row in report.rows if not row.is_as_expected]
+    outcome = f"{met} of {len(judged)} claims hold."
+    parts = [f"{known} are known to miss, each with the reason."] if known else []
+    parts += [f"Not as expected: {row.title}." for row in odd]
+    shown = len(report.rows) - len(judged)
+    if shown:
+        parts.append(f"{shown} more rows are shown without a claim.")
+    status = "attention" if odd else "sound"
+    return element(
+        "header",
+        element("p", "stuntdouble · validity", class_="kicker"),
+        element("h1", _TITLE),
+        element(
+            "p",
+            "Every row holds the model against something that is known, says how far apart they"
+            " are, and how far apart they may be. What misses is told like what holds.",
+            class_="lead",
+        ),
+        element(
+            "div",
+            element("p", outcome, class_="outcome"),
+            element("ul", *(element("li", part) for part in parts)),
+            class_=f"verdict {status}",
+        ),
+    )
+
+
+def _glance(report: Report) -> Markup:
+    rows = (
+        (
+            element("a", row.title, href=f"#{row.id}"),
+            _error(row),
+            _allowed(row),
+            _pill(row),
+        )
+        for row in report.rows
+    )
+    listed = table(
+        "Every row; the links lead to its figure. s.e.: standard errors.",
+        ("", "error", "allowed", ""),
+        rows,
+    )
+    return _plain_section("At a glance", element("div", listed, class_="glance"))
+
+
+def _plain_section(title: str, part: Markup) -> Markup:
+    anchor = title.lower().replace(" ", "-")
+    return element("section", element("h2", title, id=anchor), part, aria_labelledby=anchor)
+
+
+def _section(title: str, words: str, rows: list[Row]) -> Markup:
+    if not rows:
+        return EMPTY
+    parts = (element("p", words, class_="group"), *(_row(row) for row in rows))
+    return _plain_section(title, joined(parts))
+
+
+def _row(row: Row) -> Markup:
+    facts = [("error", _error(row)), ("allowed", _allowed(row))] if row.error is not None else []
+    return element(
+        "article",
+        element(
+            "div",
+            element("h3", row.title, " ", _pill(row)),
+            element("p", row.says),
+            _facts(facts),
+            element("p", _sentence(row.why), class_="why") if row.why else EMPTY,
+            _facts([("known from", row.source)], class_="source"),
+            _given(row),
+            class_="facts",
+        ),
+        drawn(figure(row), row.id, f"{row.title}: known and modelled"),
+        class_="row",
+        id=row.id,
+    )
+
+
+def _sensitivity(report: Report) -> Markup:
+    grid = report.sensitivity
+    if grid is None:
+        return EMPTY
+    label = "Excess latency of every method in every variation"
+    plot = drawn(sensing.figure(grid), "sensitivity", label)
+    return _plain_section("Sensitivity", sensing.part(grid, plot))
+
+
+def _facts(facts: Iterable[tuple[str, str]], **attributes: str) -> Markup:
+    pairs = (
+        element("div", element("dt", name), element("dd", value)) for name, value in facts if value
+    )
+    return element("dl", *pairs, **attributes)
+
+
+def _given(row: Row) -> Markup:
+    if not row.parameters:
+        return EMPTY
+    rows = ((p.name, p.value, p.source) for p in row.parameters)
+    listed = table("What the model was given", ("", "value", "where from"), rows)
+    return element("details", element("summary", "What the model was given"), listed)
+
+
+def _pill(row: Row) -> Markup:
+    words = "known miss" if row.verdict == "missed" and row.known_miss else row.verdict
+    return element("span", words, class_=f"pill {row.verdict}")
+
+
+def _error(row: Row) -> str:
+    return "–" if row.error is None else _number(row.error, row)
+
+
+def _allowed(row: Row) -> str:
+    return "–" if row.tolerance is None else _number(row.tolerance, row)
+
+
+def _number(value: float, row: Row) -> str:
+    """Return a relative error in per cent, and any other as it is."""
+    if row.error_is.startswith("standard errors"):
+        return f"{value:.2g} s.e."
+    if 0 < value < 1e-6:
+        return f"{value:.0e}"
+    return f"{value:.2g}" if value == 0 else f"{100 * value:.3g} %"
+
+
+def _sentence(text: str) -> str:
+    """Return *text* beginning with a capital and ending with a full stop."""
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."
+
+
+def drawn(plot: dict[str, Any], name: str, label: str) -> Markup:
+    """Return a figure as markup; plotly's library must stand before it."""
+    made: str = plotly.io.to_html(
+        plot,
+        config=_SETTINGS,
+        include_plotlyjs=False,
+        full_html=False,
+        default_height=f"{plot['layout']['height']}px",
+        div_id=f"plot-{name}",
+    )
+    return element("figure", element("div", Markup(made), role="img", aria_label=label))

@@ -1,0 +1,176 @@
+"""Mutants of the compiled loop, each one line of its source changed, played as plain Python.
+
+Run as a program with NUMBA_DISABLE_JIT=1, it prints a line for each: the history that noticed, and
+what differed.  What the specification makes of the histories is found once; each mutant is then a
+process of its own that has not imported the kernel yet, so that it imports the changed source.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder, SourceFileLoader
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from iops.histories import ACTS, MEMBERS, Plan, World
+from stuntdouble.iops import Reference
+
+KERNEL = "stuntdouble.iops.kernel"
+HISTORIES = 14
+SECONDS = 6  # of processor time: a mutant may run for ever
+
+
+class Mutant(NamedTuple):
+    """A change of the source of one module."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+
+RANKS = "RANK_POST, RANK_END, RANK_ARRIVAL = range(3)"
+MUTANTS = (
+    Mutant("ends before posts", "tables", RANKS, RANKS.replace("range(3)", "1, 0, 2")),
+    Mutant("arrivals before ends", "tables", RANKS, RANKS.replace("range(3)", "0, 9, 1")),
+    Mutant("serials run backwards", "agenda", "rank << _RANK_SHIFT | serial",
+           "rank << _RANK_SHIFT | (1 << 40) - serial"),
+    Mutant("data beside the zeroing before it", "visits", "(table[i, T_GROUP],",
+           "(min(table[i, T_GROUP], 4),"),
+    Mutant("side effects on the guest's account", "visits", "_SIDE if aside else", "purpose if aside else"),
+    Mutant("an arm that stays", "visits", "k.stations[station, A_ARM] = position + size", "pass"),
+    Mutant("a stun's shift is forgotten", "engine", "guest.shift += self.env.now - guest.stunned_at",
+           "pass"),
+    Mutant("a limit off by one", "guests", "k.guests[g, G_IN_FLIGHT] < limit",
+           "k.guests[g, G_IN_FLIGHT] <= limit"),
+    Mutant("a fence that holds no stream", "streams", "if k.streams[z, S_FENCES] == 0:", "if True:"),
+    Mutant("a pace that forgets bytes", "streams", "= _bytes(k, s, z, count)\n        add", "= 0\n        add"),
+    Mutant("a mark one item late", "streams", "prefix >= k.streams[z, S_MARK]",
+           "prefix > k.streams[z, S_MARK]"),
+    Mutant("loops that are not let go", "guests", "if k.jobs[job, J_LOADER] != 0:\n            add_normal",
+           "if False:\n            add_normal"),
+    Mutant("a lost pool that answers", "lost", "O_CUT] != 0:", "O_CUT] != 0 and job < 0:"),
+    Mutant("a watch one step late", "watches", ">= k.watches", "> k.watches"),
+    Mutant("a waiter that is not let go", "copies", "if left == 0:\n", "if left < 0:\n"),
+    Mutant("copies that nobody finds", "copies", "k.cells[cell, 0] = span\n", "pass\n"),
+    Mutant("copies that end too early", "copies", "= last\n", "= -1\n"),
+    Mutant("a bucket that is not refilled", "tokens", "+ come,", "+ 0.0 * come,"),
+    Mutant("a token that nobody takes", "guests", "        take_token(k, g, job)\n", ""),
+    Mutant("a wake-up among arrivals", "tokens", "plan(k, due, _RANK_POST", "plan(k, due, _RANK_POST + 2"),
+    Mutant("room that is not returned", "cache", "    _count(k, later, -1)\n", ""),
+    Mutant("room for one more", "cache", "CACHE_DIRTY] >= k.caches", "CACHE_DIRTY] > k.caches"),
+    Mutant("a destage too many", "cache", "CACHE_UNDER_WAY] < k.caches",
+           "CACHE_UNDER_WAY] <= k.caches"),
+    Mutant("half dirty is dirty enough", "cache", "return block >= stop", "return True"),
+    Mutant("clean blocks that stay dirty", "dirt", "k.dirty[hole, DIRTY_KEY] = 0", "pass"),
+)  # fmt: skip
+
+
+class Changed(SourceFileLoader):
+    """Loads a module of the kernel with the mutant's change."""
+
+    mutant: Mutant
+
+    def get_data(self, path: str) -> bytes:
+        source = super().get_data(path)
+        if path.endswith(".pyc"):
+            raise OSError("not the change")
+        old, new = self.mutant.old.encode(), self.mutant.new.encode()
+        assert source.count(old) == 1, f"{self.mutant.name}: {source.count(old)} places to change"
+        return source.replace(old, new)
+
+
+class Finder(MetaPathFinder):
+    """Finds the module that a mutant changes."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        spec = PathFinder.find_spec(name, path, target)
+        if name == f"{KERNEL}.{self.mutant.module}":
+            spec.loader = Changed(name, spec.origin)
+            spec.loader.mutant = self.mutant
+        return spec
+
+
+def plan_of(seed: int) -> Plan:
+    """Return one of the fixed histories: everything happens in some of them."""
+    draw = np.random.default_rng(seed)
+    services = ["lattice", "lattice", "instant", "disk", "exponential"][seed % 5]
+    kinds = [act for act in ACTS if act != "cut" or seed % 4 == 0]
+    acts = [
+        (int(draw.integers(0, 30)), str(draw.choice(kinds)), *map(int, draw.integers(0, 60, 2)))
+        for _ in range(25)
+    ]
+    acts += [(6, "limit", 1, 1), (9, "drop", 1, 2), (12, "limit", 1, 0)]
+    most = 2 if seed % 4 == 3 else 8  # whole blocks fill a cache to its mark exactly
+    rows = [
+        (
+            int(t),
+            0,
+            bool(draw.random() < 0.7),
+            int(draw.integers(0, 14)),
+            int(draw.integers(1, most)),
+        )
+        for t in np.sort(draw.integers(0, 20, 14))
+    ]
+    return Plan(
+        raid=list(MEMBERS)[seed % 4], services=services, servers=1 + seed % 2, port=seed % 3 == 0,
+        reserve=1 << 16, room=60, counts=seed % 2 == 0,
+        loads=[(0, rows), (7, []), (2, rows)], acts=acts,
+        blocking=seed % 3 != 0, cache=[None, (2, 1), None, (1, 2)][seed % 4], hot=True,
+    )  # fmt: skip
+
+
+def difference(plan: Plan, expected: dict[str, Any]) -> str:
+    """Return what the compiled loop makes different; nothing where it is the same."""
+    from stuntdouble.iops.kernel import CompiledEngine
+
+    found = World(plan, CompiledEngine).outcome()
+    return next((what for what, value in expected.items() if found[what] != value), "")
+
+
+def killer(told: list[tuple[Plan, dict[str, Any]]]) -> str:
+    """Return what noticed in which history; nothing if all are the same."""
+    for number, (plan, expected) in enumerate(told):
+        try:
+            what = difference(plan, expected)
+        except Exception as error:  # noqa: BLE001  (a mutant may break in any way)
+            what = type(error).__name__
+        if what:
+            return f"history {number:2}: {what}"
+    return ""
+
+
+def judge(mutant: Mutant | None, told: list[tuple[Plan, dict[str, Any]]]) -> str:
+    """Let a mutant play in a process of its own; return what noticed."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # which ends it
+        if mutant is not None:
+            sys.meta_path.insert(0, Finder(mutant))
+        os.write(write, killer(told).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as answer:
+        text = answer.read().decode()
+    _, status = os.waitpid(child, 0)
+    return text if status == 0 else "it never ends" if os.WIFSIGNALED(status) else "it breaks"
+
+
+def main() -> None:
+    np.seterr(over="ignore")
+    told = [(plan, World(plan, Reference).outcome()) for plan in map(plan_of, range(HISTORIES))]
+    for mutant in (None, *MUTANTS):
+        name = "nothing is changed" if mutant is None else mutant.name
+        print(f"{name}|{judge(mutant, told)}", flush=True)  # noqa: T201  (the answer)
+
+
+if __name__ == "__main__":
+    main()
