@@ -107,7 +107,7 @@ def compare(
     from stuntdouble.results import Progress, dump, publish  # noqa: PLC0415
 
     if is_cold() and not quiet:
-        click.echo("compiling the I/O core, once: about half a minute", err=True)
+        click.echo("compiling the I/O core, once: a minute or two", err=True)
     from stuntdouble.scenarios import compare as run  # noqa: PLC0415
     from stuntdouble.scenarios import load  # noqa: PLC0415
 

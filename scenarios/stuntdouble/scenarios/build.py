@@ -118,7 +118,7 @@ def build(
 ) -> World:
     """Return the scenario's site, with nothing written and no load running yet."""
     site = Site(block_bytes=scenario.content_block)
-    engine = _engine(engine_name)(env, site, seed, meter)
+    engine = engine_class(engine_name)(env, site, seed, meter)
     streams, journal = Streams(seed), Journal()
     made = {a.name: _array(a, engine, streams, journal) for a in scenario.arrays}
     lan = engine.add_station(link(scenario.backup.lan)) if scenario.backup.lan else -1
@@ -150,7 +150,8 @@ def build(
     return world
 
 
-def _engine(name: EngineName) -> type[CompiledEngine | Reference]:
+def engine_class(name: EngineName) -> type[CompiledEngine | Reference]:
+    """Return an I/O engine; the compiled one is compiled by then, or loaded."""
     if name == "reference":
         return Reference
     from stuntdouble.iops.kernel import CompiledEngine  # noqa: PLC0415  (a second to load)

@@ -28,7 +28,7 @@ from stuntdouble.iops import Meter, read_trace
 from stuntdouble.ports import Kind, Throttle, Transport
 from stuntdouble.results import Result
 from stuntdouble.scenarios.after import take_steps
-from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, prepare
+from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, engine_class, prepare
 from stuntdouble.scenarios.collect import edges_asked_for, method_result, twins_end
 from stuntdouble.scenarios.describe import assumptions, site_summary, trace_notes
 from stuntdouble.scenarios.hosting import Hosted
@@ -102,6 +102,7 @@ def compare(  # noqa: PLR0913  (by name, each an option of the command line)
     chosen = tuple(dict.fromkeys(Method(m).value for m in (methods or scenario.methods)))
     begin = partial(_begin, plan, directory)
     leave_alone = partial(_without, plan, progress)
+    engine_class(engine)  # once, before there are processes that would each compile it
     if processes > 1 and len(chosen) > 1:
         progress.stage(", ".join(chosen))
         lived = side_by_side(begin, chosen, leave_alone, progress)

@@ -9,7 +9,7 @@ import numpy as np
 from stuntdouble.compiled import njit
 from stuntdouble.iops.engine import Purpose
 from stuntdouble.iops.kernel.agenda import add_normal, plan, push
-from stuntdouble.iops.kernel.loads import free_job, new_job, next_of_load, wait_until
+from stuntdouble.iops.kernel.loads import free_job, new_job
 from stuntdouble.iops.kernel.lost import give_up, hang, lost_pool
 from stuntdouble.iops.kernel.tables import (
     ANSWER_NONE,
@@ -20,8 +20,10 @@ from stuntdouble.iops.kernel.tables import (
     DO_AFTER_REST,
     DO_DROPPED,
     DO_GO,
+    DO_NEXT,
     DO_NEXT_GUEST,
     DO_REST,
+    DO_UNTIL,
     G_ARRIVED,
     G_COMPLETED,
     G_DISK_COUNT,
@@ -103,8 +105,10 @@ _DO_AFTER_ARRIVAL = DO_AFTER_ARRIVAL
 _DO_AFTER_REST = DO_AFTER_REST
 _DO_DROPPED = DO_DROPPED
 _DO_GO = DO_GO
+_DO_NEXT = DO_NEXT
 _DO_NEXT_GUEST = DO_NEXT_GUEST
 _DO_REST = DO_REST
+_DO_UNTIL = DO_UNTIL
 _JOB_GUEST = JOB_GUEST
 _NEWS_DRAINED = NEWS_DRAINED
 _NEWS_GO = NEWS_GO
@@ -130,7 +134,7 @@ def arrive(k: Any, s: Any, loader: Any) -> Any:
         return 0
     come = k.loader_seconds[loader, 0] + k.clocks[g, H_SHIFT] <= k.now[0, 0]
     if k.guests[g, G_STUNS] != 0 or not come:
-        wait_until(k, loader)
+        push(k, _DO_UNTIL, loader)
         return 0
     job = new_job(k, _JOB_GUEST, g)
     k.jobs[job, J_DISK] = k.loaders[loader, L_DISK]
@@ -138,10 +142,9 @@ def arrive(k: Any, s: Any, loader: Any) -> Any:
     k.jobs[job, J_OFFSET] = k.loaders[loader, L_OFFSET]
     k.jobs[job, J_LENGTH] = k.loaders[loader, L_LENGTH]
     k.arrived[job, 0] = k.now[0, 0]
-    if k.guests[g, G_LOOPS] != 0:
+    loops = k.guests[g, G_LOOPS] != 0
+    if loops:
         k.jobs[job, J_LOADER] = loader
-    else:
-        next_of_load(k, loader)
     if k.jobs[job, J_LENGTH] > _IO_BLOCKS_MAX * s.counters[C_BLOCK_BYTES, 0]:
         k.ints[N_ASK, 0] = job
         return _OVERSIZE
@@ -158,6 +161,8 @@ def arrive(k: Any, s: Any, loader: Any) -> Any:
     push(k, _DO_AFTER_ARRIVAL, g)
     check_later(k)
     push(k, _DO_ADMIT, g)
+    if not loops:
+        push(k, _DO_NEXT, loader)
     return 0
 
 
@@ -343,7 +348,7 @@ def rest_of_completion(k: Any, job: Any) -> None:
         push(k, _DO_AFTER_REST, loader)
         check_later(k)
     elif loader != 0:
-        next_of_load(k, loader)
+        push(k, _DO_NEXT, loader)
 
 
 @njit(forceinline=True)

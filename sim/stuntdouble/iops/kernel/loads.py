@@ -12,6 +12,7 @@ from stuntdouble.iops.kernel.agenda import add_normal, plan, push
 from stuntdouble.iops.kernel.tables import (
     DO_ADMIT,
     DO_ARRIVAL,
+    DO_NEXT,
     G_COUNT,
     G_CURSOR,
     G_ENDED,
@@ -47,6 +48,7 @@ from stuntdouble.site.tables import as_pointer
 
 _DO_ADMIT = DO_ADMIT
 _DO_ARRIVAL = DO_ARRIVAL
+_DO_NEXT = DO_NEXT
 _NEWS_UNTIL = NEWS_UNTIL
 _RANK_ARRIVAL = RANK_ARRIVAL
 
@@ -136,7 +138,7 @@ def start_load(k: Any, g: Any) -> None:
     loader = k.ints[N_LOADERS, 0] + 1
     k.ints[N_LOADERS, 0] = loader
     k.loaders[loader, L_GUEST] = g
-    next_of_load(k, loader)
+    push(k, _DO_NEXT, loader)
 
 
 @njit(forceinline=True)

@@ -141,13 +141,11 @@ def _do_rarely(k: Any, do: Any, what: Any) -> None:
     """Do what follows from something that is not an everyday event."""
     if do == _DO_UNTIL:
         loads.wait_until(k, what)
-    elif do == _DO_NEXT:
-        loads.next_of_load(k, what)
     elif do == _DO_ITEM_FAILED:
         streams.item_over(k, what)
     elif do == _DO_AFTER_REST:
         if what != 0:
-            loads.next_of_load(k, what)
+            push(k, _DO_NEXT, what)
     else:
         _do_posted(k, do, what)
 
@@ -163,6 +161,8 @@ def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
         return guests.arrive(k, s, what)
     elif do == _DO_ADMIT:
         return guests.admit(k, kt, t, s, what)
+    elif do == _DO_NEXT:
+        loads.next_of_load(k, what)
     elif do == _DO_AFTER_ARRIVAL:
         guests.after_arrival(k, what)
     elif do == _DO_REST:
