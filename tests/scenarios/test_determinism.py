@@ -48,6 +48,14 @@ def test_another_process_writes_the_same_bytes(hash_seed, methods, here):
     assert in_another_process(hash_seed, *methods) == dump(here)
 
 
+@pytest.mark.slow
+def test_the_specification_gives_the_same(here, tmp_path):
+    specified = live_through(tiny(), tmp_path, engine="reference")
+    assert here.engine == "kernel"
+    assert specified.engine == "reference"
+    assert dump(specified.model_copy(update={"engine": "kernel"})) == dump(here)
+
+
 def test_another_seed_gives_other_figures(here, tmp_path):
     other = live_through(tiny(), tmp_path, methods=("software",), seed=2)
     mine, its = here.methods["software"], other.methods["software"]

@@ -11,6 +11,8 @@ from stuntdouble.scenarios import compare, parse
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from stuntdouble.results import EngineName
+
 TINY: dict[str, Any] = {
     "name": "tiny",
     "title": "A small VM on a small array",
@@ -60,6 +62,7 @@ def live_through(
     methods: tuple[str, ...] = (),
     seed: int = 1,
     trace: Path | None = None,
+    engine: EngineName = "kernel",
 ) -> Result:
     """Run a scenario given as a table, without a display."""
     return compare(
@@ -70,6 +73,7 @@ def live_through(
         command="test",
         directory=directory,
         progress=Progress(quiet=True),
+        engine=engine,
     )
 
 
