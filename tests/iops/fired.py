@@ -58,7 +58,6 @@ class Counted(Reference):
             "drop_waiting": "losses of power",
             "cut_off": "pools cut off",
             "set_limit": "limits on outstanding I/O",
-            "_without_space": "I/Os without space",
             "set_rate": "changes of a station's rate",
         }.items():
             tap(self, method, lambda *_, what=what: fire(what))
@@ -83,6 +82,11 @@ class Counted(Reference):
     def post(self, action: Any, when: float | None = None) -> None:
         fire("waits for a token", when is not None)
         super().post(action, when)
+
+    def add_guest(self, *args: Any) -> Any:
+        guest = super().add_guest(*args)
+        tap(guest, "has_no_space", lambda *_: fire("I/Os without space"))
+        return guest
 
     def add_pool(self, pool: int, geometry: Any) -> None:
         fire(f"pools of {geometry.raid.name}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stuntdouble.iops import Guest, Io, Load, Stream
+    from stuntdouble.iops.kernel import CompiledEngine
 
 BLOCK = 4096
 FS_BLOCKS = 256  # 1 MiB
@@ -69,7 +70,14 @@ class Lab:
     """One LUN, a store on it, an engine; disks whose blocks all exist and are zeroed."""
 
     def __init__(
-        self, *, blocks: int = 1 << 12, chunk: int = 16, reserve: int = 1 << 16, seed=1, env=None
+        self,
+        engine: type[Reference | CompiledEngine] = Reference,
+        *,
+        blocks: int = 1 << 12,
+        chunk: int = 16,
+        reserve: int = 1 << 16,
+        seed=1,
+        env=None,
     ):
         self.env = env or Environment()
         self.site = Site()
@@ -78,7 +86,7 @@ class Lab:
         self.other = self.site.create_lun(1 << 16, chunk, self.pool, 1 << 16)
         self.store = self.site.create_store([self.lun], FS_BLOCKS, FS_BLOCKS)
         self.store.keeper = self.keeper = Keeper()
-        self.engine = Reference(self.env, self.site, seed, Recorder())
+        self.engine = engine(self.env, self.site, seed, Recorder())
         self.starts: list[tuple[float, int, int]] = []
         self.disk = self.new_disk("base", blocks)
 
@@ -96,8 +104,9 @@ class Lab:
     def stations(self, *services: Service, servers: int = 1, stroke: int = 1 << 31) -> list[int]:
         """Build stations, and note in ``starts`` what starts there."""
         numbers = [self.engine.add_station(s, servers, stroke) for s in services]
-        for number in numbers:
-            self.engine.stations[number].on_visit = self._note
+        if isinstance(self.engine, Reference):
+            for number in numbers:
+                self.engine.stations[number].on_visit = self._note
         return numbers
 
     def _note(self, station: int, purpose: int, start: float, seconds: float) -> None:

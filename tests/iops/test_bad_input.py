@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from iops.lab import BLOCK, Lab, Script, conserved, fixed, reads
-from stuntdouble.errors import Misuse
+from stuntdouble.errors import LimitReached, Misuse
 from stuntdouble.iops import (
     Cache,
     ClosedLoad,
@@ -20,6 +20,7 @@ from stuntdouble.iops import (
     Purpose,
     Raid,
     Recorded,
+    Reference,
     Service,
     StreamSpec,
     TraceLoad,
@@ -28,8 +29,11 @@ from stuntdouble.iops import (
     flash,
     link,
 )
+from stuntdouble.iops.kernel import CompiledEngine
 
 pytestmark = pytest.mark.plain
+
+ENGINES = pytest.mark.parametrize("engine", [Reference, CompiledEngine])
 
 GOOD = Pattern(0.5, BLOCK, 8 * BLOCK)
 HUGE = 1 << 63
@@ -156,8 +160,8 @@ def test_a_stream_that_makes_no_sense_cannot_be_specified(change, said) -> None:
 # Doors. ----------------------------------------------------------------------------------------
 
 
-def doors() -> dict:
-    lab = Lab()
+def doors(engine: type[Reference | CompiledEngine]) -> dict:
+    lab = Lab(engine)
     lab.stripe(fixed(1.0))
     engine, pool = lab.engine, lab.pool
     guest = lab.guest(None)
@@ -214,16 +218,18 @@ def doors() -> dict:
     }
 
 
-@pytest.mark.parametrize("name", doors())
-def test_doors_refuse_and_nothing_has_happened(name) -> None:
-    act, said = doors()[name]
+@ENGINES
+@pytest.mark.parametrize("name", doors(Reference))
+def test_doors_refuse_and_nothing_has_happened(name, engine) -> None:
+    act, said = doors(engine)[name]
     with pytest.raises(Misuse, match=said) as refused:
         act()
     assert "\n" not in str(refused.value)
 
 
-def test_a_refused_act_leaves_an_engine_that_works() -> None:
-    lab = Lab()
+@ENGINES
+def test_a_refused_act_leaves_an_engine_that_works(engine) -> None:
+    lab = Lab(engine)
     lab.stripe(fixed(1.0))
     guest = lab.guest(reads(1.0))
     stream = lab.stream(Io.READ_LUN, lab.lun, [(0, BLOCK)] * 2)
@@ -239,13 +245,14 @@ def test_a_refused_act_leaves_an_engine_that_works() -> None:
     for pool in (lab.pool, 9):
         with pytest.raises(Misuse):
             lab.engine.add_cache(pool, Cache(BLOCK))
-    assert len(lab.engine.stations) == 2
+    assert lab.engine.add_station(fixed(1.0)) == 2
     lab.run(9.0)
     assert stream.finished.processed
     assert guest.completed == 1
     assert not lab.env.expecting
 
 
+@ENGINES
 @pytest.mark.parametrize("outstanding", [0, 1])
 @pytest.mark.parametrize(
     ("row", "said"),
@@ -262,8 +269,10 @@ def test_a_refused_act_leaves_an_engine_that_works() -> None:
         ((-1.0, 0, False, 0, BLOCK), "to -1.0 s"),
     ],
 )
-def test_a_row_of_a_load_that_makes_no_sense_is_never_issued(row, said, outstanding) -> None:
-    lab = Lab()
+def test_a_row_of_a_load_that_makes_no_sense_is_never_issued(
+    row, said, outstanding, engine
+) -> None:
+    lab = Lab(engine)
     lab.stripe(fixed(0.25))
     guest = lab.guest(Script([(0.5, 0, False, 0, BLOCK), row], outstanding))
     with pytest.raises(Misuse, match=said) as refused:
@@ -273,14 +282,53 @@ def test_a_row_of_a_load_that_makes_no_sense_is_never_issued(row, said, outstand
     assert conserved(guest)
 
 
-def test_an_open_load_whose_clock_goes_back_is_refused_and_thinks_may_vary() -> None:
-    lab = Lab()
+@ENGINES
+def test_an_open_load_whose_clock_goes_back_is_refused_and_thinks_may_vary(engine) -> None:
+    lab = Lab(engine)
     lab.stripe(fixed(0.25))
     lab.guest(reads(2.0, 1.0))
     with pytest.raises(Misuse, match=r"its clock goes from 2\.0 s to 1\.0 s"):
         lab.run(9.0)
-    lab = Lab()
+    lab = Lab(engine)
     lab.stripe(fixed(0.25))
     guest = lab.guest(reads(2.0, 1.0, outstanding=1))
     lab.run(9.0)
     assert guest.completed == 2
+
+
+@ENGINES
+@pytest.mark.parametrize("outstanding", [0, 2])
+@pytest.mark.parametrize(
+    ("patterns", "said"),
+    [
+        ((Pattern(0.5, BLOCK, 4097 * BLOCK),), f"{BLOCK} bytes at {4096 * BLOCK}"),
+        ((Mix(((1.0, GOOD), (1.0, Pattern(0.5, BLOCK, 1 << 40)))),), "disk 0 ends at"),
+        ((GOOD, GOOD), "disk 1, and it has 1"),
+    ],
+)
+def test_a_load_that_would_leave_its_disks_never_begins(
+    patterns, said, outstanding, engine
+) -> None:
+    lab = Lab(engine)
+    lab.stripe(fixed(0.25))
+    if outstanding:
+        load = ClosedLoad(1, "vm", outstanding, 1.0, patterns)
+    else:
+        load = PoissonLoad(1, "vm", 5.0, patterns)
+    guest = lab.guest(load, start=False)
+    with pytest.raises(Misuse, match=said):
+        lab.engine.start(guest)
+    lab.run(9.0)
+    assert guest.arrived == 0
+
+
+def test_more_limits_than_there_is_room_for_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr("stuntdouble.iops.kernel.tokens.BUCKETS_MAX", 3)
+    lab = Lab(CompiledEngine)
+    lab.stripe(fixed(0.25))
+    guest = lab.guest(None)
+    for _ in range(3):
+        lab.engine.set_iops_limit(guest, 0, 10.0)
+        lab.engine.set_iops_limit(guest, 0, 0)
+    with pytest.raises(LimitReached, match="limits"):
+        lab.engine.set_iops_limit(guest, 0, 10.0)

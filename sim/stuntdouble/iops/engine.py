@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from stuntdouble.errors import Bug
 from stuntdouble.iops.checks import check_pace
 
 if TYPE_CHECKING:
@@ -116,6 +117,14 @@ class Guest:
     def open(self) -> bool:
         """Whether an I/O may be admitted now."""
         return not (self.stuns or (self.limit and self.in_flight >= self.limit))
+
+    def has_no_space(self, error: NoSpace) -> None:
+        """Let whoever keeps the guest's space hold it up, since its next write finds none."""
+        if self.on_no_space is None:
+            raise error
+        self.on_no_space(error)
+        if self.waiting and not (self.stuns or self.fences):
+            raise Bug(f"{self.name} has no space and was not paused") from error
 
 
 class Stream(Protocol):

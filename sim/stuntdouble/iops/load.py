@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stuntdouble.iops.checks import check_bytes, check_number, check_positive
+from stuntdouble.iops.checks import check_bytes, check_number, check_positive, check_row
 from stuntdouble.iops.draw import Rows, draw_arrivals, draw_exponential
 from stuntdouble.iops.recorded import BLOCK_BYTES, IO_BYTES_MAX
 from stuntdouble.trace import stream_key
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from stuntdouble.iops.checks import Row
     from stuntdouble.iops.curve import RateCurve
-    from stuntdouble.iops.draw import Batch, Rows, draw_arrivals, draw_exponential
+    from stuntdouble.iops.draw import Batch
+    from stuntdouble.iops.engine import Guest, Load
 from stuntdouble.iops.recorded import Recorded
 
 _BATCH: Final = 4096  # draws at a time: enough that entering compiled code costs nothing
@@ -197,6 +199,38 @@ class TraceLoad:
             if not self.repeat:
                 return
             start += lap
+
+
+def check_load(guest: Guest) -> None:
+    """Refuse a guest's load that would leave its disks, before it begins.
+
+    What a load of another kind issues is looked at row by row, as it is read.
+
+    Raises:
+        Misuse: a pattern or a trace for a disk that is not there, or past its end.
+    """
+    load = guest.load
+    if isinstance(load, PoissonLoad | ClosedLoad):
+        for disk, parts in enumerate(_mixes(load.patterns)):
+            for _, p in parts:
+                last = p.working_set_bytes // p.io_bytes - 1
+                check_row(guest, (0.0, disk, False, last * p.io_bytes, p.io_bytes), 0.0)
+    elif isinstance(load, TraceLoad):
+        check_row(guest, (0.0, 0, False, 0, load.disk_bytes), 0.0)
+
+
+def checked(load: Load, guest: Guest) -> Iterator[Row]:
+    """Yield the I/Os of a guest's load, none of which makes no sense.
+
+    Raises:
+        Misuse: one that does is next.
+    """
+    before = 0.0
+    for row in load.ios():
+        check_row(guest, row, before)
+        if not load.outstanding:  # what a closed load tells are pauses, not a clock
+            before = row[0]
+        yield row
 
 
 def _need_patterns(patterns: tuple[Pattern | Mix, ...]) -> None:

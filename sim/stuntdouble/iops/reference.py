@@ -18,6 +18,7 @@ from stuntdouble.iops import checks
 from stuntdouble.iops.cache import SIDE_BY_SIDE
 from stuntdouble.iops.engine import Guest, Load, Purpose, StreamSpec, Turn
 from stuntdouble.iops.fences import Fences
+from stuntdouble.iops.load import check_load, checked
 from stuntdouble.iops.measure import Meter
 from stuntdouble.iops.passage import Passages
 from stuntdouble.iops.paths import Paths, drain, fail, give_up, hang
@@ -102,8 +103,9 @@ class Reference:
         """Let the guest's load begin."""
         if guest.load is None:
             return
+        check_load(guest)
         guest.shift = guest.stunned_at = self.env.now
-        ios = iter(guest.load.ios())
+        ios = checked(guest.load, guest)
         if not guest.load.outstanding:
             self.post(lambda: self.env.process(self._open_load(guest, ios)))
         for _ in range(guest.load.outstanding):
@@ -128,24 +130,17 @@ class Reference:
 
         self.post(go_on)
 
-    def _open_load(
-        self, guest: Guest, ios: Iterable[tuple[float, int, bool, int, int]]
-    ) -> Generator[Event, object, None]:
-        before = 0.0
-        for row in ios:
-            checks.check_row(guest, row, before)
-            before, disk, write, offset, length = row
-            yield from self._until(guest, before)
+    def _open_load(self, guest: Guest, ios: Iterable[checks.Row]) -> Generator[Event, object, None]:
+        for seconds, disk, write, offset, length in ios:
+            yield from self._until(guest, seconds)
             if guest.load is None:
                 return
             self.env.process(self._io(guest, disk, write, offset, length))
 
     def _closed_load(
-        self, guest: Guest, ios: Iterable[tuple[float, int, bool, int, int]]
+        self, guest: Guest, ios: Iterable[checks.Row]
     ) -> Generator[Event, object, None]:
-        for row in ios:
-            checks.check_row(guest, row, 0.0)
-            think, disk, write, offset, length = row
+        for think, disk, write, offset, length in ios:
             # A guest that is stunned begins to think when it is resumed.
             now = guest.stunned_at if guest.stuns else self.env.now
             yield from self._until(guest, now - guest.shift + think)
@@ -239,7 +234,7 @@ class Reference:
             except NoSpace as error:
                 guest.waiting.appendleft(turn)
                 guest.waiting.extendleft(reversed(held))
-                self._without_space(guest, error)
+                guest.has_no_space(error)
                 return
             guest.in_flight += 1
             if (bucket := guest.buckets.get(turn.disk.number)) is not None:
@@ -264,13 +259,6 @@ class Reference:
     def _is_fenced(self, disk: Disk) -> bool:
         """Say whether a LUN under a disk is fenced."""
         return self._fences.up and self._fences.count(disk.head.file.store.luns) > 0
-
-    def _without_space(self, guest: Guest, error: NoSpace) -> None:
-        if guest.on_no_space is None:
-            raise error
-        guest.on_no_space(error)
-        if guest.waiting and not (guest.stuns or guest.fences):
-            raise Bug(f"{guest.name} has no space and was not paused") from error
 
     # Holding up and letting go. --------------------------------------------------------------
 

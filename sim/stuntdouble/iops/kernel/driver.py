@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from stuntdouble.errors import Bug, Error, LimitReached, NoSpace
-from stuntdouble.iops.engine import Io
 from stuntdouble.iops.kernel import loop
 from stuntdouble.iops.kernel.cells import row_of
 from stuntdouble.iops.kernel.copies import NO_POOL
@@ -63,12 +62,12 @@ from stuntdouble.iops.kernel.tables import (
     TRANSFER,
     WATCH,
     WATCHES_MAX,
+    bound,
     new_state,
 )
 from stuntdouble.iops.measure import Meter
 from stuntdouble.iops.paths import Paths, fail
-from stuntdouble.iops.stream import item_bytes
-from stuntdouble.site import IO_BLOCKS_MAX
+from stuntdouble.iops.stream import item_steps, refuse_oversize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +76,8 @@ if TYPE_CHECKING:
 
     from stuntdouble.clock import Environment
     from stuntdouble.errors import Unreachable
-    from stuntdouble.iops.engine import Guest, StreamSpec
-    from stuntdouble.site import Disk, Level, Lun, Site, Step
+    from stuntdouble.iops.engine import Guest
+    from stuntdouble.site import Site, Step
 
 
 _OWN_NEWS: Final = {NEWS_GO: DO_GO, NEWS_UNTIL: DO_UNTIL, NEWS_NEXT: DO_NEXT}
@@ -257,17 +256,10 @@ class Driver:
             else:
                 steps = self.site.read(disk.head, offset, length)
         except NoSpace as error:
-            self._without_space(guest, error)
+            guest.has_no_space(error)
             k.ints[N_ANSWER] = ANSWER_REFUSED
             return
         self._give(steps)
-
-    def _without_space(self, guest: Guest, error: NoSpace) -> None:
-        if guest.on_no_space is None:
-            raise error
-        guest.on_no_space(error)
-        if guest.waiting and not (guest.stuns or guest.fences):
-            raise Bug(f"{guest.name} has no space and was not paused") from error
 
     def _ask_item(self) -> None:
         """Let the site and its keepers admit an item for which something is lacking."""
@@ -276,23 +268,12 @@ class Driver:
         number, index = k.urgent[k.ints[N_URGENT_HEAD, 0]].tolist()
         stream = self.streams[number]
         try:
-            steps = self._item_steps(stream.spec, *stream.item(index))
+            steps = item_steps(stream.spec, *stream.item(index), self.site)
         except Error as error:
             stream.fail(error)
             k.ints[N_ANSWER] = ANSWER_REFUSED
             return
         self._give(steps)
-
-    def _item_steps(self, spec: StreamSpec, start: int, count: int) -> list[Step]:
-        self._refuse_oversize(item_bytes(spec, count, self.site))
-        target = spec.target
-        if spec.io is Io.READ_LEVEL:
-            return self.site.read(cast("Level", target), start, count)
-        if spec.io is Io.MOVE_LEVEL:
-            return self.site.move(cast("Level", target), start, count)
-        if spec.io is Io.READ_LUN:
-            return self.site.volume_read(cast("Lun", target), start, count)
-        return self.site.write(cast("Disk", target), start, count)
 
     def _give(self, steps: list[Step]) -> None:
         self.write_steps(steps)
@@ -307,12 +288,7 @@ class Driver:
     # What is beyond it. --------------------------------------------------------------------------
 
     def _oversize(self) -> None:
-        self._refuse_oversize(int(self.state.jobs[self.state.ints[N_ASK, 0], J_LENGTH]))
-
-    def _refuse_oversize(self, size: int) -> None:
-        most = IO_BLOCKS_MAX * self.site.block_bytes
-        if size > most:
-            raise Bug(f"an I/O of {size} bytes: one I/O has at most {most}, so cut it up")
+        refuse_oversize(int(self.state.jobs[self.state.ints[N_ASK, 0], J_LENGTH]), self.site)
 
     def _full(self) -> None:
         raise LimitReached("I/Os of the compiled engine at a time, with their visits", JOBS_MAX)
@@ -324,9 +300,3 @@ class Driver:
 def _let_happen(events: list[Event]) -> None:
     for event in events:
         event.succeed()
-
-
-def bound(number: int, most: int, what: str) -> None:
-    """Refuse more than there is room for."""
-    if number > most:
-        raise LimitReached(what, most)

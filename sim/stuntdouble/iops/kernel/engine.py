@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from stuntdouble.errors import Bug, Misuse, Unsupported
+from stuntdouble.errors import Bug, Unsupported
+from stuntdouble.iops import checks
 from stuntdouble.iops.cache import SIDE_BY_SIDE
+from stuntdouble.iops.fences import Fences
 from stuntdouble.iops.kernel import agenda, loop
 from stuntdouble.iops.kernel.copies import NO_POOL
-from stuntdouble.iops.kernel.driver import Driver, bound
+from stuntdouble.iops.kernel.driver import Driver
 from stuntdouble.iops.kernel.guests import drop_waiting
 from stuntdouble.iops.kernel.parts import KernelGuest, KernelStream
 from stuntdouble.iops.kernel.tables import (
@@ -57,21 +59,23 @@ from stuntdouble.iops.kernel.tables import (
     N_WAYS,
     O_BLOCKS,
     O_CUT,
-    O_LAID,
     O_PORT,
     S_FENCES,
     S_LOST,
     SHAPES,
     STREAMS_MAX,
+    bound,
 )
 from stuntdouble.iops.kernel.tokens import show_buckets
+from stuntdouble.iops.load import check_load
 from stuntdouble.iops.paths import fail
+from stuntdouble.iops.stream import check_stream
 from stuntdouble.iops.tokens import set_bucket
 from stuntdouble.iops.work import DISK
 from stuntdouble.trace import stream_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from simpy.events import Event
 
@@ -92,7 +96,8 @@ class CompiledEngine(Driver):
         super().__init__(env, site, meter)
         self._seed = seed
         self._stations = 0
-        self._fences: dict[int, int] = {}
+        self._pools: dict[int, None] = {}  # those that lie on stations, in order
+        self._fences = Fences()
         self._streams_made = 0
         self._submits = 0
 
@@ -118,20 +123,23 @@ class CompiledEngine(Driver):
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
+        checks.check_geometry(geometry, self._stations)
+        self._pools[pool] = None
         self.state.pools[pool, :O_CUT] = (1, *geometry.row())
 
     def block_copies(self, pool: int) -> None:
         """Let a write wait for the copy of its chunk that is under way in this pool."""
+        checks.check_pool(pool, self._pools)
         self._refuse_under_way(f"blocking copies in pool {pool}")
         self.state.pools[pool, O_BLOCKS] = 1
         self.state.ints[[N_WAYS, N_BLOCKING]] = 1
 
     def add_cache(self, pool: int, cache: Cache) -> int:
         """Put a write-back cache before a pool's devices; return the number of its station."""
-        row = self.state.caches[pool]
+        checks.check_pool(pool, self._pools)
+        checks.check_uncached(pool, np.flatnonzero(self.state.caches[:, CACHE_MARK]).tolist())
         self._refuse_under_way(f"a cache before pool {pool}")
-        if row[CACHE_MARK] or not self.state.pools[pool, O_LAID]:
-            raise Bug(f"pool {pool} has a cache already, or lies on no stations: call add_pool")
+        row = self.state.caches[pool]
         station = self.add_station(cache.service(), SIDE_BY_SIDE)
         row[[CACHE_MARK, CACHE_DESTAGES]] = cache.mark_bytes, cache.destages
         row[[CACHE_STATION, CACHE_PORT]] = station, self.state.pools[pool, O_PORT]
@@ -151,7 +159,7 @@ class CompiledEngine(Driver):
         number = len(self.guests)
         bound(number, GUESTS_MAX, "guests of the compiled engine")
         guest = KernelGuest(self, number, name, disks, luns, load)
-        guest.fences = self._count_fences(luns)
+        guest.fences = self._fences.count(luns)
         at = 0
         if number:
             before = self.state.guests[number - 1]
@@ -178,6 +186,7 @@ class CompiledEngine(Driver):
         loops = max(load.outstanding, 1)
         most = SHAPES["loaders"][0] - 1
         bound(int(self.state.ints[N_LOADERS, 0]) + loops, most, "loops of all loads")
+        check_load(guest)
         guest.shift = guest.stunned_at = self.env.now
         mine.begin(load)
         for _ in range(loops):
@@ -225,6 +234,7 @@ class CompiledEngine(Driver):
 
     def set_limit(self, guest: Guest, outstanding: int) -> None:
         """Limit the guest's outstanding I/O; 0 lifts the limit."""
+        checks.check_outstanding(guest, outstanding)
         guest.limit = outstanding
         self.post(DO_ADMIT, guest.number)
 
@@ -236,16 +246,12 @@ class CompiledEngine(Driver):
 
     def fence(self, luns: list[Lun]) -> None:
         """Admit no I/O to *luns*: their guests' clocks run on; nests."""
-        for lun in luns:
-            self._fences[lun.number] = self._fences.get(lun.number, 0) + 1
+        self._fences.put(luns)
         self._recount_fences()
 
     def unfence(self, luns: list[Lun]) -> None:
         """Undo one ``fence``."""
-        for lun in luns:
-            if not self._fences.get(lun.number):
-                raise Bug(f"volume {lun.number} is unfenced and was not fenced")
-            self._fences[lun.number] -= 1
+        self._fences.lift(luns)
         self._recount_fences()
         self.post(DO_UNFENCE, 0)
 
@@ -261,17 +267,14 @@ class CompiledEngine(Driver):
                 loop.skip_visits(self.addresses, job)
         self.post(DO_TELL, 1)
 
-    def _count_fences(self, luns: Iterable[Lun]) -> int:
-        return sum(self._fences.get(lun.number, 0) for lun in luns)
-
     def _recount_fences(self) -> None:
         for number, fences in self._fences.items():
             self.state.fences[number] = fences
-        self.state.ints[N_ANY_FENCE] = any(self._fences.values())
+        self.state.ints[N_ANY_FENCE] = self._fences.up
         for guest in self.guests:
-            guest.fences = self._count_fences(guest.luns)
+            guest.fences = self._fences.count(guest.luns)
         for number, stream in self.streams.items():
-            self.state.streams[number, S_FENCES] = self._count_fences(stream.spec.luns)
+            self.state.streams[number, S_FENCES] = self._fences.count(stream.spec.luns)
 
     # What control posts. -----------------------------------------------------------------------
 
@@ -295,6 +298,7 @@ class CompiledEngine(Driver):
 
     def submit(self, steps: list[Step], purpose: Purpose) -> Event:
         """Post one I/O of given steps; the event happens when it has ended."""
+        checks.check_steps(steps, self._pools)
         ended = self.env.expect(self.env.event())
         self.write_steps(steps)
         self._submits += 1
@@ -310,19 +314,19 @@ class CompiledEngine(Driver):
 
     def stream(self, spec: StreamSpec) -> KernelStream:
         """Post a stream."""
+        check_stream(spec, self._stations)
         bound(spec.depth, DEPTH_MAX, "items of a stream under way at a time")
         number = self._streams_made + 1
         bound(number, STREAMS_MAX, "streams of one run of the compiled engine")
         self._streams_made = self.state.ints[N_STREAMS, 0] = number
         stream = self.streams[number] = KernelStream(self, number, spec)
-        self.state.streams[number, S_FENCES] = self._count_fences(spec.luns)
+        self.state.streams[number, S_FENCES] = self._fences.count(spec.luns)
         self.state.streams[number, S_LOST] = self.paths.lost_pool(spec.luns)
         return stream
 
     def set_rate(self, station: int, factor: float) -> None:
         """Let a station work *factor* times as fast as built."""
-        if not factor > 0:
-            raise Misuse(f"the rate of station {station}", f"{factor} is not above 0")
+        checks.check_rate(station, factor, self._stations)
         self.state.speeds[station, B_RATE] = factor
 
     def watch(self, quantity: Callable[[], float], threshold: float) -> Event:
@@ -331,6 +335,7 @@ class CompiledEngine(Driver):
         Quantities of ``stuntdouble.iops.quantity`` are looked at without leaving the loop; for any
         other function Python is entered whenever an I/O arrives, is admitted or ends.
         """
+        checks.check_threshold(threshold)
         event = self.env.expect(self.env.event())
         self.add_watch(quantity, threshold, event)
         return event

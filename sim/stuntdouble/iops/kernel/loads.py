@@ -36,6 +36,7 @@ from stuntdouble.iops.kernel.tables import (
     L_NEXT,
     L_OFFSET,
     L_WRITE,
+    LOAD_REFUSED,
     N_JOB_FREE,
     N_JOB_TOP,
     N_JOBS,
@@ -49,6 +50,7 @@ from stuntdouble.site.tables import as_pointer
 _DO_ADMIT = DO_ADMIT
 _DO_ARRIVAL = DO_ARRIVAL
 _DO_NEXT = DO_NEXT
+_LOAD_REFUSED = LOAD_REFUSED
 _NEWS_UNTIL = NEWS_UNTIL
 _RANK_ARRIVAL = RANK_ARRIVAL
 
@@ -115,6 +117,8 @@ def next_of_load(k: Any, loader: Any) -> None:
         before = k.ints[N_REFILL, 0]
         k.ints[N_REFILL, 0] = g + 1 if before in (0, g + 1) else -1
     if left == 0:
+        if k.guests[g, G_ENDED] == _LOAD_REFUSED:
+            k.ints[N_REFILL, 0] = g + 1  # whoever reads the load says why
         return
     k.guests[g, G_CURSOR] = row + 1
     seconds = carray(as_pointer(k.guests[g, G_SECONDS]), (row + 1,), np.float64)[row]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from stuntdouble.errors import Bug
+from stuntdouble.errors import Bug, Misuse
+from stuntdouble.iops.checks import check_new_pace
 from stuntdouble.iops.engine import Guest, Io, Turn
 from stuntdouble.iops.kernel.batches import batches
 from stuntdouble.iops.kernel.streams import MOVE_LEVEL, READ_LEVEL, READ_LUN, WRITE_DISK
@@ -30,13 +31,14 @@ from stuntdouble.iops.kernel.tables import (
     G_WAITING,
     H_SHIFT,
     H_STUNNED_AT,
+    LOAD_READ,
+    LOAD_REFUSED,
     S_BLOCKS,
     S_COUNT,
     S_DEPTH,
     S_DONE,
     S_ENDED,
     S_FAILED,
-    S_FINISHED,
     S_IO,
     S_ITEMS,
     S_LINK,
@@ -50,6 +52,7 @@ from stuntdouble.iops.kernel.tables import (
     Y_WAKE,
     State,
 )
+from stuntdouble.iops.paths import fail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,12 +128,13 @@ class KernelGuest(Guest):
         self.row, self.clock = engine.state.guests[number], engine.state.clocks[number]
         self._paths = engine.paths
         self._batches: Iterator[Batch] | None = None
+        self._refused: Misuse | None = None  # what is to be said once all before it is issued
         self._ahead: Batch = np.empty(0), np.empty((0, 4), np.int64)
         super().__init__(name, number, disks, luns, load)
 
-    @property  # what waits lies in the kernel: this is for counting
+    @property
     def waiting(self) -> deque[Turn]:
-        """What has arrived and waits: as many turns, which nobody can take."""
+        """As many turns as wait, for counting: they lie in the kernel, and nobody can take one."""
         return deque(
             Turn(self.disks[0], _held_by_the_kernel) for _ in range(int(self.row[G_WAITING]))
         )
@@ -140,9 +144,9 @@ class KernelGuest(Guest):
         if turns:
             raise Bug("what waits lies in the kernel")
 
-    @property  # which is None as long as nothing hangs
+    @property
     def lost(self) -> Unreachable | None:
-        """Why something hangs."""
+        """Why something hangs; None as long as nothing does."""
         pool = int(self.row[G_LOST]) - 1
         return self._paths.error_of(pool) if pool >= 0 else None
 
@@ -158,18 +162,28 @@ class KernelGuest(Guest):
 
     def begin(self, load: Load) -> None:
         """Read the load from its start."""
-        self._batches = batches(load)
+        self._batches = batches(load, self)
         self.row[G_LOOPS] = load.outstanding
         self.refill()
 
     def refill(self) -> None:
-        """See to it that what one event can take of the load is at hand, if there is as much."""
+        """See to it that what one event can take of the load is at hand, if there is as much.
+
+        Raises:
+            Misuse: the next I/O makes no sense, and it is its turn.
+        """
         row = self.row
+        if self._refused is not None and row[G_COUNT] == row[G_CURSOR]:
+            raise self._refused
         while not row[G_ENDED] and row[G_COUNT] - row[G_CURSOR] <= row[G_LOOPS] + 1:
             assert self._batches is not None, f"{self.name} has begun"
-            more = next(self._batches, None)
+            try:
+                more = next(self._batches, None)
+            except Misuse as error:
+                self._refused, row[G_ENDED] = error, LOAD_REFUSED
+                return
             if more is None:
-                row[G_ENDED] = 1
+                row[G_ENDED] = LOAD_READ
                 return
             at = int(row[G_CURSOR])
             seconds = np.concatenate([self._ahead[0][at:], more[0]])
@@ -226,6 +240,7 @@ class KernelStream:
 
     @depth.setter
     def depth(self, depth: int) -> None:
+        check_new_pace(depth, self.bytes_per_second)
         if depth != self.depth:
             self._row[S_DEPTH] = depth
             self._engine.post(DO_OPEN, self.number)
@@ -237,6 +252,7 @@ class KernelStream:
 
     @bytes_per_second.setter
     def bytes_per_second(self, rate: float) -> None:
+        check_new_pace(self.depth, rate)
         if rate != self.bytes_per_second:
             self._pace[Y_RATE] = rate
             self._engine.post(DO_OPEN, self.number)
@@ -252,11 +268,6 @@ class KernelStream:
         if self._failure is None and self._row[S_FAILED]:
             return self._engine.paths.error_of(int(self._row[S_FAILED]) - 1)
         return self._failure
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing of it is left to start or to end."""
-        return bool(self._row[S_FINISHED])
 
     def item(self, index: int) -> tuple[int, int]:
         """Return (start, count) of an item."""
@@ -306,8 +317,7 @@ class KernelStream:
         if self.failure is None:
             event.succeed(prefix)
             return
-        event.fail(self.failure)
-        event.defused = True  # nobody need be waiting
+        fail(event, self.failure)  # a stream may have been left to itself, or be asked later
 
 
 def _blocks(spec: StreamSpec) -> int:

@@ -23,6 +23,7 @@ import numpy as np
 from numba.np.numpy_support import carray
 
 from stuntdouble.compiled import njit
+from stuntdouble.errors import LimitReached
 from stuntdouble.site.pool import reserve
 from stuntdouble.site.tables import as_pointer
 
@@ -84,6 +85,7 @@ WAY_SET_OUT, WAY_ROOM, WAY_COPIES, WAY_MOVING = 1, 2, 3, 4
 
 # What Python answered to a question.
 ANSWER_NONE, ANSWER_GIVEN, ANSWER_REFUSED = range(3)
+LOAD_READ, LOAD_REFUSED = 1, 2  # how the rows of a guest's load came to an end
 
 # Ranks within an instant, in the agenda's keys: rank << 44 | serial.
 RANK_POST, RANK_END, RANK_ARRIVAL = range(3)
@@ -244,3 +246,9 @@ def see(at: Any) -> Any:
         carray(as_pointer(t[37, 0]), (t[37, 1], 2), np.int64),
         carray(as_pointer(t[38, 0]), (t[38, 1], 5), np.float64),
     )
+
+
+def bound(number: int, most: int, what: str) -> None:
+    """Refuse more than there is room for."""
+    if number > most:
+        raise LimitReached(what, most)

@@ -22,6 +22,7 @@ from stuntdouble.iops.kernel.tables import (
     RANK_POST,
     SHAPES,
     State,
+    bound,
 )
 from stuntdouble.iops.tokens import TokenBucket
 
@@ -106,10 +107,12 @@ class RowBucket(TokenBucket):
 
 def show_buckets(state: State, guest: Guest) -> None:
     """Tell the kernel which limits a guest's disks have."""
-    for number, bucket in guest.buckets.items():
+    for number, bucket in list(guest.buckets.items()):
         if not isinstance(bucket, RowBucket):
-            state.ints[N_LIMITS] += 1
-            row = int(state.ints[N_LIMITS, 0])
+            del guest.buckets[number]  # until there is a row for it
+            row = int(state.ints[N_LIMITS, 0]) + 1
+            bound(row, BUCKETS_MAX, "limits of disks of one run of the compiled engine")
+            state.ints[N_LIMITS] = row
             guest.buckets[number] = RowBucket(state, row, bucket)
     mine = state.guests[guest.number]
     first, count = int(mine[G_DISKS]), int(mine[G_DISK_COUNT])
