@@ -80,7 +80,7 @@ def _sources(package: str) -> str:
     """Return a digest of every module that functions of *package* may have inlined."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for each in _COMPILED[: _COMPILED.index(package) + 1]:
+    for each in ("compiled", *_COMPILED[: _COMPILED.index(package) + 1]):
         for path in sorted((root / each).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

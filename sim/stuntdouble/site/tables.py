@@ -22,15 +22,11 @@ Column names start with the letter of their table.  Maps are referred to by numb
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import config, types
-from numba.extending import intrinsic
-from numba.np.numpy_support import carray
 
-from stuntdouble.compiled import njit
+from stuntdouble.compiled.tables import viewer
 
 STORE_VOLUMES: Final = 32  # VMFS: 32 extents to a datastore (vSphere configuration maximums)
 LOCATION_BITS: Final = 40  # a place is ordinal << 40 | block, plus one: 4 PiB of 4 KiB blocks
@@ -113,46 +109,5 @@ EACH_IMAGES_MAX: Final = 32
 REPLICAS_MAX: Final = 8
 """Replicas of a volume; more than any source speaks of."""
 
-_TABLES = len(SHAPES)
-
-if config.DISABLE_JIT:  # type: ignore[attr-defined]  # numba sets it when imported
-
-    def as_pointer(address: Any) -> Any:
-        """Turn an address into a pointer that ``carray`` takes."""
-        return ctypes.c_void_p(int(address))
-
-else:
-
-    @intrinsic
-    def as_pointer(_typing: Any, _address: Any) -> Any:
-        """Turn an address into a pointer that ``carray`` takes."""
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return types.voidptr(types.intp), generate
-
-
-@njit(forceinline=True)
-def view(at: Any) -> Any:
-    """Return the tables behind the table of addresses that lies at *at*."""
-    t = carray(as_pointer(at), (_TABLES, 2), np.int64)
-    return Tables(
-        carray(as_pointer(t[0, 0]), (t[0, 1], 1), np.uint32),
-        carray(as_pointer(t[1, 0]), (t[1, 1], 256), np.uint32),
-        carray(as_pointer(t[2, 0]), (t[2, 1], 64), np.uint64),
-        carray(as_pointer(t[3, 0]), (t[3, 1], 2), np.int64),
-        carray(as_pointer(t[4, 0]), (t[4, 1], 5), np.int64),
-        carray(as_pointer(t[5, 0]), (t[5, 1], 3), np.int64),
-        carray(as_pointer(t[6, 0]), (t[6, 1], 6), np.int64),
-        carray(as_pointer(t[7, 0]), (t[7, 1], 2 + STORE_VOLUMES), np.int64),
-        carray(as_pointer(t[8, 0]), (t[8, 1], 12), np.int64),
-        carray(as_pointer(t[9, 0]), (t[9, 1], 7), np.int64),
-        carray(as_pointer(t[10, 0]), (t[10, 1], 3), np.int64),
-        carray(as_pointer(t[11, 0]), (t[11, 1], 4), np.int64),
-        carray(as_pointer(t[12, 0]), (t[12, 1], 6), np.int64),
-        carray(as_pointer(t[13, 0]), (t[13, 1], 6), np.int64),
-        carray(as_pointer(t[14, 0]), (t[14, 1], 8), np.int64),
-        carray(as_pointer(t[15, 0]), (t[15, 1], 1), np.int64),
-        carray(as_pointer(t[16, 0]), (t[16, 1], 6), np.int64),
-    )
+view = viewer(Tables, SHAPES)
+"""From where the table of addresses lies to the tables."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stuntdouble.compiled import njit
+from stuntdouble.compiled.tables import prefetch_cell
 from stuntdouble.site.pool import INDEX, SHARED
 from stuntdouble.site.tables import C_LEAVES, C_NODES, M_ROOT, M_ROOTS, view
 
@@ -21,6 +22,21 @@ def get(s: Any, m: Any, i: Any) -> Any:
     node = s.roots[s.maps[m, M_ROOT] + (i >> 14), 0] & _INDEX
     leaf = s.nodes[node, (i >> 6) & 255] & _INDEX
     return s.leaves[leaf, i & 63]
+
+
+@njit(forceinline=True)
+def approach_node(s: Any, m: Any, i: Any) -> None:
+    """Let what leads to word *i* of map *m* come near: the word itself is to be asked for soon."""
+    node = s.roots[s.maps[m, M_ROOT] + (i >> 14), 0] & _INDEX
+    prefetch_cell(s.nodes, node, (i >> 6) & 255)
+
+
+@njit(forceinline=True)
+def approach(s: Any, m: Any, i: Any) -> None:
+    """Let word *i* of map *m* come near: it is to be read or written soon."""
+    node = s.roots[s.maps[m, M_ROOT] + (i >> 14), 0] & _INDEX
+    leaf = s.nodes[node, (i >> 6) & 255] & _INDEX
+    prefetch_cell(s.leaves, leaf, i & 63)
 
 
 @njit(forceinline=True)

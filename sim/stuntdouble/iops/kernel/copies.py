@@ -145,8 +145,8 @@ def note_last_copy(k: Any, n: Any, job: Any) -> None:
     k.passages[job, P_LAST_COPY] = last
 
 
-@njit("int64(int64, int64, int64, int64, int64, int64)", cache=True)
-def keep(kt: Any, t: Any, own: Any, count: Any, job: Any, n: Any) -> Any:
+@njit("int64(int64, int64, int64, int64, int64)", cache=True)
+def keep(kt: Any, t: Any, count: Any, job: Any, n: Any) -> Any:
     """Let a job keep, of *count* steps, what it needs to know when it sets out.
 
     That is what has to do with copies where *n* visits were routed, and everything where *n* is
@@ -155,14 +155,13 @@ def keep(kt: Any, t: Any, own: Any, count: Any, job: Any, n: Any) -> Any:
     k = see(kt)
     s = view(t)
     fresh_passage(k, job)
-    table = k.steps if own != 0 else s.steps
     if k.ints[N_KEPT_TOP, 0] + count > k.kept.shape[0]:
         return _FULL
     for i in range(count - 1, -1, -1):
-        if k.pools[table[i, T_POOL], O_LAID] == 0:
+        if k.pools[s.steps[i, T_POOL], O_LAID] == 0:
             return _NO_POOL
-        if n < 0 or _may_wait(k, table, i) or _copies(k, table, i):
-            _keep_row(k, job, table, i)
+        if n < 0 or _may_wait(k, s.steps, i) or _copies(k, s.steps, i):
+            _keep_row(k, job, s.steps, i)
     if n >= 0:
         if k.passages[job, P_KEPT] == 0:
             return 0

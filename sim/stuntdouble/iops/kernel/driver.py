@@ -58,7 +58,6 @@ from stuntdouble.iops.kernel.tables import (
     OVERSIZE,
     REFILL,
     SETTLE,
-    STEP_ROWS,
     TRANSFER,
     WATCH,
     WATCHES_MAX,
@@ -280,10 +279,11 @@ class Driver:
         self.state.ints[N_ANSWER], self.state.ints[N_STEPS] = ANSWER_GIVEN, len(steps)
 
     def write_steps(self, steps: list[Step]) -> None:
-        """Put steps where the kernel finds them."""
-        bound(len(steps), STEP_ROWS, "steps of one I/O")
+        """Put steps where the kernel finds them: in the site's table."""
+        table = self.site.arena.tables.steps
+        bound(len(steps), len(table), "steps of one I/O")
         if steps:
-            self.state.steps[: len(steps)] = steps
+            table[: len(steps)] = steps
 
     # What is beyond it. --------------------------------------------------------------------------
 

@@ -303,7 +303,7 @@ def admit(k: Any, kt: Any, t: Any, s: Any, g: Any) -> Any:
                 push(k, _DO_ADMIT, g)
                 k.ints[N_ASK, 0] = job
                 return _ASK_GUEST
-        code = lay_out(kt, t, answer, steps, job, _GUEST, -1, 0)
+        code = lay_out(kt, t, steps, job, _GUEST, -1, 0)
         if code != 0:
             return code
         answer = _ANSWER_NONE

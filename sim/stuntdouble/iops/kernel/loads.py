@@ -8,13 +8,17 @@ import numpy as np
 from numba.np.numpy_support import carray
 
 from stuntdouble.compiled import njit
+from stuntdouble.compiled.tables import as_pointer, prefetch
 from stuntdouble.iops.kernel.agenda import add_normal, plan, push
 from stuntdouble.iops.kernel.tables import (
+    DISK_NUMBER,
     DO_ADMIT,
     DO_ARRIVAL,
     DO_NEXT,
     G_COUNT,
     G_CURSOR,
+    G_DISK_COUNT,
+    G_DISKS,
     G_ENDED,
     G_LOOPS,
     G_RESUMED_HEAD,
@@ -45,7 +49,8 @@ from stuntdouble.iops.kernel.tables import (
     NEWS_UNTIL,
     RANK_ARRIVAL,
 )
-from stuntdouble.site.tables import as_pointer
+from stuntdouble.site.tables import C_BLOCK_BYTES, D_BLOCKS, D_HEAD, F_SLOTS, L_FILE
+from stuntdouble.site.words import approach, approach_node
 
 _DO_ADMIT = DO_ADMIT
 _DO_ARRIVAL = DO_ARRIVAL
@@ -53,6 +58,8 @@ _DO_NEXT = DO_NEXT
 _LOAD_REFUSED = LOAD_REFUSED
 _NEWS_UNTIL = NEWS_UNTIL
 _RANK_ARRIVAL = RANK_ARRIVAL
+_AHEAD = 4  # rows: two to a line of the cache
+_ROW_BYTES = 32
 
 
 # Jobs. -------------------------------------------------------------------------------------------
@@ -107,7 +114,32 @@ def wait_until(k: Any, loader: Any) -> None:
 
 
 @njit(forceinline=True)
-def next_of_load(k: Any, loader: Any) -> None:
+def _look_ahead(k: Any, s: Any, g: Any, row: Any, left: Any) -> None:
+    """Let what the guest's next I/Os will ask for come near, while others have their turn.
+
+    Of the I/O in *row*, which arrives next, the word in its delta disk's table; of the one behind
+    it, what leads there; and the rows a few further on.
+    """
+    rows, seconds = k.guests[g, G_ROWS], k.guests[g, G_SECONDS]
+    prefetch(rows + (row + _AHEAD) * _ROW_BYTES)
+    prefetch(seconds + (row + _AHEAD) * 8)
+    ios = carray(as_pointer(rows), (row + 2, 4), np.int64)
+    size = s.counters[C_BLOCK_BYTES, 0]
+    for which in range(min(left, 2)):
+        if not 0 <= ios[row + which, 0] < k.guests[g, G_DISK_COUNT]:
+            return
+        disk = k.disks[k.guests[g, G_DISKS] + ios[row + which, 0], DISK_NUMBER]
+        slots = s.files[s.levels[s.disks[disk, D_HEAD], L_FILE], F_SLOTS]
+        block = ios[row + which, 2] // size
+        if slots != 0 and 0 <= block < s.disks[disk, D_BLOCKS]:
+            if which == 0:
+                approach(s, slots, block)
+            else:
+                approach_node(s, slots, block)
+
+
+@njit(forceinline=True)
+def next_of_load(k: Any, s: Any, loader: Any) -> None:
     """Let a loader take its load's next I/O and wait for its time; the end of a load ends it."""
     g = k.loaders[loader, L_GUEST]
     row = k.guests[g, G_CURSOR]
@@ -120,6 +152,7 @@ def next_of_load(k: Any, loader: Any) -> None:
         if k.guests[g, G_ENDED] == _LOAD_REFUSED:
             k.ints[N_REFILL, 0] = g + 1  # whoever reads the load says why
         return
+    _look_ahead(k, s, g, row, left)
     k.guests[g, G_CURSOR] = row + 1
     seconds = carray(as_pointer(k.guests[g, G_SECONDS]), (row + 1,), np.float64)[row]
     ios = carray(as_pointer(k.guests[g, G_ROWS]), (row + 1, 4), np.int64)

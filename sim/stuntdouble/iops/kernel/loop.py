@@ -162,7 +162,7 @@ def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
     elif do == _DO_ADMIT:
         return guests.admit(k, kt, t, s, what)
     elif do == _DO_NEXT:
-        loads.next_of_load(k, what)
+        loads.next_of_load(k, s, what)
     elif do == _DO_AFTER_ARRIVAL:
         guests.after_arrival(k, what)
     elif do == _DO_REST:
@@ -256,11 +256,11 @@ def do_next(kt: Any, do: Any, what: Any) -> None:
 
 @njit("int64(int64, int64, int64, int64, int64)", cache=True)
 def prepare(kt: Any, t: Any, number: Any, steps: Any, purpose: Any) -> Any:
-    """Make a job of *steps* rows of the kernel's table; return it, or negative what fails."""
+    """Make a job of *steps* rows of the site's table; return it, or negative what fails."""
     k = see(kt)
     job = loads.new_job(k, _JOB_SUBMIT, number)
     k.jobs[job, J_LEFT] = 0
-    code = lay_out(kt, t, 1, steps, job, purpose, -1, 0)
+    code = lay_out(kt, t, steps, job, purpose, -1, 0)
     return job if code == 0 else -abs(code)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numba.np.numpy_support import carray
 
 from stuntdouble.compiled import njit
+from stuntdouble.compiled.tables import as_pointer
 from stuntdouble.iops.kernel.agenda import add_normal, add_urgent, plan, push
 from stuntdouble.iops.kernel.guests import OUT_OF_RANGE, site_is_full
 from stuntdouble.iops.kernel.loads import free_job, new_job
@@ -65,7 +66,7 @@ from stuntdouble.iops.kernel.visits import lay_out
 from stuntdouble.iops.kernel.watches import check_later
 from stuntdouble.site import rules
 from stuntdouble.site.rules import IO_BLOCKS_MAX
-from stuntdouble.site.tables import C_BLOCK_BYTES, as_pointer
+from stuntdouble.site.tables import C_BLOCK_BYTES
 
 READ_LEVEL, READ_LUN, WRITE_DISK, MOVE_LEVEL = 1, 2, 3, 4  # what S_IO says
 
@@ -230,7 +231,7 @@ def start_item(k: Any, kt: Any, t: Any, s: Any, z: Any, index: Any) -> Any:
     k.jobs[job, J_OFFSET] = index
     size = _bytes(k, s, z, count)
     purpose = k.streams[z, S_PURPOSE]
-    code = lay_out(kt, t, answer, steps, job, purpose, k.streams[z, S_LINK], size)
+    code = lay_out(kt, t, steps, job, purpose, k.streams[z, S_LINK], size)
     push(k, _DO_GO, job)
     check_later(k)
     return code

@@ -20,12 +20,10 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba.np.numpy_support import carray
 
-from stuntdouble.compiled import njit
+from stuntdouble.compiled.tables import viewer
 from stuntdouble.errors import LimitReached
 from stuntdouble.site.pool import reserve
-from stuntdouble.site.tables import as_pointer
 
 # Columns. ------------------------------------------------------------------------------------
 (N_SERIAL, N_AGENDA, N_STACK, N_URGENT_HEAD, N_URGENT_TAIL, N_NORMAL_HEAD, N_NORMAL_TAIL,
@@ -95,7 +93,6 @@ FLUSH_ROWS: Final = 1 << 16  # measured rows that the meter takes over at a time
 JOBS_MAX: Final = 1 << 21  # I/Os at a time, whether they wait or are under way
 VISIT_ROWS: Final = 1 << 24  # visits of all of them
 OUT_ROWS: Final = 1 << 21  # visits of one I/O
-STEP_ROWS: Final = 1 << 15  # steps of one I/O, as in the site's table
 DEPTH_MAX: Final = 1 << 16  # items of a stream at a time
 GUESTS_MAX: Final = 1 << 16  # with one row each for up to 16 disks
 STREAMS_MAX: Final = 1 << 18  # of one run
@@ -129,8 +126,6 @@ class State(NamedTuple):
     urgent: Any
     normal: Any
     pools: Any
-    steps: Any
-    step: Any
     out: Any
     ios: Any
     io_guests: Any
@@ -170,8 +165,6 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "urgent": (1 << 23, 2, np.int64),
     "normal": (1 << 23, 3, np.int64),
     "pools": (1 << 8, 8, np.int64),
-    "steps": (STEP_ROWS, 6, np.int64),
-    "step": (1, 5, np.int64),
     "out": (OUT_ROWS, 6, np.int64),
     "ios": (1 << 23, 2, np.float64),
     "io_guests": (1 << 23, 1, np.int64),
@@ -201,51 +194,8 @@ def new_state() -> tuple[State, np.ndarray[Any, Any]]:
     return state, addresses
 
 
-@njit(forceinline=True)
-def see(at: Any) -> Any:
-    """Return the tables behind the table of addresses that lies at *at*."""
-    t = carray(as_pointer(at), (39, 2), np.int64)
-    return State(
-        carray(as_pointer(t[0, 0]), (t[0, 1], 1), np.int64),
-        carray(as_pointer(t[1, 0]), (t[1, 1], 1), np.float64),
-        carray(as_pointer(t[2, 0]), (t[2, 1], 7), np.int64),
-        carray(as_pointer(t[3, 0]), (t[3, 1], 9), np.float64),
-        carray(as_pointer(t[4, 0]), (t[4, 1], 1), np.uint64),
-        carray(as_pointer(t[5, 0]), (t[5, 1], 27), np.int64),
-        carray(as_pointer(t[6, 0]), (t[6, 1], 2), np.float64),
-        carray(as_pointer(t[7, 0]), (t[7, 1], 2), np.int64),
-        carray(as_pointer(t[8, 0]), (t[8, 1], 6), np.int64),
-        carray(as_pointer(t[9, 0]), (t[9, 1], 1), np.float64),
-        carray(as_pointer(t[10, 0]), (t[10, 1], 12), np.int64),
-        carray(as_pointer(t[11, 0]), (t[11, 1], 1), np.float64),
-        carray(as_pointer(t[12, 0]), (t[12, 1], 9), np.int64),
-        carray(as_pointer(t[13, 0]), (t[13, 1], 22), np.int64),
-        carray(as_pointer(t[14, 0]), (t[14, 1], 3), np.float64),
-        carray(as_pointer(t[15, 0]), (t[15, 1], 4), np.float64),
-        carray(as_pointer(t[16, 0]), (t[16, 1], 4), np.int64),
-        carray(as_pointer(t[17, 0]), (t[17, 1], 2), np.int64),
-        carray(as_pointer(t[18, 0]), (t[18, 1], 2), np.int64),
-        carray(as_pointer(t[19, 0]), (t[19, 1], 3), np.int64),
-        carray(as_pointer(t[20, 0]), (t[20, 1], 8), np.int64),
-        carray(as_pointer(t[21, 0]), (t[21, 1], 6), np.int64),
-        carray(as_pointer(t[22, 0]), (t[22, 1], 5), np.int64),
-        carray(as_pointer(t[23, 0]), (t[23, 1], 6), np.int64),
-        carray(as_pointer(t[24, 0]), (t[24, 1], 2), np.float64),
-        carray(as_pointer(t[25, 0]), (t[25, 1], 1), np.int64),
-        carray(as_pointer(t[26, 0]), (t[26, 1], 2), np.float64),
-        carray(as_pointer(t[27, 0]), (t[27, 1], 2), np.int64),
-        carray(as_pointer(t[28, 0]), (t[28, 1], 1), np.int64),
-        carray(as_pointer(t[29, 0]), (t[29, 1], 3), np.int64),
-        carray(as_pointer(t[30, 0]), (t[30, 1], 13), np.int64),
-        carray(as_pointer(t[31, 0]), (t[31, 1], 7), np.int64),
-        carray(as_pointer(t[32, 0]), (t[32, 1], 7), np.int64),
-        carray(as_pointer(t[33, 0]), (t[33, 1], 1), np.int64),
-        carray(as_pointer(t[34, 0]), (t[34, 1], 7), np.int64),
-        carray(as_pointer(t[35, 0]), (t[35, 1], 2), np.int64),
-        carray(as_pointer(t[36, 0]), (t[36, 1], 10), np.int64),
-        carray(as_pointer(t[37, 0]), (t[37, 1], 2), np.int64),
-        carray(as_pointer(t[38, 0]), (t[38, 1], 5), np.float64),
-    )
+see = viewer(State, {**SHAPES, "times": (*SHAPES["agenda"][:2], np.float64)}, {"times": "agenda"})
+"""From where the table of addresses lies to the tables."""
 
 
 def bound(number: int, most: int, what: str) -> None:

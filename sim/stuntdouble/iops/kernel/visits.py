@@ -162,14 +162,9 @@ def route(k: Any, table: Any, i: Any, n: Any) -> Any:
     return add_visits(step, n, g, k.ints[N_BLOCK_BYTES, 0], k.out)
 
 
-@njit(
-    "int64(int64, int64, int64, int64, int64, int64, int64, int64)",
-    cache=True,
-)
-def lay_out(
-    kt: Any, t: Any, own: Any, count: Any, job: Any, purpose: Any, link: Any, size: Any
-) -> Any:
-    """Give *job* the visits of *count* steps: the site's, or those in the kernel's own table.
+@njit("int64(int64, int64, int64, int64, int64, int64, int64)", cache=True)
+def lay_out(kt: Any, t: Any, count: Any, job: Any, purpose: Any, link: Any, size: Any) -> Any:
+    """Give *job* the visits of the *count* steps in the site's table.
 
     *size* bytes cross the station *link* at the end; -1 is none.  Returns 0, FULL or NO_POOL.
     """
@@ -180,13 +175,12 @@ def lay_out(
         k.passages[job, P_PURPOSE] = purpose
         k.passages[job, P_LINK] = link
         k.passages[job, P_LINK_BYTES] = size
-        return keep(kt, t, own, count, job, -1)
+        return keep(kt, t, count, job, -1)
     n = 0
     for i in range(count):
-        table = k.steps if own != 0 else s.steps
-        if k.pools[table[i, T_POOL], O_LAID] == 0:
+        if k.pools[s.steps[i, T_POOL], O_LAID] == 0:
             return _NO_POOL
-        n = route(k, table, i, n)
+        n = route(k, s.steps, i, n)
         if n < 0:
             return _FULL
     if k.ints[N_VISIT_TOP, 0] + n + 1 >= k.visits.shape[0]:
@@ -195,7 +189,7 @@ def lay_out(
     if link >= 0:
         add_link(k, job, purpose, link, size, last)
     if k.ints[N_BLOCKING, 0] != 0:
-        return keep(kt, t, own, count, job, n)
+        return keep(kt, t, count, job, n)
     return 0
 
 
@@ -216,10 +210,16 @@ def _serve(k: Any, v: Any) -> None:
     count = k.stations[station, A_COUNT]
     k.stations[station, A_COUNT] = count + 1
     drawn = unit(k.keys[station, 0], count)
-    b = k.speeds[station]
-    row = (b[B_ROW], b[B_ROW + 1], b[B_ROW + 2], b[B_ROW + 3], b[B_ROW + 4], b[B_ROW + 5])
+    row = (
+        k.speeds[station, B_ROW],
+        k.speeds[station, B_ROW + 1],
+        k.speeds[station, B_ROW + 2],
+        k.speeds[station, B_ROW + 3],
+        k.speeds[station, B_ROW + 4],
+        k.speeds[station, B_ROW + 5],
+    )
     built = visit_seconds(kind, row, k.visits[v, V_WRITE], size, distance, drawn)
-    seconds = built / b[B_RATE]
+    seconds = built / k.speeds[station, B_RATE]
     now = k.now[0, 0]
     n = k.ints[N_SERVICES, 0]
     k.ints[N_SERVICES, 0] = n + 1

@@ -13,6 +13,7 @@ import numpy as np
 from numba.np.numpy_support import carray
 
 from stuntdouble.compiled import njit
+from stuntdouble.compiled.tables import as_pointer
 from stuntdouble.iops.kernel.agenda import push
 from stuntdouble.iops.kernel.tables import (
     DO_CHECK,
@@ -23,7 +24,6 @@ from stuntdouble.iops.kernel.tables import (
     W_THRESHOLD,
     WATCH,
 )
-from stuntdouble.site.tables import as_pointer
 
 _DO_CHECK = DO_CHECK
 _WATCH = WATCH
