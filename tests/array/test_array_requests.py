@@ -13,6 +13,7 @@ from stuntdouble.clock import run
 from stuntdouble.errors import (
     InvalidState,
     LimitReached,
+    LunInUse,
     Misuse,
     NoSpace,
     NotFound,
@@ -266,6 +267,8 @@ def test_limits(build) -> None:
         rack.do(rack.array.map_volume(name, SERVER))
     with pytest.raises(LimitReached):
         rack.do(rack.array.map_volume("v3", SERVER))
+    with pytest.raises(LunInUse):
+        rack.do(rack.array.map_volume("v3", SERVER, 1))
     with pytest.raises(Misuse):
         rack.do(rack.array.map_volume("v3", "iqn.2026-01.example:other", 2))
 
