@@ -273,6 +273,18 @@ def test_limits(build) -> None:
         rack.do(rack.array.map_volume("v3", "iqn.2026-01.example:other", 2))
 
 
+def test_a_deleted_snapshot_counts_no_more_and_keeps_no_volume(build) -> None:
+    rack = build(snapshots_per_volume_max=1)
+    volume = rack.volume()
+    for name in ("a", "b"):
+        rack.snapshot(volume, name=name)
+        with pytest.raises(InvalidState):
+            rack.do(rack.array.delete_volume("v1"))
+        rack.do(rack.array.delete_snapshot(name))
+    rack.do(rack.array.delete_volume("v1"))
+    assert rack.array.inventory.volumes == {}
+
+
 @pytest.mark.parametrize(
     "iqn", ["", "iqn", "iqn.2026-13.example:x", "host1", "iqn.2026-01.example:a b", "x" * 300]
 )
