@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PYTHON_MIN: Final = (3, 11)
 MEMORY_BYTES_MIN: Final = GIB  # the libraries take 0.16 GiB (measured), a small site the rest
-DISK_BYTES_MIN: Final = GIB  # the scenarios of the library write less, methods and page together
+DISK_BYTES_MIN: Final = GIB  # most scenarios of the library write less, methods and page together
 
 PACKAGES: Final = (
     *(
