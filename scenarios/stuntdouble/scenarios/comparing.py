@@ -133,9 +133,9 @@ class _Lived:
     @property
     def asked(self) -> Asked:
         names = [vm.name for vm in self.run.world.scenario.vms]
-        twins = {name: list(twins_end(self.run, name)) for name in names}
+        twins = {name: twins_end(self.run, name) for name in names}
         seconds = self.run.ended - self.run.began
-        return Asked(seconds, list(edges_asked_for(self.run)), twins)
+        return Asked(seconds, edges_asked_for(self.run), twins)
 
     def figures(self, alone: Meter) -> Figures:
         figures: MethodResult = method_result(self.run, alone)
