@@ -71,12 +71,15 @@ class Job(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Teller:
-    """Tells the process that started us."""
+    """Tells the process that started us; without it there is nothing to run for."""
 
     connection: Connection
 
     def emulated(self, fraction: float, **facts: Any) -> None:
-        self.connection.send(("progress", {"fraction": fraction, **facts}))
+        try:
+            self.connection.send(("progress", {"fraction": fraction, **facts}))
+        except ConnectionError:  # an error of the display's task would be heard at the run's end
+            raise SystemExit(1) from None
 
 
 class _Display:
