@@ -98,6 +98,7 @@ def sections() -> dict[str, dict[str, tuple[str, str, str]]]:
             here = mark[1]
             found[here] = {}
         elif here and (row := re.match(r"\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \|$", line)):
+            assert row[1] not in found[here], f"{row[1]} stands there twice"
             found[here][row[1]] = (row[2], row[3], row[4])
         elif line.startswith("#"):
             here = ""

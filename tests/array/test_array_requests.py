@@ -13,6 +13,7 @@ from stuntdouble.clock import run
 from stuntdouble.errors import (
     InvalidState,
     LimitReached,
+    LunInUse,
     Misuse,
     NoSpace,
     NotFound,
@@ -266,8 +267,22 @@ def test_limits(build) -> None:
         rack.do(rack.array.map_volume(name, SERVER))
     with pytest.raises(LimitReached):
         rack.do(rack.array.map_volume("v3", SERVER))
+    with pytest.raises(LunInUse):
+        rack.do(rack.array.map_volume("v3", SERVER, 1))
     with pytest.raises(Misuse):
         rack.do(rack.array.map_volume("v3", "iqn.2026-01.example:other", 2))
+
+
+def test_a_deleted_snapshot_counts_no_more_and_keeps_no_volume(build) -> None:
+    rack = build(snapshots_per_volume_max=1)
+    volume = rack.volume()
+    for name in ("a", "b"):
+        rack.snapshot(volume, name=name)
+        with pytest.raises(InvalidState):
+            rack.do(rack.array.delete_volume("v1"))
+        rack.do(rack.array.delete_snapshot(name))
+    rack.do(rack.array.delete_volume("v1"))
+    assert rack.array.inventory.volumes == {}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +110,43 @@ def test_a_process_that_is_killed_is_told_by_its_name(when):
     with pytest.raises(Interrupted, match="the run by b"):
         side_by_side(dying, ("a", "b"), alone_for, Told())
     assert no_children()
+
+
+KILLED = """
+import itertools, os, signal, sys
+from scenarios import test_sidebyside as here
+from stuntdouble.scenarios.sidebyside import side_by_side
+
+first = os.getpid()
+
+def die(_asked=None):
+    os.kill(first, signal.SIGKILL)
+
+def begin(name, progress):
+    for number in itertools.count() if sys.argv[1] == "running" else ():
+        if name == "b" and number == 0:
+            die()
+        progress.emulated(0.5, phase="", seconds=number, ios=0, restore_points=0)
+    return here.Sleeper(name, 1.0)
+
+print("begun", flush=True)
+side_by_side(begin, ("a", "b", "c"), die, here.Told())
+"""
+
+
+@pytest.mark.parametrize("when", ["running", "waiting"])
+def test_the_runs_end_with_the_process_that_started_them(when):
+    """Its output ends when the last of them does: what they had locked is free by then."""
+    tests = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, when],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([tests, *sys.path])},
+        stdout=subprocess.PIPE,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "begun\n")
 
 
 def test_an_interrupt_leaves_no_process_behind():

@@ -9,8 +9,8 @@ that has been acknowledged has been admitted, so the image holds it.
 When the reserve is full and a host write needs a copy, what lacks the room is the newest snapshot
 of the written volume, which receives all copies, or each of them.  Giving the newest up would lose
 the restore point taken last, so the oldest of the volume goes first: its own chunks come free at
-once.  When none is left, no copy is needed any more.  Snapshots of other volumes are never given up for this one's
-sake, and a promoted volume that lacks room for its own writes has them refused.
+once.  When none is left, no copy is needed any more.  Snapshots of other volumes are never given up
+for this one's sake, and a promoted volume that lacks room for its own writes has them refused.
 """
 
 from __future__ import annotations

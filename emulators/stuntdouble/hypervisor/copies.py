@@ -98,7 +98,7 @@ def register(
     if not datastore.mounted_copy:
         raise InvalidState(datastore_name, "not a mounted copy", f"register {name} from it")
     yield hypervisor.host.env.timeout(hypervisor.host.parameters.register_seconds)
-    _check_reachable(datastore.luns)
+    datastore.check_reachable()
     if copy in hypervisor.vms:
         raise InvalidState(copy, "in the inventory already", "register it")
     levels = {disk.spec.key: _levels(datastore, disk) for disk in record.disks}

@@ -62,6 +62,11 @@ class Datastore:
         """The LUNs below, in the order of the datastore's extents."""
         return self.store.luns
 
+    def check_reachable(self) -> None:
+        """Raise Unreachable where a LUN below has been lost."""
+        for lun in self.luns:
+            lun.check_reachable()
+
     @property
     def capacity_bytes(self) -> int:
         """Bytes that files can have in all."""

@@ -76,8 +76,7 @@ class VmDisk:
 
     def check_reachable(self) -> None:
         """Raise Unreachable where a LUN that the disk may lie on has been lost."""
-        for lun in self.datastore.luns:
-            lun.check_reachable()
+        self.datastore.check_reachable()
 
     def info(self) -> DiskInfo:
         """Return the disk as the inventory shows it."""

@@ -181,8 +181,7 @@ class LocalHypervisor:
         """Create a powered-off VM with a disk of so many bytes per device key."""
         if datastore not in self.hypervisor.datastores:
             raise NotFound("datastore", datastore)
-        for lun in self.hypervisor.datastores[datastore].luns:
-            lun.check_reachable()
+        self.hypervisor.datastores[datastore].check_reachable()
         specs = [DiskSpec(key, size, provisioning, datastore) for key, size in disks.items()]
         vm = await perform(self._host.env, self.hypervisor.create_vm(name, specs))
         return vm.info()

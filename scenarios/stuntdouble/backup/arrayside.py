@@ -47,7 +47,7 @@ class ArraySide:
         self._name = work.new_name()
         self._originals: dict[str, str] = {}
         self._deletions: dict[str, Step] = {}
-        self._prepared: dict[str, None] = {}
+        self._prepared: set[str] = set()
 
     async def prepare(self, naas: Iterable[str]) -> None:
         """Let the array make ready for a snapshot of the volumes: before VMs are held still for it.
@@ -58,7 +58,7 @@ class ArraySide:
         if not wanted:
             return
         copied = await self._array.prepare(wanted)
-        self._prepared.update(dict.fromkeys(wanted))
+        self._prepared.update(wanted)
         if copied:
             text = f"{format_size(copied)} copied to mirrors of {len(wanted)} volumes"
             self._tell("mirrors-synchronised", self._name, text, copied_bytes=copied)

@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from stuntdouble.extents import Runs
     from stuntdouble.ports import RestorePoint
 
-PARTIAL_BYTES_MAX: Final = (
-    256 * MIB
-)  # 1024 chunks: what a sweep over scattered delta disks leaves open
+PARTIAL_BYTES_MAX: Final = 256 * MIB
+"""1,024 chunks in part written: what a sweep over scattered delta disks leaves open."""
 
 
 class _Partial:

@@ -69,7 +69,8 @@ class JobSpec:
     ``snapshot_prefix`` begins the name of everything the job makes; the instant of its start and
     ``run``, its number among all runs of the catalog (see ``run_recorded``), tell it from others.
     ``enable_tracking`` switches changed block tracking on where it is off and the VM has no
-    snapshot (with one, tracking would start from a false picture).  ``retry_seconds`` are the pauses of a clean-up step that is tried again.
+    snapshot (with one, tracking would start from a false picture).  ``retry_seconds`` are the pauses
+    of a clean-up step that is tried again.
 
     Raises:
         Misuse: a bound below 1, a negative pause or run, or a prefix that is empty or too long.

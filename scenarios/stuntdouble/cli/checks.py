@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PYTHON_MIN: Final = (3, 11)
 MEMORY_BYTES_MIN: Final = GIB  # the libraries take 0.16 GiB (measured), a small site the rest
-DISK_BYTES_MIN: Final = GIB  # the scenarios of the library write less, methods and page together
+DISK_BYTES_MIN: Final = GIB  # most scenarios of the library write less, methods and page together
 
 PACKAGES: Final = (
     *(
@@ -54,8 +54,8 @@ _ADMINISTRATION: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on eve
 class Check:
     """A thing that is there (``ok``) or not, in the words of ``found``.
 
-    A thing for a *planned* feature may be missing: nothing uses it yet.  ``install`` is empty
-    where there is nothing to do.
+    An *optional* thing may be missing: only what it is ``needed_for`` does without.  So may one for
+    a *planned* feature: nothing uses it yet.  ``install`` is empty where there is nothing to do.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Check:
     found: str
     needed_for: str
     install: str = ""
+    optional: bool = False
     planned: bool = False
 
 
@@ -75,22 +76,13 @@ def checks() -> Iterator[Check]:
     yield _disk()
     yield _cores()
     yield _loop()
-    yield _tool("qemu-img", "qemu-img", "qemu-utils", "reading exported LUNs by a foreign client")
-    yield _tool(
-        "qemu-storage-daemon",
-        "qemu-storage-daemon",
-        "qemu-system-common",
-        "serving disks to our NBD client",
-    )
-    yield _tool("fio", "fio", "fio", "load on exported LUNs")
+    yield _tool("qemu-img", "qemu-utils", "make lab: images to measure")
+    yield _tool("qemu-storage-daemon", "qemu-system-common", "make lab: the block layer itself")
+    yield _tool("fio", "fio", "make lab: load on it")
     yield _target()
-    yield _tool("open-iscsi", "iscsiadm", "open-iscsi", "logging in to exported LUNs")
-    yield _tool(
-        "redis-server",
-        "redis-server",
-        "redis-server",
-        "keeping catalog and jobs (or a server elsewhere)",
-    )
+    yield _planned(_tool("iscsiadm", "open-iscsi", "logging in to exported LUNs"))
+    keeping = "keeping catalog and jobs (or a server elsewhere)"
+    yield _planned(_tool("redis-server", "redis-server", keeping))
 
 
 def _python() -> Check:
@@ -187,7 +179,7 @@ def _text(path: Path) -> str:
 
 def _cores() -> Check:
     count = len(os.sched_getaffinity(0))
-    return Check("cores", True, str(count), "comparing scenarios (a run uses one)")  # noqa: FBT003
+    return Check("cores", True, str(count), "comparing scenarios (a method uses one)")  # noqa: FBT003
 
 
 def _loop() -> Check:
@@ -215,14 +207,18 @@ def _target() -> Check:
     )
 
 
-def _tool(name: str, command: str, package: str, needed_for: str) -> Check:
+def _tool(command: str, package: str, needed_for: str) -> Check:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_ADMINISTRATION])
     found = shutil.which(command, path=path)
     return Check(
-        name,
+        command,
         found is not None,
         found or "not found",
         needed_for,
         f"apt install {package}",
-        planned=True,
+        optional=True,
     )
+
+
+def _planned(check: Check) -> Check:
+    return replace(check, optional=False, planned=True)

@@ -67,7 +67,7 @@ _STDOUT: Final = Path("-")
     default=ENGINES[0],
     show_default=True,
     help="I/O engine: the compiled kernel, or its specification in SimPy, which gives the same"
-    " result and takes many times as long.",
+    " result and takes several times as long.",
 )
 @click.option(
     "--out",
@@ -107,7 +107,7 @@ def compare(
     from stuntdouble.results import Progress, dump, publish  # noqa: PLC0415
 
     if is_cold() and not quiet:
-        click.echo("compiling the I/O core, once: a minute or two", err=True)
+        click.echo("compiling the I/O core, once: two or three minutes", err=True)
     from stuntdouble.scenarios import compare as run  # noqa: PLC0415
     from stuntdouble.scenarios import load  # noqa: PLC0415
 

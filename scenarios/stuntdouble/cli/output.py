@@ -86,13 +86,13 @@ def room_in(directory: Path) -> Iterator[None]:
         raise unwritable(directory, error) from error
 
 
-def check_file(path: Path, directory: Path) -> None:
+def check_file(path: Path, directory: Path | None = None) -> None:
     """Make sure, before a long run, that *path* can be written and survives its end.
 
     Raises:
         Misuse: it is a directory, lies in *directory*, which will be replaced, or is not writable.
     """
-    if path.resolve().is_relative_to(directory.resolve()):
+    if directory is not None and path.resolve().is_relative_to(directory.resolve()):
         raise Misuse(str(path), f"lies in {directory}, which gets a {RESULT} of its own")
     if path.is_dir():
         raise Misuse(str(path), "is a directory: name a file")

@@ -14,8 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 SIGNIFICANT_DIGITS: Final = 9
 
 MethodName = Literal["software", "storage", "mounted"]
-EngineName = Literal["kernel", "reference"]
 """How a backup gets at frozen disks; see ``MethodResult``."""
+
+EngineName = Literal["kernel", "reference"]
+"""What ran the I/O: the compiled engine, or its specification."""
 
 METHOD_NAMES: Final[tuple[MethodName, ...]] = ("software", "storage", "mounted")
 """Every method, in the order in which a report shows them."""

@@ -1,7 +1,8 @@
 """Which method cost the guests least, and what it costs instead: in sentences.
 
 The yardstick is the excess latency of all guest I/O, the one figure in which every I/O that took
-longer ends up; a stunned guest issues none, so stuns and stalls are told beside it.  Methods that failed are not ranked: not to finish costs nobody much.
+longer ends up; a stunned guest issues none, so stuns and stalls are told beside it.  Methods that
+failed are not ranked: not to finish costs nobody much.
 """
 
 from __future__ import annotations

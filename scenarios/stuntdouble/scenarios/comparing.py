@@ -133,9 +133,9 @@ class _Lived:
     @property
     def asked(self) -> Asked:
         names = [vm.name for vm in self.run.world.scenario.vms]
-        twins = {name: list(twins_end(self.run, name)) for name in names}
+        twins = {name: twins_end(self.run, name) for name in names}
         seconds = self.run.ended - self.run.began
-        return Asked(seconds, list(edges_asked_for(self.run)), twins)
+        return Asked(seconds, edges_asked_for(self.run), twins)
 
     def figures(self, alone: Meter) -> Figures:
         figures: MethodResult = method_result(self.run, alone)
@@ -236,7 +236,7 @@ async def _left_alone(
             now = asyncio.get_running_loop().time() - began
             ios = sum(guest.completed for guest in world.engine.guests)
             progress.update(now / seconds, f"{format_duration(now)}, {ios:,} I/Os")
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_pause_between_looks(seconds))
 
     began = asyncio.get_running_loop().time()
     watcher = asyncio.create_task(tell())
@@ -383,7 +383,6 @@ async def _report_progress(done: Run, progress: Telling) -> None:
     runs = len(done.world.scenario.backup.runs)
     spaced = (runs - 1) * (times.every or times.between)
     about = max(times.total, times.before + spaced + times.after + 300.0)
-    pause = max(_LOOK_SECONDS, about / _LOOKS_MAX)
     while True:
         now = loop.time() - done.began
         ios = sum(g.completed for g in done.world.engine.guests)
@@ -394,4 +393,9 @@ async def _report_progress(done: Run, progress: Telling) -> None:
             ios=ios,
             restore_points=len(done.points),
         )
-        await asyncio.sleep(pause)
+        await asyncio.sleep(_pause_between_looks(about))
+
+
+def _pause_between_looks(seconds: float) -> float:
+    """Return the site time between two updates of the display, for a run of about *seconds*."""
+    return max(_LOOK_SECONDS, seconds / _LOOKS_MAX)

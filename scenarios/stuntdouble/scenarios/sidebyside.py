@@ -71,12 +71,15 @@ class Job(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Teller:
-    """Tells the process that started us."""
+    """Tells the process that started us; without it there is nothing to run for."""
 
     connection: Connection
 
     def emulated(self, fraction: float, **facts: Any) -> None:
-        self.connection.send(("progress", {"fraction": fraction, **facts}))
+        try:
+            self.connection.send(("progress", {"fraction": fraction, **facts}))
+        except ConnectionError:  # an error of the display's task would be heard at the run's end
+            raise SystemExit(1) from None
 
 
 class _Display:
@@ -120,7 +123,8 @@ def side_by_side(
     with ExitStack() as stack:
         for name in names:
             mine, theirs = context.Pipe()
-            process = context.Process(target=partial(_live, theirs, begin, name), daemon=True)
+            ours = (mine, *pipes.values())
+            process = context.Process(target=partial(_live, theirs, ours, begin, name), daemon=True)
             with warnings.catch_warnings():
                 # Python 3.12 warns of threads when it forks: those of numpy's library wait idle.
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -167,8 +171,19 @@ def _messages(pipes: dict[str, Connection], done: set[str]) -> Iterator[tuple[st
         yield name, what, content
 
 
-def _live(connection: Connection, begin: Callable[[str, Telling], Job], name: str) -> None:
-    """Live through one run: what a process does."""
+def _live(
+    connection: Connection,
+    ours: Iterable[Connection],
+    begin: Callable[[str, Telling], Job],
+    name: str,
+) -> None:
+    """Live through one run: what a process does.
+
+    It has been forked with *ours*, the ends of the process that started it.  Were they left open,
+    the pipe would never end, and the run would outlive that process, with all that it has locked.
+    """
+    for end in ours:
+        end.close()
     try:
         job = begin(name, _Teller(connection))
         connection.send(("ended", job.asked))

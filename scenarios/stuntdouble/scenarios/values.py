@@ -38,7 +38,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Table(BaseModel):
-    """A table of a scenario file: no key that is not known, every number finite, nothing changes later."""
+    """A table of a scenario file: every key known, every number finite, nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -103,8 +103,6 @@ def _scalar(hint: Any, value: Any) -> Any:
         raise ValueError(f"{value!r} is not a finite number")
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{value!r} is not {_words(hint)}")
-    if isinstance(value, float) and not isfinite(value):
-        raise ValueError(f"{value!r} is not a finite number")
     return value
 
 
