@@ -26,7 +26,9 @@ class Arena:
     """Tables, and the numbers of their rows, which are given out again once they are free."""
 
     def __init__(self) -> None:
-        self.tables = Tables(**{name: reserve(*shape) for name, shape in SHAPES.items()})
+        self.tables = Tables(
+            **{name: reserve(*shape, random=name in _COUNTED) for name, shape in SHAPES.items()}
+        )
         self._addresses = np.array(
             [[table.ctypes.data, table.shape[0]] for table in self.tables], np.int64
         )

@@ -82,7 +82,6 @@ from stuntdouble.site.tables import (
     C_LEAVES,
     C_LOG,
     C_NODES,
-    D_BLOCKS,
     D_HEAD,
     F_STORE,
     L_FILE,
@@ -188,8 +187,6 @@ def site_is_full(k: Any, s: Any) -> Any:
 @njit(forceinline=True)
 def _attempt(k: Any, t: Any, s: Any, g: Any, job: Any) -> Any:
     """Try to admit a guest's I/O: the number of its steps, or negative."""
-    if k.jobs[job, J_DISK] >= k.guests[g, G_DISK_COUNT]:
-        return _OUT_OF_RANGE
     disk = k.disks[k.guests[g, G_DISKS] + k.jobs[job, J_DISK], 0]
     size = s.counters[C_BLOCK_BYTES, 0]
     offset = k.jobs[job, J_OFFSET]
@@ -197,7 +194,7 @@ def _attempt(k: Any, t: Any, s: Any, g: Any, job: Any) -> Any:
     block = offset // size
     stop = -(-(offset + length) // size)
     count = stop - block
-    if length <= 0 or offset < 0 or stop > s.disks[disk, D_BLOCKS] or count > _IO_BLOCKS_MAX:
+    if count > _IO_BLOCKS_MAX:
         return _OUT_OF_RANGE
     head = offset - block * size
     tail = stop * size - offset - length
@@ -217,7 +214,7 @@ def _is_open(k: Any, g: Any) -> Any:
 @njit(forceinline=True)
 def _is_fenced(k: Any, s: Any, g: Any, job: Any) -> Any:
     """Say whether a LUN under the disk of a job is fenced."""
-    if k.ints[N_ANY_FENCE, 0] == 0 or k.jobs[job, J_DISK] >= k.guests[g, G_DISK_COUNT]:
+    if k.ints[N_ANY_FENCE, 0] == 0:
         return False
     disk = k.disks[k.guests[g, G_DISKS] + k.jobs[job, J_DISK], 0]
     store = s.files[s.levels[s.disks[disk, D_HEAD], L_FILE], F_STORE]

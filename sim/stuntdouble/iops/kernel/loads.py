@@ -17,7 +17,6 @@ from stuntdouble.iops.kernel.tables import (
     DO_NEXT,
     G_COUNT,
     G_CURSOR,
-    G_DISK_COUNT,
     G_DISKS,
     G_ENDED,
     G_LOOPS,
@@ -49,8 +48,8 @@ from stuntdouble.iops.kernel.tables import (
     NEWS_UNTIL,
     RANK_ARRIVAL,
 )
-from stuntdouble.site.tables import C_BLOCK_BYTES, D_BLOCKS, D_HEAD, F_SLOTS, L_FILE
-from stuntdouble.site.words import approach, approach_node
+from stuntdouble.site.places import approach_block, approach_way
+from stuntdouble.site.tables import C_BLOCK_BYTES
 
 _DO_ADMIT = DO_ADMIT
 _DO_ARRIVAL = DO_ARRIVAL
@@ -125,17 +124,10 @@ def _look_ahead(k: Any, s: Any, g: Any, row: Any, left: Any) -> None:
     prefetch(seconds + (row + _AHEAD) * 8)
     ios = carray(as_pointer(rows), (row + 2, 4), np.int64)
     size = s.counters[C_BLOCK_BYTES, 0]
-    for which in range(min(left, 2)):
-        if not 0 <= ios[row + which, 0] < k.guests[g, G_DISK_COUNT]:
-            return
-        disk = k.disks[k.guests[g, G_DISKS] + ios[row + which, 0], DISK_NUMBER]
-        slots = s.files[s.levels[s.disks[disk, D_HEAD], L_FILE], F_SLOTS]
-        block = ios[row + which, 2] // size
-        if slots != 0 and 0 <= block < s.disks[disk, D_BLOCKS]:
-            if which == 0:
-                approach(s, slots, block)
-            else:
-                approach_node(s, slots, block)
+    first = k.guests[g, G_DISKS]
+    approach_block(s, k.disks[first + ios[row, 0], DISK_NUMBER], ios[row, 2] // size, ios[row, 1])
+    if left > 1:
+        approach_way(s, k.disks[first + ios[row + 1, 0], DISK_NUMBER], ios[row + 1, 2] // size)
 
 
 @njit(forceinline=True)

@@ -8,7 +8,6 @@ from stuntdouble.compiled import njit
 from stuntdouble.iops.kernel.agenda import add_normal
 from stuntdouble.iops.kernel.loads import free_job
 from stuntdouble.iops.kernel.tables import (
-    G_DISK_COUNT,
     G_DISKS,
     G_DRAINS,
     G_DROPPED,
@@ -42,7 +41,7 @@ _STORE_VOLUMES = STORE_VOLUMES
 @njit(forceinline=True)
 def lost_pool(k: Any, s: Any, g: Any, job: Any) -> Any:
     """Return one more than the pool under a job's disk that was cut off; 0 where all answer."""
-    if k.ints[N_ANY_CUT, 0] == 0 or k.jobs[job, J_DISK] >= k.guests[g, G_DISK_COUNT]:
+    if k.ints[N_ANY_CUT, 0] == 0:
         return 0
     disk = k.disks[k.guests[g, G_DISKS] + k.jobs[job, J_DISK], 0]
     store = s.files[s.levels[s.disks[disk, D_HEAD], L_FILE], F_STORE]

@@ -38,8 +38,6 @@ _RANK_POST = RANK_POST
 @njit(forceinline=True)
 def _bucket(k: Any, g: Any, job: Any) -> Any:
     """Return the bucket of a job's disk; 0 is none."""
-    if k.jobs[job, J_DISK] >= k.guests[g, G_DISK_COUNT]:
-        return 0
     return k.disks[k.guests[g, G_DISKS] + k.jobs[job, J_DISK], DISK_BUCKET]
 
 
