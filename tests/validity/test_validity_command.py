@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -91,8 +92,7 @@ def test_a_row_that_misses_is_exit_code_1(monkeypatch, capsys) -> None:
     def spoiled(_seed: int) -> Outcome:
         return Outcome((point,), 1.0, "")
 
-    bad = type(check)(**{f: getattr(check, f) for f in check.__slots__} | {"compute": spoiled})
-    monkeypatch.setattr(catalogue, "CHECKS", (bad,))
+    monkeypatch.setattr(catalogue, "CHECKS", (replace(check, compute=spoiled),))
     code, out, err = ran(capsys)
     assert code == 1
     assert "missed" in out
