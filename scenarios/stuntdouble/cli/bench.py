@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from stuntdouble.cli.examples import examples
-from stuntdouble.cli.output import check_file, write_whole
+from stuntdouble.results.files import check_file, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,8 +82,8 @@ def engine(
     """  # noqa: D301  (\b is click's mark)
     if quick and full:
         raise click.UsageError("--quick and --full exclude each other")
-    if json_file not in {None, _STDOUT}:
-        _check(json_file)
+    if json_file is not None and json_file != _STDOUT:
+        check_file(json_file)
 
     from stuntdouble.bench import Report, cases  # noqa: PLC0415
 
@@ -99,12 +99,6 @@ def engine(
         write_whole(json_file, text)
     _show(rows)
     return 0
-
-
-def _check(path: Path | None) -> None:
-    """Refuse, before minutes of work, a file that cannot be written."""
-    assert path is not None, "asked for"
-    check_file(path, path / "nothing")
 
 
 def _run(chosen: Sequence[Case], rounds: int) -> list[Row]:

@@ -14,7 +14,8 @@ import click
 
 from stuntdouble.cli.examples import examples
 from stuntdouble.cli.names import ScenarioName
-from stuntdouble.cli.output import check_file, room_in, staged, write_whole
+from stuntdouble.cli.output import check_outside, room_in, staged
+from stuntdouble.results.files import check_file, write_whole
 
 if TYPE_CHECKING:
     from stuntdouble.results import EngineName, Result
@@ -115,7 +116,8 @@ def compare(
     chosen = tuple(name for name in METHODS if name in methods)
     directory = out or default_directory(loaded)
     if json_file not in {None, _STDOUT}:
-        check_file(json_file, directory)
+        check_outside(json_file, directory)
+        check_file(json_file)
     say = partial(click.echo, err=json_file == _STDOUT)
     with ExitStack() as stack:
         folder = stack.enter_context(staged(directory))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from stuntdouble.errors import Error
+from stuntdouble.results.files import check_file, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ MISSED: Final = 1  # the project's exit code for a goal that was missed
 
 _SIGNS: Final = {"met": "[green]met[/]", "missed": "[red]missed[/]", "shown": "[yellow]shown[/]"}
 
-_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+_FILE: Final = click.Path(path_type=Path)
 
 
 @click.command(
@@ -72,6 +73,8 @@ def command(
             click.echo(f"{check.id:<24} {'quick' if check.quick else '     '}  {check.title}")
         return 0
     where = places(quick=quick) if sensitivity else []
+    for path in filter(None, (json_file, html_file)):
+        check_file(path)
     with _progress(len(checks) + len(where)) as told:
         report = run(checks, told=told)
         if where:
@@ -137,14 +140,7 @@ def _show(report: Report) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write *text* to *path* so that a reader sees all of it or what was there before."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise click.FileError(str(path), error.strerror or "cannot be written") from error
+    write_whole(path, text)
     click.echo(f"Written: {path}")
 
 
