@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from plotly.graph_objects import Figure
 
 from stuntdouble.errors import Misuse
 from stuntdouble.units import MIB
@@ -53,7 +54,9 @@ def test_a_change_is_a_step_that_leaves_no_winner() -> None:
 
 
 def test_the_figure_has_every_cell_once_for_each_method() -> None:
-    for trace in figure(GRID)["data"]:
+    drawn = figure(GRID)
+    assert len(Figure(drawn).data) == len(drawn["data"]) == 3, "plotly knows every property"
+    for trace in drawn["data"]:
         assert len(trace["x"]) == len(trace["y"]) == len(GRID.cells)
 
 

@@ -16,7 +16,7 @@ from stuntdouble.errors import Error, Misuse
 from stuntdouble.lab.curves import stored_curves
 from stuntdouble.lab.judging import judge
 from stuntdouble.lab.measuring import measure_all
-from stuntdouble.lab.page import page
+from stuntdouble.lab.page import page_html
 from stuntdouble.lab.programs import is_root, provide, versions
 from stuntdouble.lab.report import as_json, table
 from stuntdouble.results.files import check_file, write_whole
@@ -86,7 +86,7 @@ def command(
     if json_file:
         write_whole(json_file, as_json(judged, by_version, quick=quick))
     if html_file:
-        write_whole(html_file, page(judged, by_version))
+        write_whole(html_file, page_html(judged, by_version))
     return 0 if all(one.met for one in judged) else MISSED
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from stuntdouble.results import METHOD_NAMES, wording
 from stuntdouble.results.elements import Markup, element, joined, table
@@ -12,9 +12,8 @@ from stuntdouble.validity.drawing import layout_of
 from stuntdouble.validity.grid import SAME_WITHIN
 
 if TYPE_CHECKING:
+    from stuntdouble.results.plotting import Figure
     from stuntdouble.validity.grid import Cell, Sensitivity
-
-    Figure = dict[str, Any]
 
 _SYMBOLS: Final = {"software": "diamond", "storage": "circle", "mounted": "square-open"}
 _HEIGHT: Final = 380
