@@ -14,8 +14,6 @@ import click
 
 from stuntdouble.cli.examples import examples
 from stuntdouble.cli.names import ScenarioName
-from stuntdouble.cli.output import check_outside, room_in, staged
-from stuntdouble.results.files import check_file, write_whole
 
 if TYPE_CHECKING:
     from stuntdouble.results import EngineName, Result
@@ -104,8 +102,10 @@ def compare(
     method meets the same site, seed and guest I/O.
     """
     from stuntdouble.cli.judging import judged  # noqa: PLC0415
+    from stuntdouble.cli.output import check_outside, room_in, staged  # noqa: PLC0415
     from stuntdouble.compiled import is_cold  # noqa: PLC0415
     from stuntdouble.results import Progress, dump, publish  # noqa: PLC0415
+    from stuntdouble.results.files import check_file, write_whole  # noqa: PLC0415
 
     if is_cold() and not quiet:
         click.echo("compiling the I/O core, once: a minute or two", err=True)
