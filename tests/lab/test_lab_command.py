@@ -179,6 +179,19 @@ def test_wrong_words_are_one_line_before_anything_runs(fakes, run, monkeypatch, 
     assert not fakes.pids.exists()
 
 
+def test_a_bug_is_no_miss(fakes, run, monkeypatch) -> None:
+    def broken(*_parts):
+        raise ZeroDivisionError("a judge divides by nothing")
+
+    monkeypatch.setattr(command_module, "judge", broken)
+    code, out, err = run(*ONE)
+    assert (code, out) == (70, "")
+    assert "in broken\n" in err
+    assert err.endswith(
+        "stuntdouble: this is a bug in stuntdouble: please report the lines above\n"
+    )
+
+
 def test_help_names_every_curve(run) -> None:
     code, out, _ = run("--help")
     assert code == 0

@@ -109,6 +109,17 @@ def test_a_row_that_misses_is_exit_code_1(monkeypatch, capsys) -> None:
     assert "not as expected: disk-10k-mean" in err
 
 
+def test_a_bug_is_no_miss(monkeypatch, capsys) -> None:
+    def broken(*_parts, **_options):
+        raise ZeroDivisionError("a row divides by nothing")
+
+    monkeypatch.setattr(catalogue, "run", broken)
+    code, out, err = ran(capsys, "--only", QUICKEST)
+    assert (code, out) == (70, "")
+    assert "in broken\n" in err
+    assert err.endswith("validity: this is a bug in stuntdouble: please report the lines above\n")
+
+
 def test_help_has_examples(capsys) -> None:
     code, out, _ = ran(capsys, "--help")
     assert code == 0

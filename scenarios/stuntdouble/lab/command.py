@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.console import Console
 
-from stuntdouble.errors import Error, Misuse
+from stuntdouble.errors import Bug, Error, Misuse
 from stuntdouble.lab.curves import stored_curves
 from stuntdouble.lab.judging import judge
 from stuntdouble.lab.measuring import measure_all
@@ -42,7 +43,7 @@ QUICK_BINS: Final = 30
     "  python -m stuntdouble.lab --only redirect-overlay --json curve.json\n\n"
     "Exit codes: 0 every curve met, 1 a curve missed or the measurement failed,"
     " 2 usage or a program is missing,"
-    " 130 Ctrl-C.",
+    " 70 a bug of ours, 130 Ctrl-C, 143 SIGTERM.",
 )
 @click.option("--quick", is_flag=True, help="Measure all curves side by side: about a minute.")
 @click.option(
@@ -142,7 +143,10 @@ def _told(error: BaseException) -> int:
             return _line(error.format_message(), error.exit_code)
         case Error():
             return _line(str(error), error.exit_code)
-    raise error
+        case SystemExit():
+            raise error
+    traceback.print_exception(error)  # a bug must not pass for a miss
+    return _line("this is a bug in stuntdouble: please report the lines above", Bug.exit_code)
 
 
 def _line(message: str, code: int) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from stuntdouble.errors import Error
+from stuntdouble.errors import Bug, Error
 from stuntdouble.results.files import check_file, write_whole
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ Examples:
   {PROGRAM} --quick --sensitivity
 
 Exit codes: 0 every row is as expected, 1 a row missed its tolerance (or one that is known to
-miss does not any more), 2 usage.""",
+miss does not any more), 2 usage, 70 a bug of ours, 130 Ctrl-C.""",
 )
 @click.option("--quick", is_flag=True, help="Only the rows that take seconds.")
 @click.option("--only", metavar="ID", multiple=True, help="Only this row; may be repeated.")
@@ -158,6 +159,9 @@ def main(words: Sequence[str] | None = None) -> None:
         code = _line(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         code = _line("stopped by Ctrl-C; no file is half written", 130)
+    except Exception:  # noqa: BLE001  (the outermost frame: a bug must not pass for a miss)
+        traceback.print_exc()
+        code = _line("this is a bug in stuntdouble: please report the lines above", Bug.exit_code)
     sys.exit(code)
 
 
