@@ -108,5 +108,5 @@ lock: $(READY)
 	    --quiet $(LOCK) --output-file requirements-bench.lock
 
 clean:
-	rm -rf $(VENV) out build dist .coverage* .hypothesis .mypy_cache .pytest_cache \
+	rm -rf $(VENV) out reports/lab build dist .coverage* .hypothesis .mypy_cache .pytest_cache \
 	    .ruff_cache .import_linter_cache

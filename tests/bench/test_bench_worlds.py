@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stuntdouble.bench import SIMPLE, SNAPSHOT, runs, worlds
+from stuntdouble.bench import SIMPLE, SNAPSHOT, runs
 from stuntdouble.bench.capacity import Capacity
 from stuntdouble.bench.scaling import Controlled
 from stuntdouble.bench.tally import Tally
 from stuntdouble.errors import Bug
-from stuntdouble.iops import Geometry, Purpose, Raid
+from stuntdouble.iops import Purpose
 from stuntdouble.units import MIB
 
 SMALL = replace(
@@ -39,8 +39,15 @@ def test_engines_that_disagree_are_a_bug(monkeypatch) -> None:
 
 
 def test_a_measurement_leaves_the_warm_up_out() -> None:
+    world = SMALL.build("compiled", "counts")
+    done = []
+    for seconds in (SMALL.warm_up_seconds, SMALL.warm_up_seconds + SMALL.seconds):
+        world.env.run(seconds)
+        world.tally.close()
+        done.append(world.tally.ios)
     sample = runs.measure(SMALL, "compiled", "counts")
-    assert sample.ios == pytest.approx(4 * 2000 * 0.4, rel=0.3)
+    assert sample.ios == done[1] - done[0]
+    assert done[0] > 500
     assert sample.served > sample.ios
     assert sample.visits == pytest.approx(sample.served, abs=64)  # what is under way at the ends
     assert sample.events > sample.visits
@@ -74,7 +81,7 @@ def test_control_events_change_nothing_but_the_cost() -> None:
     for world in (plain, stirred):
         world.env.run(0.5)
         world.tally.close()
-    assert plain.tally.print == stirred.tally.print
+    assert plain.tally.print == stirred.tally.print != 0
     assert (Controlled(SMALL, 1).seconds, Controlled(SMALL, 1).warm_up_seconds) == (0.4, 0.1)
 
 
@@ -120,40 +127,3 @@ def test_a_tally_of_nothing_is_nothing() -> None:
     tally = Tally()
     tally.close()
     assert (tally.ios, tally.served, tally.print, tally.percentile_seconds(50)) == (0, 0, 0, 0.0)
-
-
-# Whether copies hold up who writes. -----------------------------------------------------------------
-
-GEOMETRY = Geometry(Raid.RAID0, 0, 1, MIB)
-
-
-class Plain:
-    """An engine that lets no write wait for a copy."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-
-    def add_pool(self, pool, geometry) -> None:
-        self.told.append((pool, geometry))
-
-
-class Blocking(Plain):
-    """An engine that does."""
-
-    def block_copies(self, pool) -> None:
-        self.told.append(pool)
-
-
-@pytest.mark.parametrize(
-    ("kinds", "engine", "blocks"),
-    [
-        ({"a": Plain, "b": Plain}, Plain, False),
-        ({"a": Blocking, "b": Plain}, Blocking, False),
-        ({"a": Blocking, "b": Blocking}, Blocking, True),
-    ],
-)
-def test_writes_wait_for_copies_where_every_engine_can(monkeypatch, kinds, engine, blocks) -> None:
-    monkeypatch.setattr(worlds, "ENGINES", kinds)
-    made = engine()
-    assert worlds.add_pool(made, 7, GEOMETRY) is blocks
-    assert made.told == [(7, GEOMETRY), 7][: 1 + blocks]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stuntdouble.bench import Full
+from stuntdouble.bench.full import OUTSTANDING, SNAPSHOT_LIMIT
 
 SMALL = Full(groups=1, vms=6, pace=15.0, warm_up_seconds=20.0, seconds=130.0)
 ENOUGH = 0.05  # of the foreground writes
@@ -46,9 +47,22 @@ def test_guests_read_as_often_as_they_write(worlds) -> None:
     assert world.writes == pytest.approx(arrived / 2, rel=0.05)
 
 
-def test_limits_and_stuns_are_felt(worlds) -> None:
+def test_stuns_and_snapshots_are_felt(worlds) -> None:
     world = worlds["compiled"]
     assert world.counts["stuns"] >= 2
     assert world.counts["freezes"] >= 2
     assert all(guest.shift > 0 for guest in world.engine.guests[::3])
     assert world.tally.percentile_seconds(50) < 0.1 < world.tally.percentile_seconds(99)
+
+
+def test_a_closed_loop_is_held_to_its_limit() -> None:
+    world = SMALL.build("compiled", "counts")
+    closed = world.engine.guests[3]
+    assert closed.load.outstanding == OUTSTANDING > SNAPSHOT_LIMIT
+    under_way, waiting = [], []
+    for tenth in range(1, 1500):
+        world.env.run(tenth / 10)
+        under_way.append(closed.in_flight)
+        waiting.append(len(closed.waiting))
+    assert max(under_way) == SNAPSHOT_LIMIT
+    assert max(waiting) > 0

@@ -14,7 +14,7 @@ from results.made_up import method_result, plausible, point
 from stuntdouble.cli import output
 from stuntdouble.cli.compare import METHODS, default_directory
 from stuntdouble.errors import Misuse
-from stuntdouble.results import METHOD_NAMES, Leftover, RunResult, dump
+from stuntdouble.results import METHOD_NAMES, Leftover, RunResult, dump, files
 
 
 def tree(folder):
@@ -260,12 +260,12 @@ def test_a_file_is_written_whole_or_not_at_all(here, monkeypatch):
 
     monkeypatch.setattr(output.Path, "replace", full)
     with pytest.raises(Misuse, match="No space left on device"):
-        output.write_whole(here / "mine.json", "newer")
+        files.write_whole(here / "mine.json", "newer")
     assert tree(here) == {"mine.json": b"older"}
 
 
 def test_a_file_that_cannot_be_written_is_told_before_the_run(run, staged, here, monkeypatch):
-    monkeypatch.setattr(output.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(files.os, "access", lambda path, mode: False)
     line = refused(run, staged, "compare", "quickstart", "--json", "mine.json")
     assert "cannot be written" in line
 

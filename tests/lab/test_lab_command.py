@@ -16,6 +16,7 @@ import pytest
 from lab import fake_programs
 from stuntdouble.errors import Misuse
 from stuntdouble.lab import command as command_module
+from stuntdouble.lab import stored_curves
 from stuntdouble.lab.command import main
 from stuntdouble.lab.programs import provide
 
@@ -178,10 +179,23 @@ def test_wrong_words_are_one_line_before_anything_runs(fakes, run, monkeypatch, 
     assert not fakes.pids.exists()
 
 
+def test_a_bug_is_no_miss(fakes, run, monkeypatch) -> None:
+    def broken(*_parts):
+        raise ZeroDivisionError("a judge divides by nothing")
+
+    monkeypatch.setattr(command_module, "judge", broken)
+    code, out, err = run(*ONE)
+    assert (code, out) == (70, "")
+    assert "in broken\n" in err
+    assert err.endswith(
+        "stuntdouble: this is a bug in stuntdouble: please report the lines above\n"
+    )
+
+
 def test_help_names_every_curve(run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    assert all(name in out for name in ("no-snapshot", "live-commit", "--quick", "--json"))
+    assert all(name in out for name in (*stored_curves(), "--quick", "--json"))
 
 
 @pytest.mark.slow

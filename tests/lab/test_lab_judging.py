@@ -8,11 +8,12 @@ from io import StringIO
 
 import numpy as np
 import pytest
+from plotly.graph_objects import Figure
 from rich.console import Console
 
 from stuntdouble.lab import Commit, closed_form, stored_curves
 from stuntdouble.lab.judging import TOLERANCES, judge
-from stuntdouble.lab.page import page
+from stuntdouble.lab.page import figure, page_html
 from stuntdouble.lab.report import as_json, table
 
 KEPT = stored_curves()
@@ -137,9 +138,15 @@ def test_the_json_has_every_bin_and_every_verdict() -> None:
 
 def test_the_page_shows_every_curve_and_escapes_what_others_say() -> None:
     judged = [judge(again(name), KEPT[name]) for name in KEPT]
-    text = page(judged, VERSIONS)
+    text = page_html(judged, VERSIONS)
     assert "QEMU 7.2 &lt;beta&gt;" in text
     assert "Every curve is met." in text
     assert all(f"plot-{name}" in text and KEPT[name].title in text for name in KEPT)
     wrong = judge(again("no-snapshot", [1.0] * 8), KEPT["no-snapshot"])
-    assert "Missed: no-snapshot." in page([wrong], VERSIONS)
+    assert "Missed: no-snapshot." in page_html([wrong], VERSIONS)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_plotly_knows_every_property_that_is_drawn(name) -> None:
+    drawn = figure(judge(again(name), KEPT[name]))
+    assert len(Figure(drawn).data) == len(drawn["data"]) == 4

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plotly.graph_objects import Figure
 
 from stuntdouble.errors import Misuse
 from stuntdouble.iops import exponential
@@ -23,6 +24,7 @@ from stuntdouble.validity import (
     run,
     run_grid,
 )
+from stuntdouble.validity.drawing import figure
 from stuntdouble.validity.queues import mean_and_error, run_queue
 from stuntdouble.validity.row import verdict_of
 
@@ -111,7 +113,14 @@ def test_the_kept_report_is_whole() -> None:
     assert all(row.why for row in kept.rows if row.verdict == "missed")
     grid = kept.sensitivity
     assert grid is not None
-    assert {c.at for c in grid.cells} | {s.at for s in grid.skipped} == set(places())
+    assert [cell.at for cell in grid.cells] == places()
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("kept", load(BASELINE.read_text("utf-8")).rows, ids=lambda row: row.id)
+def test_plotly_knows_every_property_that_is_drawn(kept) -> None:
+    drawn = figure(kept)
+    assert len(Figure(drawn).data) == len(drawn["data"]) > 0
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,4 +56,3 @@ def test_the_mean_is_the_area_under_what_is_slower(c, rho) -> None:
 def test_a_queue_that_drains_as_fast_as_it_serves_has_a_formula_of_its_own() -> None:
     near = theory.slower_than_mmc(4, 0.75 + 1e-7, 3.0)
     assert theory.slower_than_mmc(4, 0.75, 3.0) == pytest.approx(near, rel=1e-5)
-    assert math.isclose(4 * (1 - 0.75), 1.0)

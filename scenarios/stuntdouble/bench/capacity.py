@@ -12,11 +12,21 @@ LUN.  Latencies go into a histogram.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from stuntdouble.bench.worlds import BLOCK, DISK_GIB, Slots, World, disk_blocks, new_world
+from stuntdouble.bench.worlds import (
+    BLOCK,
+    CHUNK_BLOCKS,
+    DISK_GIB,
+    GRAIN_BLOCKS,
+    Slots,
+    World,
+    disk_blocks,
+    new_world,
+)
 from stuntdouble.iops import (
     FLASH_CHANNEL,
     Geometry,
@@ -26,7 +36,6 @@ from stuntdouble.iops import (
     StreamSpec,
     fleet,
 )
-from stuntdouble.site import COPY_ON_WRITE
 from stuntdouble.site.tables import (
     D_TRACKED,
     F_PLACE,
@@ -50,17 +59,13 @@ if TYPE_CHECKING:
 
 SEED: Final = 1
 CHANNELS: Final = 128  # of 100 us a read: 1.3 million IOPS, so that the queue is short at 30,000
-CHUNK_BLOCKS: Final = 64 * KIB // BLOCK  # the emulated array's default
-GRAIN_BLOCKS: Final = 64 * KIB // BLOCK  # of change tracking, the emulated hypervisor's default
-FS_BYTES: Final = 8 * MIB  # a place costs Python 100 bytes: of 8 MiB blocks there are a million
+FS_BYTES: Final = 8 * MIB  # a place costs Python 140 bytes: of 8 MiB blocks there are a million
 LUN_VMS: Final = 15  # 3 TiB provisioned: the size of LUN that sites have
 USED_MAX: Final = (DISK_GIB - 8) * GIB  # the largest footprints of the fleet exceed the disk
 READ_BYTES: Final = 512 * KIB  # a backup's reads, 16 at a time
 READ_DEPTH: Final = 16
 PIECE_BLOCKS: Final = 64 * KIB // BLOCK  # of a merge, 8 at a time: the hypervisor's defaults
 MERGE_DEPTH: Final = 8
-STUN_SECONDS: Final = 0.2  # published stuns lie between 0.1 and 0.4 s
-FENCE_SECONDS: Final = 0.1  # the emulated array's default
 LEAF_KIB: Final = 0.5  # 64 words of 8 bytes
 
 
@@ -158,10 +163,7 @@ class CapacityWorld(World):
         changed = [
             self.site.changed(machine.disk, [machine.disk.seal()]) for machine in shelf.machines
         ]
-        self.engine.fence([shelf.lun])
-        yield self.env.timeout(FENCE_SECONDS)
-        (image,) = self.site.freeze([shelf.lun], COPY_ON_WRITE)
-        self.engine.unfence([shelf.lun])
+        image = yield from self.frozen(shelf.lun)
         merges = [self.env.process(self._merge(shelf, machine)) for machine in shelf.machines]
         yield self.env.all_of(merges)
         twin = image.open()
@@ -179,26 +181,22 @@ class CapacityWorld(World):
         self._deltas += 1
         name = f"{machine.disk.name}-{self._deltas:06d}"
         delta = shelf.store.create_file(name, disk_blocks(), sparse=True, zeroed=True)
-        self.engine.stun(machine.guest)
-        yield self.engine.drained(machine.guest)
-        yield self.env.timeout(STUN_SECONDS)
-        machine.disk.push(delta)
-        self.engine.resume(machine.guest)
+        yield from self.stunned(machine.guest, partial(machine.disk.push, delta))
 
     def _merge(self, shelf: Shelf, machine: Machine) -> Generator[Event, Any, None]:
         delta = machine.disk.head
-        assert delta.parent is not None, "a delta lies on a base"
         delta.mirror(on=True)
         pieces = self.site.grains(delta, machine.used_blocks, PIECE_BLOCKS)
         spec = StreamSpec(Io.MOVE_LEVEL, delta, pieces, MERGE_DEPTH, Purpose.CONSOLIDATION)
         yield self.engine.stream(spec).finished
-        self.engine.stun(machine.guest)
-        yield self.engine.drained(machine.guest)
-        yield self.env.timeout(STUN_SECONDS)
+        yield from self.stunned(machine.guest, partial(self._drop_delta, shelf, machine))
+
+    def _drop_delta(self, shelf: Shelf, machine: Machine) -> None:
+        delta = machine.disk.head
+        assert delta.parent is not None, "a delta lies on a base"
         delta.mirror(on=False)
         machine.disk.set_head(delta.parent)
         shelf.keeper.delete(delta.file)
-        self.engine.resume(machine.guest)
 
     # What it costs. ------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ against one of last year.  Each parameter says why it is what it is.
                         when the delta is new, merged by a mirror consolidation when it is old, and
                         replaced by a new one in the stun that ends the merge
     every LUN           has a storage snapshot, renewed every 20 minutes behind a fence; a write
-                        to a chunk that is being copied waits, where the engines can do that
+                        to a chunk that is being copied waits
 
 Half of the backups read the frozen disk through the host, half a LUN promoted from the snapshot.
 """
@@ -18,17 +18,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from stuntdouble.bench.worlds import (
     BLOCK,
+    CHUNK_BLOCKS,
     DISK_GIB,
     FS_BLOCKS,
+    GRAIN_BLOCKS,
     Slots,
     World,
-    add_pool,
     disk_blocks,
     new_world,
 )
@@ -45,12 +47,11 @@ from stuntdouble.iops import (
     link,
 )
 from stuntdouble.iops.draw import units
-from stuntdouble.site import COPY_ON_WRITE
 from stuntdouble.trace import stream_key
 from stuntdouble.units import GIB, KIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from simpy.events import Event
 
@@ -86,34 +87,28 @@ LIMIT: Final = 32
 SNAPSHOT_LIMIT: Final = 4
 
 # Array: 8 disks of 10k rpm and 1.2 TB to a group is common for RAID 5; stripes of 256 KiB; chunks
-# of 64 KiB and a fence of 100 ms are the emulated array's defaults.  66 VMs, 8 or 9 to a group, are
-# what keeps 64 such disks about 60 % busy with all that is done here.
+# and fence are the emulated array's defaults.  66 VMs, 8 or 9 to a group, are what keeps 64 such disks about 60 % busy with all that is done here.
 
 GROUP_DISKS: Final = 8
 DISK_BYTES: Final = 1_200_000_000_000
 STRIPE_BYTES: Final = 256 * KIB
-CHUNK_BLOCKS: Final = 64 * KIB // BLOCK
-FENCE_SECONDS: Final = 0.1
 SNAPSHOT_SECONDS: Final = 1200.0  # an array keeps one while a job of a few VMs is under way
 RESERVE_BLOCKS: Final = 400 * GIB // BLOCK  # a fifth of a LUN: a snapshot is never given up
 
-# Backup: 64 KiB grains of change tracking; reads of up to 512 KiB, four at a time, over 10 Gbit/s.
+# Backup: reads of up to 512 KiB, four at a time, over 10 Gbit/s.
 # What had changed before the first backup are as many writes as 20 minutes bring.
 
-GRAIN_BLOCKS: Final = 64 * KIB // BLOCK
 READ_BYTES: Final = 512 * KIB
 READ_DEPTH: Final = 4
 LAN_BYTES_PER_SECOND: Final = 1.25e9
 WRITES_BEFORE: Final = 11_520  # 19.2 x 0.5 x 1200
 
 # Deltas: ten minutes old when they are merged, in pieces of up to 64 KiB, one at a time: with more
-# at a time a merge would be over before it is felt, and a quarter of the time is to go into it.  A
-# stun takes 0.2 s besides the drain: published ones lie between 0.1 and 0.4 s.
+# at a time a merge would be over before it is felt; so more than a third of the time goes into it.
 
 DELTA_SECONDS: Final = 600.0
 PIECE_BLOCKS: Final = 64 * KIB // BLOCK
 MERGE_DEPTH: Final = 1
-STUN_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +175,6 @@ class FullWorld(World):
     plan: Full = field(default_factory=Full)
     groups: list[Group] = field(default_factory=list)
     lan: int = 0
-    blocking: bool = False
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _streams: list[tuple[str, Any]] = field(default_factory=list)
     _deltas: set[Machine] = field(default_factory=set)
@@ -194,7 +188,8 @@ class FullWorld(World):
         blocks = (slots + 1) * disk_blocks()
         pool = self.site.create_pool(blocks, RESERVE_BLOCKS)
         geometry = Geometry(Raid.RAID5, stations[0], GROUP_DISKS, STRIPE_BYTES)
-        self.blocking = add_pool(self.engine, pool, geometry)
+        self.engine.add_pool(pool, geometry)
+        self.engine.block_copies(pool)
         lun = self.site.create_lun(blocks, CHUNK_BLOCKS, pool, 0)
         store = self.site.create_store([lun], FS_BLOCKS, FS_BLOCKS)
         store.keeper = keeper = Slots(slots, DISK_GIB * GIB // MIB)
@@ -241,18 +236,8 @@ class FullWorld(World):
             delta.mirror(on=True)
             pieces = self.site.grains(delta, USED_BYTES // BLOCK, PIECE_BLOCKS)
             yield self._stream("moves", Io.MOVE_LEVEL, delta, pieces, Purpose.CONSOLIDATION)
-            yield from self._stunned(machine, self._replace_delta)
+            yield from self.stunned(machine.guest, partial(self._replace_delta, machine))
             life = DELTA_SECONDS / self.plan.pace
-
-    def _stunned(
-        self, machine: Machine, action: Callable[[Machine], None]
-    ) -> Generator[Event, Any, None]:
-        self.engine.stun(machine.guest)
-        yield self.engine.drained(machine.guest)
-        yield self.env.timeout(STUN_SECONDS)
-        action(machine)
-        self.counts["stuns"] += 1
-        self.engine.resume(machine.guest)
 
     def _open_delta(self, machine: Machine) -> None:
         machine.deltas += 1
@@ -268,6 +253,7 @@ class FullWorld(World):
         machine.disk.set_head(machine.base)
         machine.group.keeper.delete(delta.file)
         self._open_delta(machine)
+        self.counts["stuns"] += 1
 
     # Backups. ------------------------------------------------------------------------------
 
@@ -322,15 +308,12 @@ class FullWorld(World):
             wait = SNAPSHOT_SECONDS / self.plan.pace
 
     def _freeze(self, group: Group) -> Generator[Event, Any, None]:
-        self.engine.fence([group.lun])
-        yield self.env.timeout(FENCE_SECONDS)
         old = group.image
-        (group.image,) = self.site.freeze([group.lun], COPY_ON_WRITE)
+        group.image = yield from self.frozen(group.lun)
         if old is not None:
             self.counts["copies"] += old.space_bytes // group.lun.chunk_bytes
             self.site.thaw(old)
         self.counts["freezes"] += 1
-        self.engine.unfence([group.lun])
 
     # What has come about. ------------------------------------------------------------------
 
@@ -365,7 +348,3 @@ class FullWorld(World):
             "consolidation moves": done["moves"],
             "backup reads": done["reads"],
         }
-
-    def facts(self) -> dict[str, float]:
-        """Return whether writes wait for a copy of their chunk that is under way."""
-        return {"writes wait for copies": float(self.blocking)}

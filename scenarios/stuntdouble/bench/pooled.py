@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.bench.worlds import (
     BLOCK,
+    CHUNK_BLOCKS,
     FS_BLOCKS,
+    GRAIN_BLOCKS,
     Slots,
     World,
     new_world,
 )
 from stuntdouble.iops import FLASH_CHANNEL, Geometry, Pattern, PoissonLoad, Raid
 from stuntdouble.site import COPY_ON_WRITE
-from stuntdouble.units import GIB, KIB, MIB
+from stuntdouble.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
 
 SEED: Final = 1
 CHANNELS: Final = 64  # of 100 us a read: 640,000 IOPS, an all-flash array of the middle class
-CHUNK_BLOCKS: Final = 64 * KIB // BLOCK  # the emulated array's default
-GRAIN_BLOCKS: Final = 64 * KIB // BLOCK  # of change tracking, the emulated hypervisor's default
-STUN_SECONDS: Final = 0.2  # published stuns lie between 0.1 and 0.4 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +118,7 @@ class PooledWorld(World):
         while True:
             for guest in self.guests:
                 yield self.env.timeout(seconds)
-                self.engine.stun(guest)
-                yield self.engine.drained(guest)
-                yield self.env.timeout(STUN_SECONDS)
-                self.engine.resume(guest)
+                yield from self.stunned(guest)
                 self.stuns += 1
 
     def fired(self) -> dict[str, float]:
@@ -138,9 +134,9 @@ class PooledWorld(World):
 
 
 SNAPSHOT: Final = Pooled(vms=64, hot_bytes=GIB, vm_iops=2000.0, renewal_seconds=5.0)
-"""128,000 IOPS: half of the channels are busy while most writes copy a chunk or allocate first."""
+"""128,000 IOPS: two fifths of the channels are busy, as nearly every write copies or allocates first."""
 
 SIMPLE: Final = Pooled(
     vms=20, hot_bytes=32 * MIB, vm_iops=6400.0, renewal_seconds=5.0, stun_seconds=0.3
 )
-"""The same 128,000 IOPS on a fiftieth of the blocks; every VM is stunned once in ten seconds."""
+"""The same 128,000 IOPS on a hundredth of the blocks; every VM is stunned once in ten seconds."""

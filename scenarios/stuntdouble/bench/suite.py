@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAMES: Final = (queue.NAME, "snapshot", "simple", "full", "capacity", scaling.NAME)
 
-_PARTS: Final = ("python", "numba", "numpy", "simpy")
+_PARTS: Final = ("numba", "numpy", "simpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
-        versions = {name: version(name) for name in _PARTS[1:]}
+        versions = {name: version(name) for name in _PARTS}
         return {
             "schema_version": 1,
             "rounds": self.rounds,
@@ -54,7 +54,9 @@ def cases(names: Iterable[str], *, quick: bool = False, full: bool = False) -> l
     for name in chosen:
         if name not in NAMES:
             raise Misuse(f"the benchmark {name!r}", f"there are {', '.join(NAMES)}")
-    return [case for name in NAMES if name in chosen for case in _MAKERS[name](quick, full)]
+    return [
+        case for name in NAMES if name in chosen for case in _cases(name, quick=quick, full=full)
+    ]
 
 
 def run(chosen: Sequence[Case], rounds: int, began: Callable[[Case], object]) -> list[Row]:
@@ -66,52 +68,20 @@ def run(chosen: Sequence[Case], rounds: int, began: Callable[[Case], object]) ->
     return rows(chosen, samples)
 
 
-def _queue(quick: bool, full: bool) -> list[Case]:  # noqa: FBT001  (a table's entry)
-    del full
-    return queue.cases(queue.QUICK if quick else queue.Sizes())
-
-
-def _snapshot(quick: bool, full: bool) -> list[Case]:  # noqa: FBT001  (a table's entry)
-    del full
-    world = replace(pooled.SNAPSHOT, seconds=2.0) if quick else pooled.SNAPSHOT
-    return runs.cases("snapshot", world, 0.02 if quick else 0.1, "counts", "bytes")
-
-
-def _simple(quick: bool, full: bool) -> list[Case]:  # noqa: FBT001  (a table's entry)
-    del full
-    world = replace(pooled.SIMPLE, seconds=2.0) if quick else pooled.SIMPLE
-    return runs.cases("simple", world, 0.02 if quick else 0.1, "counts", "bytes")
-
-
-def _full(quick: bool, full: bool) -> list[Case]:  # noqa: FBT001  (a table's entry)
-    del full
-    world = Full(warm_up_seconds=60.0, seconds=60.0) if quick else Full()
-    return runs.cases("full", world, 0.5 if quick else 3.0, "counts", "bytes")
-
-
-def _capacity(quick: bool, full: bool) -> list[Case]:  # noqa: FBT001  (a table's entry)
-    del full
-    world = Capacity(luns_backed_up=1, seconds=20.0) if quick else Capacity()
-    return [
-        Case(
-            "capacity",
-            "compiled, a slice" if quick else "compiled, the night",
-            partial(runs.measure, world, "compiled", "counts"),
-            "counts",
-            rounds=1,
-        )
-    ]
-
-
-def _scaling(quick: bool, full: bool) -> list[Case]:  # noqa: FBT001  (a table's entry)
+def _cases(name: str, *, quick: bool, full: bool) -> list[Case]:
+    match name:
+        case queue.NAME:
+            return queue.cases(queue.QUICK if quick else queue.Sizes())
+        case "snapshot" | "simple":
+            pool = pooled.SNAPSHOT if name == "snapshot" else pooled.SIMPLE
+            world = replace(pool, seconds=2.0) if quick else pool
+            return runs.cases(name, world, 0.02 if quick else 0.1, "counts", "bytes")
+        case "full":
+            everything = Full(warm_up_seconds=60.0, seconds=60.0) if quick else Full()
+            return runs.cases(name, everything, 0.5 if quick else 3.0, "counts", "bytes")
+        case "capacity":
+            night = Capacity(luns_backed_up=1, seconds=20.0) if quick else Capacity()
+            who = "compiled, a slice" if quick else "compiled, the night"
+            measured = partial(runs.measure, night, "compiled", "counts")
+            return [Case(name, who, measured, "counts", rounds=1)]
     return scaling.cases(quick=quick, full=full)
-
-
-_MAKERS: Final[dict[str, Callable[[bool, bool], list[Case]]]] = {
-    queue.NAME: _queue,
-    "snapshot": _snapshot,
-    "simple": _simple,
-    "full": _full,
-    "capacity": _capacity,
-    scaling.NAME: _scaling,
-}

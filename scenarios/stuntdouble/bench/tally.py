@@ -1,4 +1,4 @@
-"""A meter that counts instead of keeping: what a run of millions of I/Os leaves behind.
+"""What a benchmark keeps of its I/Os: counts, a histogram and a print.
 
 Latencies go into a histogram whose bins are a sixteenth of an octave wide (4.4 %).  The *print* is
 the sum, modulo 2^64, of the bit patterns of every time that was measured: two engines have the same
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from stuntdouble.iops import Meter, Purpose
+from stuntdouble.iops import Purpose
+from stuntdouble.iops.measure.doors import Doors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,11 +21,10 @@ _BINS_PER_OCTAVE: Final = 16
 _BINS: Final = 40 * _BINS_PER_OCTAVE  # up to 2^40 us: twelve days
 _US: Final = 1e6
 _PURPOSES: Final = len(Purpose)
-_HELD: Final = 4096  # rows told one by one that are kept until they are counted together
 _SIDE: Final = (Purpose.SIDE, Purpose.BACKUP, Purpose.CONSOLIDATION)
 
 
-class Tally(Meter):
+class Tally(Doors):
     """Counts of I/Os and visits; see the module."""
 
     def __init__(self) -> None:
@@ -34,39 +34,18 @@ class Tally(Meter):
         self.by_purpose = np.zeros(_PURPOSES, np.int64)
         self.busy_seconds = np.zeros(_PURPOSES)
         self._print = 0
-        self._ios: list[tuple[float, float]] = []
-        self._served: list[tuple[int, int]] = []
-        self._times: list[tuple[float, float]] = []
 
     # What the engines tell. ----------------------------------------------------------------
 
-    def io(self, guest: str, arrived: float, completed: float) -> None:
-        """Count a guest's I/O."""
-        del guest
-        self._ios.append((arrived, completed))
-        if len(self._ios) >= _HELD:
-            self._count_held()
-
-    def visit(self, station: int, purpose: int, start: float, seconds: float) -> None:
-        """Count a visit."""
-        self._served.append((station, purpose))
-        self._times.append((start, seconds))
-        if len(self._times) >= _HELD:
-            self._count_held()
-
-    def take_ios(
-        self, names: list[str], numbers: NDArray[np.int64], times: NDArray[np.float64]
-    ) -> None:
-        """Count guests' I/Os: rows of (arrived, completed)."""
-        del names, numbers
+    def _keep_ios(self, guests: NDArray[np.int64], times: NDArray[np.float64]) -> None:
+        del guests
         self.ios += len(times)
         us = np.maximum((times[:, 1] - times[:, 0]) * _US, 1.0)
         bins = np.minimum((np.log2(us) * _BINS_PER_OCTAVE).astype(np.int64), _BINS - 1)
         self.histogram += np.bincount(bins, minlength=_BINS)
         self._add(times)
 
-    def take_visits(self, kinds: NDArray[np.int64], times: NDArray[np.float64]) -> None:
-        """Count visits: rows of (station, purpose), and of (start, seconds)."""
+    def _keep_visits(self, kinds: NDArray[np.int64], times: NDArray[np.float64]) -> None:
         self.by_purpose += np.bincount(kinds[:, 1], minlength=_PURPOSES)
         self.busy_seconds += np.bincount(kinds[:, 1], times[:, 1], minlength=_PURPOSES)
         self._add(times)
@@ -75,21 +54,11 @@ class Tally(Meter):
         bits: Any = np.ascontiguousarray(times).view(np.uint64)
         self._print = (self._print + int(bits.sum(dtype=np.uint64))) % (1 << 64)
 
-    def _count_held(self) -> None:
-        ios, self._ios = self._ios, []
-        served, self._served = self._served, []
-        times, self._times = self._times, []
-        if ios:
-            self.take_ios([], np.empty(0, np.int64), np.array(ios))
-        if times:
-            self.take_visits(np.array(served, np.int64), np.array(times))
-
     # What comes of it. ---------------------------------------------------------------------
 
     def close(self) -> None:
         """Count what has been measured and not been handed over yet."""
         self._take_over()
-        self._count_held()
 
     @property
     def side_visits(self) -> int:

@@ -9,20 +9,26 @@ from stuntdouble.bench.tally import Tally
 from stuntdouble.clock import Environment
 from stuntdouble.iops import Reference
 from stuntdouble.iops.kernel import CompiledEngine
-from stuntdouble.site import Site
-from stuntdouble.units import GIB, MIB
+from stuntdouble.site import COPY_ON_WRITE, Site
+from stuntdouble.units import GIB, KIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
-    from stuntdouble.iops import Geometry
-    from stuntdouble.site import File
+    from simpy.events import Event
+
+    from stuntdouble.iops import Guest
+    from stuntdouble.site import File, Image, Lun
 
 Content = Literal["bytes", "counts"]
 EngineName = Literal["specification", "compiled"]
 
 BLOCK: Final = 4096  # bytes of a content block, the project's default
 FS_BLOCKS: Final = MIB // BLOCK  # 1 MiB file-system blocks, as VMFS 5 and later have
+CHUNK_BLOCKS: Final = 64 * KIB // BLOCK  # of storage snapshots, the emulated array's default
+GRAIN_BLOCKS: Final = 64 * KIB // BLOCK  # of change tracking, the emulated hypervisor's default
+STUN_SECONDS: Final = 0.2  # besides the drain: published stuns lie between 0.1 and 0.4 s
+FENCE_SECONDS: Final = 0.1  # around a storage snapshot, the emulated array's default
 DISK_GIB: Final = 200  # provisioned: what it costs is maps, not memory, until it is written
 GROWTH: Final = 16  # file-system blocks by which a delta grows: 16 MiB, the least of VMFSsparse
 
@@ -65,6 +71,24 @@ class World:
         arrived: int = sum(guest.arrived for guest in self.engine.guests)
         return int(self.tally.by_purpose.sum()) + arrived
 
+    def stunned(
+        self, guest: Guest, act: Callable[[], object] = lambda: None
+    ) -> Generator[Event, Any, None]:
+        """Stun a VM for as long as it takes, and act at the end of it."""
+        self.engine.stun(guest)
+        yield self.engine.drained(guest)
+        yield self.env.timeout(STUN_SECONDS)
+        act()
+        self.engine.resume(guest)
+
+    def frozen(self, lun: Lun) -> Generator[Event, Any, Image]:
+        """Take a storage snapshot of a LUN behind a fence."""
+        self.engine.fence([lun])
+        yield self.env.timeout(FENCE_SECONDS)
+        (image,) = self.site.freeze([lun], COPY_ON_WRITE)
+        self.engine.unfence([lun])
+        return image
+
     def fired(self) -> dict[str, float]:
         """Return how often each kind of side I/O has come about, and the foreground writes."""
         return {}
@@ -80,30 +104,15 @@ AnyWorld = TypeVar("AnyWorld", bound=World)
 def new_world(engine: EngineName, content: Content, seed: int, kind: type[AnyWorld]) -> AnyWorld:
     """Return an empty world with an engine whose meter is a tally."""
     env, site = Environment(), Site(block_bytes=BLOCK, content=content)
-    made = ENGINES[engine](env, site, seed)
     tally = Tally()
-    tally.pull = made.meter.pull
-    made.meter = tally
-    return kind(env, site, made, tally)
-
-
-def add_pool(engine: Any, pool: int, geometry: Geometry) -> bool:
-    """Say where a pool lies and, if all engines know how, that a write waits for a copy under way.
-
-    Returns whether it does.  As long as one engine does not, none does it: they would disagree.
-    """
-    engine.add_pool(pool, geometry)
-    blocking = all(hasattr(kind, "block_copies") for kind in ENGINES.values())
-    if blocking:
-        engine.block_copies(pool)
-    return blocking
+    return kind(env, site, ENGINES[engine](env, site, seed, tally), tally)
 
 
 class Slots:
     """Keeps a store whose base files lie in slots of a LUN, one behind the other, deltas at its end.
 
     A base file's blocks are where a thick disk would have them, though only those that are used get
-    a place: a place costs memory of Python's, 200 GiB of them 60 MB.
+    a place: a place costs memory of Python's, 200 GiB of them 29 MB.
     """
 
     def __init__(self, slots: int, slot_blocks: int, fs_bytes: int = MIB) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from stuntdouble.cli.examples import examples
-from stuntdouble.cli.output import check_file, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,9 +79,11 @@ def engine(
     capacity  300 VMs for a night of 864 million I/Os
     scaling   cost of an I/O by number of VMs, of I/Os and of control events
     """  # noqa: D301  (\b is click's mark)
+    from stuntdouble.results.files import check_file, write_whole  # noqa: PLC0415
+
     if quick and full:
         raise click.UsageError("--quick and --full exclude each other")
-    if json_file not in {None, _STDOUT}:  # refused before minutes of work
+    if json_file is not None and json_file != _STDOUT:
         check_file(json_file)
 
     from stuntdouble.bench import Report, cases  # noqa: PLC0415

@@ -14,7 +14,6 @@ import click
 
 from stuntdouble.cli.examples import examples
 from stuntdouble.cli.names import ScenarioName
-from stuntdouble.cli.output import check_file, room_in, staged, write_whole
 
 if TYPE_CHECKING:
     from stuntdouble.results import EngineName, Result
@@ -103,8 +102,10 @@ def compare(
     method meets the same site, seed and guest I/O.
     """
     from stuntdouble.cli.judging import judged  # noqa: PLC0415
+    from stuntdouble.cli.output import check_outside, room_in, staged  # noqa: PLC0415
     from stuntdouble.compiled import is_cold  # noqa: PLC0415
     from stuntdouble.results import Progress, dump, publish  # noqa: PLC0415
+    from stuntdouble.results.files import check_file, write_whole  # noqa: PLC0415
 
     if is_cold() and not quiet:
         click.echo("compiling the I/O core, once: two or three minutes", err=True)
@@ -115,7 +116,8 @@ def compare(
     chosen = tuple(name for name in METHODS if name in methods)
     directory = out or default_directory(loaded)
     if json_file not in {None, _STDOUT}:
-        check_file(json_file, directory)
+        check_outside(json_file, directory)
+        check_file(json_file)
     say = partial(click.echo, err=json_file == _STDOUT)
     with ExitStack() as stack:
         folder = stack.enter_context(staged(directory))

@@ -11,7 +11,6 @@ import click
 from stuntdouble.cli.columns import columns
 from stuntdouble.cli.examples import examples
 from stuntdouble.cli.names import did_you_mean
-from stuntdouble.cli.output import REPOSITORIES, REPOSITORY_HEADER
 from stuntdouble.errors import Misuse
 from stuntdouble.units import format_duration, format_size
 
@@ -86,6 +85,7 @@ def _check_target(to: Path, repository: Path) -> None:
 def _opened(path: Path) -> Repository:
     """Return the repository at *path*; one is never created, as a mistyped name would be."""
     from stuntdouble.backup.repository import Repository  # noqa: PLC0415
+    from stuntdouble.cli.output import REPOSITORIES, REPOSITORY_HEADER  # noqa: PLC0415
 
     if not path.exists():
         raise Misuse(str(path), "there is no such directory")

@@ -1,7 +1,7 @@
 """The laboratory: a real block layer, measured again and held against what is kept and emulated."""
 
 from stuntdouble.lab.curves import Commit, Curve, Setup, stored_curves
-from stuntdouble.lab.model import closed_form, emulated, relative_rms
+from stuntdouble.lab.model import closed_form, emulated, relative_rms, thick_disk
 
 __all__ = [
     "Commit",
@@ -11,4 +11,5 @@ __all__ = [
     "emulated",
     "relative_rms",
     "stored_curves",
+    "thick_disk",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.console import Console
 
-from stuntdouble.errors import Error, Misuse
+from stuntdouble.errors import Bug, Error, Misuse
 from stuntdouble.lab.curves import stored_curves
 from stuntdouble.lab.judging import judge
 from stuntdouble.lab.measuring import measure_all
-from stuntdouble.lab.page import page
+from stuntdouble.lab.page import page_html
 from stuntdouble.lab.programs import is_root, provide, versions
 from stuntdouble.lab.report import as_json, table
+from stuntdouble.results.files import check_file, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ QUICK_BINS: Final = 30
     "  python -m stuntdouble.lab --only redirect-overlay --json curve.json\n\n"
     "Exit codes: 0 every curve met, 1 a curve missed or the measurement failed,"
     " 2 usage or a program is missing,"
-    " 130 Ctrl-C.",
+    " 70 a bug of ours, 130 Ctrl-C, 143 SIGTERM.",
 )
 @click.option("--quick", is_flag=True, help="Measure all curves side by side: about a minute.")
 @click.option(
@@ -75,16 +76,18 @@ def command(
     compared with those measured once, with a formula and with the I/O engine.  Programs that are
     missing are installed where we may.
     """
-    for path in (json_file, html_file):
-        _check(path)
+    for path in filter(None, (json_file, html_file)):
+        _make_parents(path)
+        check_file(path)
     kept = [curve for name, curve in stored_curves().items() if not only or name in only]
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     found, by_version = asyncio.run(_measured(kept, console, quick=quick))
     judged = [judge(*pair) for pair in zip(found, kept, strict=True)]
     Console().print(table(judged))
-    _write(json_file, as_json(judged, by_version, quick=quick))
+    if json_file:
+        write_whole(json_file, as_json(judged, by_version, quick=quick))
     if html_file:
-        _write(html_file, page(judged, by_version))
+        write_whole(html_file, page_html(judged, by_version))
     return 0 if all(one.met for one in judged) else MISSED
 
 
@@ -110,31 +113,12 @@ async def _measured(
     return await measure_all(wanted, began, side_by_side=quick), by_version
 
 
-def _check(path: Path | None) -> None:
-    """Make sure, before a minute is spent, that *path* can be written."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise Misuse(str(path), "is a directory: name a file")
+def _make_parents(path: Path) -> None:
+    """Make the directories above *path* where they are missing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Misuse(str(path.parent), f"cannot be made: {error.strerror}") from error
-    if not os.access(path.parent, os.W_OK):
-        raise Misuse(str(path.parent), "cannot be written: choose another place")
-
-
-def _write(path: Path | None, text: str) -> None:
-    """Write *text*, all of it or none."""
-    if path is None:
-        return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise Misuse(str(path), f"cannot be written: {error.strerror}") from error
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -159,7 +143,10 @@ def _told(error: BaseException) -> int:
             return _line(error.format_message(), error.exit_code)
         case Error():
             return _line(str(error), error.exit_code)
-    raise error
+        case SystemExit():
+            raise error
+    traceback.print_exception(error)  # a bug must not pass for a miss
+    return _line("this is a bug in stuntdouble: please report the lines above", Bug.exit_code)
 
 
 def _line(message: str, code: int) -> int:

@@ -71,7 +71,7 @@ async def _commit(qmp: Qmp, planned: Commit) -> Commit:
 
 
 async def _job_event(qmp: Qmp, wanted: str) -> None:
-    names = {wanted, "BLOCK_JOB_COMPLETED"}
+    names = dict.fromkeys((wanted, "BLOCK_JOB_COMPLETED"))  # in this order in a message
     found = await qmp.event(*names, seconds=_COMMIT_SECONDS_MAX)
     if "error" in found["data"] or found["event"] != wanted:
         reason = found["data"].get("error", "it ended before it was ready")

@@ -99,7 +99,7 @@ def _emulated(
     pool = site.create_pool(2 * blocks, 2 * blocks)
     station = engine.add_station(link(math.inf, 1 / setup.iops))
     engine.add_pool(pool, Geometry(Raid.RAID0, station, 1, 1 << 20))
-    disk, lun = _thick_disk(site, pool, blocks, setup.chunk_bytes // _BLOCK_BYTES)
+    disk, lun = thick_disk(site, pool, blocks, setup.chunk_bytes // _BLOCK_BYTES)
     kind = SNAPSHOT_KINDS[extra_ios]
     if kind is not None:
         site.freeze([lun], kind)
@@ -119,8 +119,15 @@ def _emulated(
     return np.diff(completed) / setup.bin_seconds
 
 
-def _thick_disk(site: Site, pool: int, blocks: int, chunk_blocks: int) -> tuple[Disk, Lun]:
-    """Return a virtual disk that fills a volume of its own, block for block."""
+def thick_disk(site: Site, pool: int, blocks: int, chunk_blocks: int) -> tuple[Disk, Lun]:
+    """Return a virtual disk that fills a volume of its own, block for block.
+
+    Args:
+        site: where.
+        pool: of the volume, which lies at its beginning.
+        blocks: size in content blocks, a multiple of 256.
+        chunk_blocks: what the volume's snapshots copy or redirect at a time.
+    """
     lun = site.create_lun(blocks, chunk_blocks, pool, 0)
     store = site.create_store([lun], _FS_BLOCKS, _FS_BLOCKS)
     file = store.create_file("disk", blocks, sparse=False, zeroed=True)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING, Any, Final
-
-import plotly.io
-from plotly.offline import get_plotlyjs
 
 from stuntdouble.lab.judging import AGAINST
 from stuntdouble.lab.report import percent
-from stuntdouble.results.elements import EMPTY, Markup, element, joined
+from stuntdouble.results.elements import element, table
+from stuntdouble.results.plotting import axis, library, look, plot
+from stuntdouble.results.shell import header, page, section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from stuntdouble.lab.curves import Curve
-    from stuntdouble.lab.judging import Comparison, Finding, Judged
+    from stuntdouble.lab.judging import Against, Finding, Judged
+    from stuntdouble.results.elements import Markup
+    from stuntdouble.results.plotting import Figure
 
-_SETTINGS: Final = {"displaylogo": False, "responsive": True, "displayModeBar": False}
-_GREY: Final = "#808080"
+_TITLE: Final = "A real block layer, measured again"
+_HEIGHT: Final = 320
 # Okabe and Ito's palette, as on the page of a comparison.
 _LINES: Final[dict[str, dict[str, Any]]] = {
     "measured": {"color": "#0a86c7", "width": 1},
@@ -30,36 +29,36 @@ _LINES: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def page(judged: Sequence[Judged], versions: Mapping[str, str]) -> str:
+def page_html(judged: Sequence[Judged], versions: Mapping[str, str]) -> str:
     """Return the whole page, ending with a newline."""
-    template = Template(files("stuntdouble.lab").joinpath("page.html").read_text("utf-8"))
     missed = [one.measured.name for one in judged if not one.met]
-    outcome = f"Missed: {', '.join(missed)}." if missed else "Every curve is met."
     setup = judged[0].kept.setup
-    body = joined(
-        [
-            Markup(f"<script>{get_plotlyjs()}</script>"),
-            element("h1", "The laboratory: a real block layer, measured again"),
-            element(
-                "p",
-                f"A disk of {setup.disk_bytes >> 20} MiB behind a throttle of {setup.iops:g} I/Os a"
-                f" second, written in {setup.io_bytes >> 10} KiB I/Os, {setup.outstanding} at a"
-                f" time, in bins of {setup.bin_seconds:g} s. A snapshot works in chunks of"
-                f" {setup.chunk_bytes >> 10} KiB. Formula and engine have no fitted parameter.",
-            ),
-            element("p", ", ".join(versions.values()), class_="soft"),
-            element("p", outcome, class_="outcome missed" if missed else "outcome"),
-            *(_section(one) for one in judged),
-        ]
+    begin = header(
+        "stuntdouble · laboratory",
+        _TITLE,
+        f"A disk of {setup.disk_bytes >> 20} MiB behind a throttle of {setup.iops:g} I/Os a"
+        f" second, under I/Os of {setup.io_bytes >> 10} KiB, {setup.outstanding} at a time,"
+        f" counted in bins of {setup.bin_seconds:g} s. A snapshot works in chunks of"
+        f" {setup.chunk_bytes >> 10} KiB. Formula and engine have no fitted parameter.",
+        f"Missed: {', '.join(missed)}." if missed else "Every curve is met.",
+        [f"Measured with {', '.join(versions.values())}."],
+        sound=not missed,
     )
-    return template.substitute(body=body)
+    return page(
+        _TITLE,
+        begin,
+        library(),
+        *(_section(one) for one in judged),
+        origin="Figures were measured as the page says, or come from a formula or from emulation.",
+    )
 
 
 def _section(one: Judged) -> Markup:
-    return element(
-        "section",
-        element("h2", one.measured.title),
-        element("figure", Markup(_drawn(one)), element("figcaption", _caption(one))),
+    curve = one.measured
+    drawn = plot(curve.name, f"{curve.title}: I/Os per second", figure(one))
+    return section(
+        curve.title,
+        element("figure", element("figcaption", _caption(one)), drawn),
         _table(one.findings),
     )
 
@@ -71,7 +70,8 @@ def _caption(one: Judged) -> str:
     return text
 
 
-def _drawn(one: Judged) -> str:
+def figure(one: Judged) -> Figure:
+    """Return a curve as measured, and all that it is held against."""
     width = one.kept.setup.bin_seconds
     lines: dict[str, Sequence[float]] = {"measured": one.measured.iops, "kept": one.kept.iops}
     lines.update(one.models.items())
@@ -86,30 +86,13 @@ def _drawn(one: Judged) -> str:
         }
         for name, values in lines.items()
     ]
-    grid = {"gridcolor": "rgba(128,128,128,0.25)", "linecolor": _GREY, "zeroline": False}
-    layout = {
-        "template": "none",
-        "height": 320,
-        "autosize": True,
-        "margin": {"l": 48, "r": 12, "t": 30, "b": 44},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 12, "color": _GREY},
+    layout = look(_HEIGHT) | {
         "hovermode": "x",
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"},
-        "xaxis": {"title": {"text": "seconds", "standoff": 6}, **grid},
-        "yaxis": {"title": {"text": "IOPS", "standoff": 6}, "rangemode": "tozero", **grid},
+        "xaxis": axis("seconds"),
+        "yaxis": axis("IOPS", rangemode="tozero"),
         "shapes": _commit_shade(one.measured),
     }
-    drawn: str = plotly.io.to_html(
-        {"data": traces, "layout": layout},
-        config=_SETTINGS,
-        include_plotlyjs=False,
-        full_html=False,
-        default_height="320px",
-        div_id=f"plot-{one.measured.name}",
-    )
-    return drawn
+    return {"data": traces, "layout": layout}
 
 
 def _commit_shade(curve: Curve) -> list[dict[str, Any]]:
@@ -121,28 +104,25 @@ def _commit_shade(curve: Curve) -> list[dict[str, Any]]:
 
 
 def _table(findings: Sequence[Finding]) -> Markup:
-    headings = ("", "measured", *AGAINST, "allowed", "")
-    head = element("tr", *(element("th", heading, scope="col") for heading in headings))
     rows = (
-        element(
-            "tr",
-            element("th", finding.part, scope="row"),
-            element("td", f"{finding.measured:.1f} {finding.unit}"),
+        (
+            finding.part,
+            f"{finding.measured:.1f} {finding.unit}",
             *(_cell(finding, name) for name in AGAINST),
-            element("td", percent(finding.comparisons[0].tolerance)),
-            element(
-                "td",
-                "met" if finding.met else "missed",
-                class_="met" if finding.met else "missed",
-            ),
+            percent(finding.comparisons[0].tolerance),
+            _pill(finding),
         )
         for finding in findings
     )
-    table = element("table", element("thead", head), element("tbody", *rows))
-    return element("div", table, class_="wide", tabindex="0", role="region")
+    headings = ("", "measured", *AGAINST, "allowed", "")
+    return table("How far the curve is off, by what it is held against", headings, rows)
 
 
-def _cell(finding: Finding, name: str) -> Markup:
-    found: Comparison | None = next((x for x in finding.comparisons if x.against == name), None)
-    text = f"{found.value:.1f} ({percent(found.error)})" if found else EMPTY
-    return element("td", text)
+def _pill(finding: Finding) -> Markup:
+    verdict = "met" if finding.met else "missed"
+    return element("span", verdict, class_=f"pill {verdict}")
+
+
+def _cell(finding: Finding, name: Against) -> str:
+    found = next((x for x in finding.comparisons if x.against == name), None)
+    return f"{found.value:.1f} ({percent(found.error)})" if found else "–"

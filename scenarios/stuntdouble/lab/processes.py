@@ -75,7 +75,8 @@ async def running(
     """Run *words* in *directory*, and kill what is left of them when the block ends.
 
     The program gets a session of its own: Ctrl-C reaches us alone, and what the program starts
-    is killed with it.  Nothing of it is worth a gentler end: all that it wrote is thrown away.
+    is killed with it; a program that has ended by itself is left alone, and what it started too.
+    Nothing of it is worth a gentler end: all that it wrote is thrown away.
 
     Raises:
         ProgramError: it could not be started.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from stuntdouble.lab.judging import AGAINST
+from stuntdouble.results.text import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ def as_json(judged: Sequence[Judged], versions: Mapping[str, str], *, quick: boo
         "versions": dict(versions),
         "curves": [_curve(one) for one in judged],
     }
-    return json.dumps(_rounded(content), indent=2, allow_nan=False) + "\n"
+    return to_text(_rounded(content)) + "\n"
 
 
 def _curve(one: Judged) -> dict[str, Any]:

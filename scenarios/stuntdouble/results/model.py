@@ -22,9 +22,8 @@ from __future__ import annotations
 from itertools import chain
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from stuntdouble.errors import Misuse
 from stuntdouble.results.figures import (
     METHOD_NAMES,
     Count,
@@ -50,7 +49,7 @@ from stuntdouble.results.parts import (
     Stuns,
     VmResult,
 )
-from stuntdouble.results.text import to_text
+from stuntdouble.results.text import loaded, to_text
 
 SCHEMA_VERSION: Final = 1
 
@@ -224,9 +223,4 @@ def load(text: str | bytes) -> Result:
     Raises:
         Misuse: not JSON, or not a result of this version; names the first field that is wrong.
     """
-    try:
-        return Result.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the text"
-        raise Misuse("result.json", f"{where}: {first['msg']}") from error
+    return loaded(Result, text, "result.json")

@@ -6,8 +6,6 @@ in its head forbids the browser to load anything else.  The same result gives th
 
 from __future__ import annotations
 
-from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.results import wording
@@ -17,11 +15,11 @@ from stuntdouble.results.elements import (
     EMPTY,
     Markup,
     element,
-    escaped,
     joined,
     scrolling,
     table_caption,
 )
+from stuntdouble.results.shell import header, page, section
 from stuntdouble.results.timelines import timelines
 from stuntdouble.results.verdict import is_sound, verdict_parts
 
@@ -34,39 +32,28 @@ _BEST: Final = element("span", "best", class_="pill")
 
 def page_html(result: Result) -> str:
     """Return the whole page for *result*, ending with a newline."""
-    here = files("stuntdouble.results")
-    template = Template(here.joinpath("page.html").read_text("utf-8"))
-    body = joined(
-        [
-            _header(result),
-            _section("At a glance", _cards(result)),
-            _section("Over time", timelines(result)),
-            _section("Side by side", _comparison(result)),
-            *(_section(title, part) for title, part in details(result)),
-            _section("Reproduce", _reproduce(result)),
-        ]
-    )
-    return template.substitute(
-        title=escaped(f"{result.scenario}: {result.title}"),
-        style=here.joinpath("page.css").read_text("utf-8"),
-        body=body,
+    return page(
+        f"{result.scenario}: {result.title}",
+        _header(result),
+        section("At a glance", _cards(result)),
+        section("Over time", timelines(result)),
+        section("Side by side", _comparison(result)),
+        *(section(title, part) for title, part in details(result)),
+        section("Reproduce", _reproduce(result)),
+        origin="Figures come from emulation under the assumptions listed above.",
     )
 
 
 def _header(result: Result) -> Markup:
-    status = "sound" if is_sound(result) else "attention"
     names = [wording.METHOD_TITLES[name] for name, _ in result.ordered_methods()]
     outcome, *rest = verdict_parts(result)
-    verdict = (
-        element("p", outcome, class_="outcome"),
-        element("ul", *(element("li", part) for part in rest if part)),
-    )
-    return element(
-        "header",
-        element("p", f"Backup rehearsal · {result.scenario}", class_="kicker"),
-        element("h1", result.title or result.scenario),
-        element("p", _site_line(result, names), class_="lead"),
-        element("div", *verdict, class_=f"verdict {status}"),
+    return header(
+        f"Backup rehearsal · {result.scenario}",
+        result.title or result.scenario,
+        _site_line(result, names),
+        outcome,
+        filter(None, rest),
+        sound=is_sound(result),
     )
 
 
@@ -75,13 +62,6 @@ def _site_line(result: Result, methods: list[str]) -> str:
     size = wording.size(sum(vm.allocated_bytes for vm in result.site.vms))
     how = wording.listed(methods).lower()
     return f"{vms} with {size} in use, emulated I/O by I/O. Methods: {how}."
-
-
-def _section(title: str, *parts: Markup) -> Markup:
-    if not any(parts):
-        return EMPTY
-    anchor = title.lower().replace(" ", "-")
-    return element("section", element("h2", title, id=anchor), *parts, aria_labelledby=anchor)
 
 
 def _cards(result: Result) -> Markup:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import html
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from stuntdouble.results import wording
+from stuntdouble.results.plotting import GREY, axis, look
 from stuntdouble.units import GIB, MIB
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from stuntdouble.results.figures import MethodName
     from stuntdouble.results.model import MethodResult, Result
     from stuntdouble.results.parts import Phase, Series
+    from stuntdouble.results.plotting import Figure
 
     Methods = tuple[tuple[MethodName, MethodResult], ...]
-    Figure = dict[str, Any]
 
 METHOD_COLOURS: Final[dict[MethodName, str]] = {
     "software": "#d55e00",
@@ -53,8 +54,6 @@ _ROW_PIXELS: Final = 210
 _LABEL_DECADES: Final = 0.3
 """Room below the lowest latency for the names of the phases."""
 
-_GREY: Final = "#808080"
-
 
 def latency_figure(result: Result) -> Figure:
     """Draw latency over time, a panel per method, phases shaded and stuns marked."""
@@ -70,7 +69,7 @@ def latency_figure(result: Result) -> Figure:
     for row, (name, method) in enumerate(methods):
         top = 1 - row / len(methods)
         domain = [top - 0.82 / len(methods), top - 0.1 / len(methods)]
-        layout[f"yaxis{_suffix(row)}"] = _axis(
+        layout[f"yaxis{_suffix(row)}"] = axis(
             "ms", type="log", range=[floor, ceiling], domain=domain, dtick=1
         )
         traces += _latency_traces(method, row, unit_seconds)
@@ -116,7 +115,7 @@ def utilisation_figure(result: Result) -> Figure:
             "x1": 1,
             "y0": _KNEE_PERCENT,
             "y1": _KNEE_PERCENT,
-            "line": {"width": 1, "dash": "dot", "color": _GREY},
+            "line": {"width": 1, "dash": "dot", "color": GREY},
         }
     ]
     return figure
@@ -126,7 +125,7 @@ def _overlay(result: Result, unit: str, values: Callable[[Series], list[float]])
     methods = result.ordered_methods()
     unit_seconds, time_unit = _time_unit(methods)
     layout = _layout(_ROW_PIXELS + 90, f"{time_unit} since the run began", methods)
-    layout["yaxis"] = _axis(unit, rangemode="tozero", domain=[0, 1])
+    layout["yaxis"] = axis(unit, rangemode="tozero", domain=[0, 1])
     traces = []
     for name, method in methods:
         line = _line(name, method.series, values(method.series), unit_seconds)
@@ -238,29 +237,8 @@ def _note(text: str, *, x: float, y: float, xref: str) -> Figure:
 
 def _layout(height: int, time_title: str, methods: Methods) -> Figure:
     unit, _ = _time_unit(methods)
-    return {
-        "template": {},
-        "height": height,
-        "autosize": True,
-        "margin": {"l": 56, "r": 12, "t": 34, "b": 44},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 12, "color": _GREY},
-        "hovermode": "x",
-        "hoverlabel": {"bgcolor": "#20262e", "font": {"color": "#ffffff"}},
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"},
-        "xaxis": _axis(time_title, range=[0, _short(_span(methods) / unit)]),
-    }
-
-
-def _axis(title: str, **settings: Any) -> Figure:
-    return {
-        "title": {"text": title, "standoff": 6},
-        "gridcolor": "rgba(128,128,128,0.25)",
-        "linecolor": _GREY,
-        "zeroline": False,
-        **settings,
-    }
+    across = axis(time_title, range=[0, _short(_span(methods) / unit)])
+    return look(height) | {"hovermode": "x", "xaxis": across}
 
 
 def _latency_range(methods: Methods) -> tuple[float, float]:

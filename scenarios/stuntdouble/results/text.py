@@ -1,11 +1,31 @@
-"""JSON for people and for ``diff``: objects indented, lists of plain values on one line."""
+"""Models as JSON, for people and for ``diff``: objects indented, lists of plain values on a line."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from stuntdouble.errors import Misuse
 
 _INDENT = "  "
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def loaded(kind: type[Model], text: str | bytes, name: str) -> Model:
+    """Return what *text*, the content of a file called *name*, holds.
+
+    Raises:
+        Misuse: not JSON, or not of this kind and version; names the first field that is wrong.
+    """
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise Misuse(name, f"{where}: {first['msg']}") from error
 
 
 def to_text(value: Any, indent: str = "") -> str:

@@ -1,19 +1,16 @@
-"""The time lines of the page: plotly's figures with captions, and its library once."""
+"""The time lines of the page: plotly's figures with captions, after its library."""
 
 from __future__ import annotations
 
-import json
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from stuntdouble.results import plots
-from stuntdouble.results.elements import Markup, element, joined
+from stuntdouble.results import plots, plotting
+from stuntdouble.results.elements import element, joined
 
 if TYPE_CHECKING:
+    from stuntdouble.results.elements import Markup
     from stuntdouble.results.model import Result
-
-_SETTINGS: Final = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+    from stuntdouble.results.plotting import Figure
 
 
 def timelines(result: Result) -> Markup:
@@ -24,7 +21,7 @@ def timelines(result: Result) -> Markup:
     )
     return joined(
         [
-            Markup(f"<script>{_library()}</script>"),
+            plotting.library(),
             _figure(
                 "latency",
                 "Latency of the guests' I/O, all VMs, on a logarithmic scale that all methods"
@@ -44,38 +41,10 @@ def timelines(result: Result) -> Markup:
     )
 
 
-def _figure(name: str, caption: str, figure: plots.Figure, *extra: Markup) -> Markup:
-    identity = f"plot-{name}"
-    room = element("div", id=identity, style=f"height:{figure['layout']['height']}px; width:100%;")
-    parts = ",".join(
-        _json(part) for part in (identity, figure["data"], figure["layout"], _SETTINGS)
-    )
+def _figure(name: str, caption: str, figure: Figure, *extra: Markup) -> Markup:
     return element(
-        "figure",
-        element("figcaption", caption),
-        *extra,
-        element(
-            "div",
-            room,
-            Markup(f"<script>Plotly.newPlot({parts});</script>"),
-            role="img",
-            aria_label=caption,
-        ),
+        "figure", element("figcaption", caption), *extra, plotting.plot(name, caption, figure)
     )
-
-
-def _library() -> str:
-    """Return plotly's library for browsers, without the half second that importing plotly takes."""
-    package = find_spec("plotly")
-    assert package is not None
-    assert package.origin is not None
-    return (Path(package.origin).parent / "package_data" / "plotly.min.js").read_text("utf-8")
-
-
-def _json(value: object) -> str:
-    """Return *value* as JSON in which nothing can end a script."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.translate({ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"})
 
 
 def _phase_key() -> Markup:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from stuntdouble.validity.catalogue import CHECKS, SEED, chosen, run
-    from stuntdouble.validity.grid import Axis, Cell, Sensitivity, Skipped
+    from stuntdouble.validity.grid import Axis, Cell, Sensitivity
     from stuntdouble.validity.keeping import dump, load
     from stuntdouble.validity.making import Check, Outcome
     from stuntdouble.validity.report import Report
@@ -31,7 +31,6 @@ __all__ = [
     "Report",
     "Row",
     "Sensitivity",
-    "Skipped",
     "chosen",
     "dump",
     "load",
@@ -44,7 +43,7 @@ _HOMES: Final = {
     "catalogue": ("CHECKS", "SEED", "chosen", "run"),
     "keeping": ("dump", "load"),
     "making": ("Check", "Outcome"),
-    "grid": ("Axis", "Cell", "Sensitivity", "Skipped"),
+    "grid": ("Axis", "Cell", "Sensitivity"),
     "report": ("Report",),
     "row": ("Parameter", "Point", "Row"),
     "sensitivity": ("places", "run_grid"),

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 from statistics import mean
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from stuntdouble.iops import ClosedLoad, Pattern
 from stuntdouble.lab import emulated, relative_rms, stored_curves
 from stuntdouble.units import KIB, MIB
-from stuntdouble.validity.making import Check, Outcome
+from stuntdouble.validity.making import Check, Outcome, given
 from stuntdouble.validity.qemu import IN_FLIGHT_MAX, PHASES, live_commit
 from stuntdouble.validity.rig import VM, fixed
-from stuntdouble.validity.row import Parameter, Point, worst_relative
+from stuntdouble.validity.row import Point, worst_relative
 from stuntdouble.validity.vmrig import Stations, VmRig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from stuntdouble.lab import Curve
+    from stuntdouble.validity.qemu import Commit
+    from stuntdouble.validity.row import Parameter
 
 RMS_MAX: Final = {"redirect-overlay": 0.02, "copy-before-write": 0.03}
 """Root mean square of the relative errors of all bins."""
@@ -58,8 +58,7 @@ def _setup(*rows: tuple[str, str, str]) -> tuple[Parameter, ...]:
         ("guest", f"{setup.io_bytes // KIB} KiB at random, {setup.outstanding} outstanding"),
         ("station", f"{setup.iops:g} I/Os a second, shared by all files"),
     )
-    common = [Parameter(name=n, value=v, source=_MEASURED_HERE) for n, v in shared]
-    return (*common, *(Parameter(name=n, value=v, source=s) for n, v, s in rows))
+    return given(*((name, value, _MEASURED_HERE) for name, value in shared), *rows)
 
 
 def _curve_points(curve: Curve, modelled: Sequence[float], first: int) -> tuple[Point, ...]:
@@ -104,7 +103,7 @@ def _first_writes_check(name: str, title: str, words: str) -> Check:
 # The live commit. ----------------------------------------------------------------------------------
 
 
-def _commits(seed: int) -> list[Any]:
+def _commits(seed: int) -> list[Commit]:
     curve = stored_curves()["live-commit"]
     return [live_commit(curve, seed + k) for k in range(SEEDS)]
 
@@ -114,12 +113,16 @@ def _measured_phases() -> dict[str, float]:
     return {phase: mean(iops[slice(*bins)]) for phase, bins in _BINS.items()}
 
 
-def _commit_iops(seed: int) -> Outcome:
-    runs, known = _commits(seed), _measured_phases()
-    points = tuple(
-        Point(label=phase, measured=known[phase], modelled=mean(r.phases[phase] for r in runs))
-        for phase in PHASES
+def _by_phase(modelled: Mapping[str, float]) -> tuple[Point, ...]:
+    known = _measured_phases()
+    return tuple(
+        Point(label=phase, measured=known[phase], modelled=modelled[phase]) for phase in PHASES
     )
+
+
+def _commit_iops(seed: int) -> Outcome:
+    runs = _commits(seed)
+    points = _by_phase({phase: mean(run.phases[phase] for run in runs) for phase in PHASES})
     why = (
         "which of the guest's and the job's I/Os wait for which is decided by the throttle group:"
         " reads and writes by turns, and of each the overlay's and the base's by turns"
@@ -159,10 +162,7 @@ def _commit_seconds(seed: int) -> Outcome:
 
 def _commit_in_line(seed: int) -> Outcome:
     curve = stored_curves()["live-commit"]
-    run, known = live_commit(curve, seed, by_turns=False), _measured_phases()
-    points = tuple(
-        Point(label=phase, measured=known[phase], modelled=run.phases[phase]) for phase in PHASES
-    )
+    points = _by_phase(live_commit(curve, seed, by_turns=False).phases)
     why = (
         "A throttle group is not one queue. With all I/Os in one line the job, which keeps 16 under"
         " way against the guest's 8, gets two thirds of them. A device does queue like that, a"
@@ -204,7 +204,7 @@ def _mirror(seed: int) -> Outcome:
     rig.do(rig.host.remove_snapshot(VM, snapshot.id))
     took = rig.env.now - commit.started_seconds
     known = _measured_phases()
-    whole = float(np.mean(curve.iops[_BINS["copying"][0] : _BINS["catching up"][1]]))
+    whole = mean(curve.iops[_BINS["copying"][0] : _BINS["catching up"][1]])
     iops = rig.iops(commit.started_seconds, rig.env.now)
     before = rig.iops(setup.bin_seconds, commit.started_seconds)
     points = (

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from stuntdouble.errors import Error
+from stuntdouble.errors import Bug, Error
+from stuntdouble.results.files import check_file, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +24,7 @@ MISSED: Final = 1  # the project's exit code for a goal that was missed
 
 _SIGNS: Final = {"met": "[green]met[/]", "missed": "[red]missed[/]", "shown": "[yellow]shown[/]"}
 
-_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+_FILE: Final = click.Path(path_type=Path)
 
 
 @click.command(
@@ -35,7 +37,7 @@ Examples:
   {PROGRAM} --quick --sensitivity
 
 Exit codes: 0 every row is as expected, 1 a row missed its tolerance (or one that is known to
-miss does not any more), 2 usage.""",
+miss does not any more), 2 usage, 70 a bug of ours, 130 Ctrl-C.""",
 )
 @click.option("--quick", is_flag=True, help="Only the rows that take seconds.")
 @click.option("--only", metavar="ID", multiple=True, help="Only this row; may be repeated.")
@@ -72,6 +74,8 @@ def command(
             click.echo(f"{check.id:<24} {'quick' if check.quick else '     '}  {check.title}")
         return 0
     where = places(quick=quick) if sensitivity else []
+    for path in filter(None, (json_file, html_file)):
+        check_file(path)
     with _progress(len(checks) + len(where)) as told:
         report = run(checks, told=told)
         if where:
@@ -137,14 +141,7 @@ def _show(report: Report) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write *text* to *path* so that a reader sees all of it or what was there before."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise click.FileError(str(path), error.strerror or "cannot be written") from error
+    write_whole(path, text)
     click.echo(f"Written: {path}")
 
 
@@ -162,6 +159,9 @@ def main(words: Sequence[str] | None = None) -> None:
         code = _line(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         code = _line("stopped by Ctrl-C; no file is half written", 130)
+    except Exception:  # noqa: BLE001  (the outermost frame: a bug must not pass for a miss)
+        traceback.print_exc()
+        code = _line("this is a bug in stuntdouble: please report the lines above", Bug.exit_code)
     sys.exit(code)
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from stuntdouble.iops import DISK_10K, DISK_7200, ClosedLoad, Pattern, Raid
 from stuntdouble.site import COPY_ON_WRITE
 from stuntdouble.units import GIB, KIB, MIB
-from stuntdouble.validity.making import Check, Outcome
+from stuntdouble.validity.making import NO_SOURCE, OUTSIDE, Check, Outcome, given
 from stuntdouble.validity.rig import BLOCK_BYTES, VM, Rig
-from stuntdouble.validity.row import Parameter, Point
+from stuntdouble.validity.row import Point
 
 if TYPE_CHECKING:
     from stuntdouble.iops import Service
@@ -31,8 +31,6 @@ _PERCONA: Final = (
 )
 _LEACH: Final = "J. Leach, 2010: LVM snapshot on a RAID 10 of twelve disks, sequential I/O"
 _VXFS: Final = "Veritas File System administrator's guide (HP-UX), on snapshot file systems"
-
-_NONE: Final = "no source"
 
 
 def _pool(
@@ -139,8 +137,8 @@ def _sequential(seed: int) -> Outcome:
     )
     why = (
         "Known to miss, judged by the first writes: the emulated heads travel to the reserve and"
-        " back for each chunk, where LVM's copies gather and are sorted. That rewrites and reads lose something as well is the cost of"
-        " looking up LVM's table, which the model has not"
+        " back for each chunk, where LVM's copies gather and are sorted. That rewrites and reads"
+        " lose something as well is the cost of looking up LVM's table, which the model has not"
     )
     return Outcome(points, abs(first - known[0]), why)
 
@@ -181,12 +179,6 @@ def _one_write(seed: int) -> Outcome:
     return Outcome(points, error, why)
 
 
-def _given(*rows: tuple[str, str, str]) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name=n, value=v, source=s) for n, v, s in rows)
-
-
-_OUTSIDE: Final = "relative error outside of the published range"
-
 COPYING: Final = (
     Check(
         id="p2-first-writes",
@@ -195,7 +187,7 @@ COPYING: Final = (
         says="One thread of random writes, without a snapshot and right after taking one.",
         source=_PERCONA,
         compute=_first_writes,
-        parameters=_given(
+        parameters=given(
             ("disks", "6 of 10k rpm, 73 GB, RAID 10", "their number is published, their kind not"),
             ("file", "8 GiB, writes of 16 KiB", "sysbench's defaults and the published command"),
             ("chunk", "4 KiB", "LVM's default of the time"),
@@ -214,8 +206,8 @@ COPYING: Final = (
         " costs nothing more. As a share of the rate without a snapshot.",
         source=_PERCONA,
         compute=_decay,
-        parameters=_given(
-            ("file", "128 MiB", f"{_NONE}: published is only that it was small"),
+        parameters=given(
+            ("file", "128 MiB", f"{NO_SOURCE}: published is only that it was small"),
             ("a run", "60 s", "the published command of the larger file"),
         ),
         axis="run",
@@ -228,10 +220,10 @@ COPYING: Final = (
         says="What is left of sequential throughput while there is a snapshot.",
         source=_LEACH,
         compute=_sequential,
-        parameters=_given(
+        parameters=given(
             ("disks", "12 of 7.2k rpm, 500 GB, RAID 10", "their number is published"),
-            ("I/O", "64 KiB, 8 outstanding", f"{_NONE}: what a page cache sends"),
-            ("chunk", "64 KiB", _NONE),
+            ("I/O", "64 KiB, 8 outstanding", f"{NO_SOURCE}: what a page cache sends"),
+            ("chunk", "64 KiB", NO_SOURCE),
         ),
         error_is="difference of what is left of first writes, as a share of what there was",
         tolerance=POINTS_MAX,
@@ -246,16 +238,16 @@ COPYING: Final = (
         " later writes of it do not.",
         source=_VXFS,
         compute=_one_write,
-        parameters=_given(
+        parameters=given(
             (
                 "disks",
                 "7.2k rpm, one for the data, one for the copies",
                 "a snapshot of VxFS has a device of its own",
             ),
-            ("block", "8 KiB, one at a time", _NONE),
+            ("block", "8 KiB, one at a time", NO_SOURCE),
         ),
         unit="times as long",
-        error_is=_OUTSIDE,
+        error_is=OUTSIDE,
         tolerance=RATIO_MAX,
         quick=True,
     ),

@@ -9,9 +9,9 @@ import numpy as np
 
 from stuntdouble.iops import DISK_10K, DISK_7200, ClosedLoad, Pattern
 from stuntdouble.units import GIB, KIB
-from stuntdouble.validity.making import Check, Outcome
+from stuntdouble.validity.making import Check, Outcome, given
 from stuntdouble.validity.rig import BLOCK_BYTES, VM, Rig
-from stuntdouble.validity.row import Parameter, Point
+from stuntdouble.validity.row import Point
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +37,8 @@ _NO_TAIL: Final = (
     " takes the longest of both. Real drives also retry, switch heads and recalibrate: their tail"
     " is longer than the model's, and so are the highest latencies of a real pool"
 )
+
+_CLASS: Final = "the drive class; see iops/work.py"
 
 _DISKSIM: Final = (
     "drive traces shipped with DiskSim, non-sequential reads of 2 to 4 KiB, 10,000 requests a drive"
@@ -78,14 +80,7 @@ def _compared(statistic: str, name: str, seed: int) -> Outcome:
 
 def _check(name: str, statistic: str, tolerance: float, *, known_miss: bool) -> Check:
     service = _DRIVES[name][0]
-    given = (
-        (
-            "seek",
-            f"{service.seek_min_seconds * 1e3:g} ms to {service.seek_full_seconds * 1e3:g} ms",
-        ),
-        ("turn", f"{service.turn_seconds * 1e3:.3g} ms"),
-        ("transfer", f"{service.bytes_per_second / 1e6:g} MB/s"),
-    )
+    seek = f"{service.seek_min_seconds * 1e3:g} ms to {service.seek_full_seconds * 1e3:g} ms"
     return Check(
         id=f"disk-{name.replace('.', '')}-{statistic}",
         section="disks",
@@ -94,9 +89,10 @@ def _check(name: str, statistic: str, tolerance: float, *, known_miss: bool) -> 
         " of different makes.",
         source=_DISKSIM,
         compute=partial(_compared, statistic, name),
-        parameters=tuple(
-            Parameter(name=key, value=value, source="the drive class; see iops/work.py")
-            for key, value in given
+        parameters=given(
+            ("seek", seek, _CLASS),
+            ("turn", f"{service.turn_seconds * 1e3:.3g} ms", _CLASS),
+            ("transfer", f"{service.bytes_per_second / 1e6:g} MB/s", _CLASS),
         ),
         unit="ms",
         error_is=f"relative error against the mean of the three drives' {statistic}s",

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:
-    from stuntdouble.validity.row import Row
+from stuntdouble.results.plotting import axis, look
 
-    Figure = dict[str, Any]
+if TYPE_CHECKING:
+    from stuntdouble.results.plotting import Figure
+    from stuntdouble.validity.row import Row
 
 MEASURED: Final = "#d55e00"
 MODELLED: Final = "#0a86c7"
 HEIGHT: Final = 260
 
-_GREY: Final = "#808080"
 _LABEL_LETTERS: Final = 16  # of a bar's label in one line
 
 
@@ -35,30 +35,11 @@ def figure(row: Row) -> Figure:
 
 def layout_of(across: str, up: str, height: int) -> Figure:
     """Return the layout that all figures share, its axes titled *across* and *up*."""
-    return {
-        "template": "none",
-        "height": height,
-        "autosize": True,
-        "margin": {"l": 52, "r": 8, "t": 30, "b": 48},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 12, "color": _GREY},
-        "hoverlabel": {"bgcolor": "#20262e", "font": {"color": "#ffffff"}},
-        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+    return look(height) | {
         "barmode": "group",
         "bargap": 0.35,
-        "xaxis": _axis(across),
-        "yaxis": _axis(up),
-    }
-
-
-def _axis(title: str) -> Figure:
-    return {
-        "title": {"text": title, "standoff": 6},
-        "gridcolor": "rgba(128,128,128,0.25)",
-        "linecolor": _GREY,
-        "zeroline": False,
-        "automargin": True,
+        "xaxis": axis(across, automargin=True),
+        "yaxis": axis(up, automargin=True),
     }
 
 

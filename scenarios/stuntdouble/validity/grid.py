@@ -51,15 +51,6 @@ class Cell(Record):
         return min(others) / least if others and least > 0 else None
 
 
-class Skipped(Record):
-    """A cell that was not run."""
-
-    at: tuple[Name, ...]
-    """The value of each axis."""
-    why: Name
-    """What stood against it."""
-
-
 class Sensitivity(Record):
     """What came of a grid."""
 
@@ -69,8 +60,6 @@ class Sensitivity(Record):
     """What was varied."""
     cells: tuple[Cell, ...]
     """What was run."""
-    skipped: tuple[Skipped, ...]
-    """What was not."""
 
     def changes(self) -> list[tuple[int, Cell, Cell]]:
         """Return (axis, cell, cell) wherever a step along an axis leaves none of the winners."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
-from stuntdouble.errors import Misuse
-from stuntdouble.results.text import to_text
+from stuntdouble.results.text import loaded, to_text
 from stuntdouble.validity.report import Report
 
 
@@ -20,9 +17,4 @@ def load(text: str | bytes) -> Report:
     Raises:
         Misuse: not JSON, or not a report of this version; names the first field that is wrong.
     """
-    try:
-        return Report.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the text"
-        raise Misuse("validity.json", f"{where}: {first['msg']}") from error
+    return loaded(Report, text, "validity.json")

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from stuntdouble.validity.row import Row, SectionName, verdict_of
+from stuntdouble.validity.row import Parameter, Row, SectionName, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stuntdouble.validity.row import Parameter, Point
+    from stuntdouble.validity.row import Point
+
+NO_SOURCE: Final = "no source"
+"""Of a parameter for which nobody says what it is."""
+
+OUTSIDE: Final = "relative error outside of the published range"
+
+
+def given(*rows: tuple[str, str, str]) -> tuple[Parameter, ...]:
+    """Return parameters by name, value with its unit, and where that comes from."""
+    return tuple(Parameter(name=n, value=v, source=s) for n, v, s in rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from string import Template
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import plotly.io
-from plotly.offline import get_plotlyjs
-
-from stuntdouble.results.elements import EMPTY, Markup, element, escaped, joined, table
+from stuntdouble.results.elements import EMPTY, Markup, element, joined, table
+from stuntdouble.results.plotting import library, plot
+from stuntdouble.results.shell import header, page, section
 from stuntdouble.validity import sensing
 from stuntdouble.validity.drawing import figure
 
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from stuntdouble.validity.row import Row, SectionName
 
 _TITLE: Final = "How far the model can be trusted"
-
-_SETTINGS: Final = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 _SECTIONS: Final[dict[SectionName, tuple[str, str]]] = {
     "theory": (
@@ -45,25 +41,19 @@ _SECTIONS: Final[dict[SectionName, tuple[str, str]]] = {
 
 def page_html(report: Report) -> str:
     """Return the whole page for *report*."""
-    here = files("stuntdouble.validity")
-    results = files("stuntdouble.results")
-    sections = [
-        _section(*_SECTIONS[name], [row for row in report.rows if row.section == name])
-        for name in _SECTIONS
-    ]
-    body = joined(
-        [
-            _header(report),
-            Markup(f"<script>{get_plotlyjs()}</script>"),
-            _glance(report),
-            *sections,
-            _sensitivity(report),
-        ]
+    return page(
+        _TITLE,
+        _header(report),
+        library(),
+        _glance(report),
+        *(
+            _section(*_SECTIONS[name], [row for row in report.rows if row.section == name])
+            for name in _SECTIONS
+        ),
+        _sensitivity(report),
+        origin="Figures are known from the source that a row names, or come from emulation.",
+        style=files("stuntdouble.validity").joinpath("page.css").read_text("utf-8"),
     )
-    style = results.joinpath("page.css").read_text("utf-8")
-    style += here.joinpath("page.css").read_text("utf-8")
-    template = Template(results.joinpath("page.html").read_text("utf-8"))
-    return template.substitute(title=escaped(_TITLE), style=style, body=body)
 
 
 def _header(report: Report) -> Markup:
@@ -71,29 +61,19 @@ def _header(report: Report) -> Markup:
     met = sum(row.verdict == "met" for row in judged)
     known = sum(row.verdict == "missed" and row.known_miss for row in judged)
     odd = [row for row in report.rows if not row.is_as_expected]
-    outcome = f"{met} of {len(judged)} claims hold."
-    parts = [f"{known} are known to miss, each with the reason."] if known else []
-    parts += [f"Not as expected: {row.title}." for row in odd]
+    notes = [f"{known} are known to miss, each with the reason."] if known else []
+    notes += [f"Not as expected: {row.title}." for row in odd]
     shown = len(report.rows) - len(judged)
     if shown:
-        parts.append(f"{shown} more rows are shown without a claim.")
-    status = "attention" if odd else "sound"
-    return element(
-        "header",
-        element("p", "stuntdouble · validity", class_="kicker"),
-        element("h1", _TITLE),
-        element(
-            "p",
-            "Every row holds the model against something that is known, says how far apart they"
-            " are, and how far apart they may be. What misses is told like what holds.",
-            class_="lead",
-        ),
-        element(
-            "div",
-            element("p", outcome, class_="outcome"),
-            element("ul", *(element("li", part) for part in parts)),
-            class_=f"verdict {status}",
-        ),
+        notes.append(f"{shown} more rows are shown without a claim.")
+    return header(
+        "stuntdouble · validity",
+        _TITLE,
+        "Every row holds the model against something that is known, says how far apart they are,"
+        " and how far apart they may be. What misses is told like what holds.",
+        f"{met} of {len(judged)} claims hold.",
+        notes,
+        sound=not odd,
     )
 
 
@@ -112,19 +92,14 @@ def _glance(report: Report) -> Markup:
         ("", "error", "allowed", ""),
         rows,
     )
-    return _plain_section("At a glance", element("div", listed, class_="glance"))
-
-
-def _plain_section(title: str, part: Markup) -> Markup:
-    anchor = title.lower().replace(" ", "-")
-    return element("section", element("h2", title, id=anchor), part, aria_labelledby=anchor)
+    return section("At a glance", element("div", listed, class_="glance"))
 
 
 def _section(title: str, words: str, rows: list[Row]) -> Markup:
     if not rows:
         return EMPTY
     parts = (element("p", words, class_="group"), *(_row(row) for row in rows))
-    return _plain_section(title, joined(parts))
+    return section(title, joined(parts))
 
 
 def _row(row: Row) -> Markup:
@@ -141,7 +116,7 @@ def _row(row: Row) -> Markup:
             _given(row),
             class_="facts",
         ),
-        drawn(figure(row), row.id, f"{row.title}: known and modelled"),
+        element("figure", plot(row.id, f"{row.title}: known and modelled", figure(row))),
         class_="row",
         id=row.id,
     )
@@ -152,8 +127,8 @@ def _sensitivity(report: Report) -> Markup:
     if grid is None:
         return EMPTY
     label = "Excess latency of every method in every variation"
-    plot = drawn(sensing.figure(grid), "sensitivity", label)
-    return _plain_section("Sensitivity", sensing.part(grid, plot))
+    drawn = element("figure", plot("sensitivity", label, sensing.figure(grid)))
+    return section("Sensitivity", sensing.part(grid, drawn))
 
 
 def _facts(facts: Iterable[tuple[str, str]], **attributes: str) -> Markup:
@@ -196,16 +171,3 @@ def _number(value: float, row: Row) -> str:
 def _sentence(text: str) -> str:
     """Return *text* beginning with a capital and ending with a full stop."""
     return f"{text[0].upper()}{text[1:].rstrip('.')}."
-
-
-def drawn(plot: dict[str, Any], name: str, label: str) -> Markup:
-    """Return a figure as markup; plotly's library must stand before it."""
-    made: str = plotly.io.to_html(
-        plot,
-        config=_SETTINGS,
-        include_plotlyjs=False,
-        full_html=False,
-        default_height=f"{plot['layout']['height']}px",
-        div_id=f"plot-{name}",
-    )
-    return element("figure", element("div", Markup(made), role="img", aria_label=label))

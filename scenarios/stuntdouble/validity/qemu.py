@@ -24,8 +24,9 @@ import numpy as np
 
 from stuntdouble.clock import Environment
 from stuntdouble.iops import ClosedLoad, Geometry, Pattern, Purpose, Raid, Recorder, Reference, link
+from stuntdouble.lab import thick_disk
 from stuntdouble.site import REDIRECT_ON_WRITE, Role, Site
-from stuntdouble.validity.rig import BLOCK_BYTES, FS_BLOCKS, VM
+from stuntdouble.validity.rig import BLOCK_BYTES, VM
 from stuntdouble.validity.throttle import ThrottleGroup
 
 if TYPE_CHECKING:
@@ -119,12 +120,7 @@ class Laboratory:
         if by_turns:
             group = ThrottleGroup(self.env, setup.iops, setup.burst_ios, self._member)
             self.engine.stations[station] = group  # type: ignore[call-overload]
-        lun = self.site.create_lun(blocks, setup.chunk_bytes // BLOCK_BYTES, self.pool, 0)
-        store = self.site.create_store([lun], FS_BLOCKS, FS_BLOCKS)
-        file = store.create_file("disk", blocks, sparse=False, zeroed=True)
-        for index in range(blocks // FS_BLOCKS):
-            file.place(index, 0, index)
-        disk = self.site.create_disk("disk", blocks, file)
+        disk, lun = thick_disk(self.site, self.pool, blocks, setup.chunk_bytes // BLOCK_BYTES)
         (self.image,) = self.site.freeze([lun], REDIRECT_ON_WRITE)
         pattern = Pattern(curve.read_fraction, setup.io_bytes, setup.disk_bytes)
         load = ClosedLoad(seed, VM, setup.outstanding, 0.0, (pattern,))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.iops import exponential
 from stuntdouble.validity import theory
-from stuntdouble.validity.making import Check, Outcome
+from stuntdouble.validity.making import Check, Outcome, given
 from stuntdouble.validity.queues import mean_and_error, run_queue
 from stuntdouble.validity.rig import fixed
-from stuntdouble.validity.row import Parameter, Point
+from stuntdouble.validity.row import Point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from stuntdouble.iops import Service
     from stuntdouble.validity.queues import Queue
+    from stuntdouble.validity.row import Parameter
 
 IOS: Final = 200_000
 """Of a run at 80 % busy: noise of about one per cent."""
@@ -44,29 +44,41 @@ def _gap(seen: tuple[float, float], known: float) -> float:
     return abs(mean - known) / error
 
 
-def _mean(
-    known: float, services: tuple[Service, ...], servers: int, rho: float, seed: int
-) -> Outcome:
-    seen = mean_and_error(run_queue(services, servers, rho, IOS, seed).seconds)
-    point = Point(label="mean response / mean service", measured=known, modelled=seen[0])
-    return Outcome((point,), _gap(seen, known), f"standard error {seen[1]:.2g}")
+@dataclass(frozen=True, slots=True)
+class System:
+    """A queueing system whose mean response is known; its mean service is 1."""
+
+    name: str
+    words: str
+    known: float
+    services: tuple[Service, ...]
+    servers: int = 1
+    rho: float = RHO
+
+    def run(self, seed: int) -> Queue:
+        """Run it once for all rows."""
+        return run_queue(self.services, self.servers, self.rho, IOS, seed)
+
+
+def _mean(system: System, seed: int) -> Outcome:
+    seen = mean_and_error(system.run(seed).seconds)
+    point = Point(label="mean response / mean service", measured=system.known, modelled=seen[0])
+    return Outcome((point,), _gap(seen, system.known), f"standard error {seen[1]:.2g}")
 
 
 def _given(*rows: tuple[str, str]) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name=name, value=value, source="chosen") for name, value in rows)
+    return given(*((name, value, "chosen") for name, value in rows))
 
 
-def _mean_check(
-    name: str, known: float, services: tuple[Service, ...], servers: int, *, words: str, rho: float
-) -> Check:
+def _mean_check(system: System) -> Check:
     return Check(
-        id=name.lower().replace("/", ""),
+        id=system.name.lower().replace("/", ""),
         section="theory",
-        title=f"{name}: mean response",
-        says=f"{words}: the mean response of an open load at {rho:.0%} busy.",
+        title=f"{system.name}: mean response",
+        says=f"{system.words}: the mean response of an open load at {system.rho:.0%} busy.",
         source=_KLEINROCK,
-        compute=partial(_mean, known, services, servers, rho),
-        parameters=_given(("utilisation", f"{rho}"), ("I/Os", f"{IOS:,}")),
+        compute=partial(_mean, system),
+        parameters=_given(("utilisation", f"{system.rho}"), ("I/Os", f"{IOS:,}")),
         unit="service times",
         error_is=_AWAY,
         tolerance=ERRORS_MAX,
@@ -126,21 +138,43 @@ def _open_check(servers: int) -> Check:
     )
 
 
-_MEANS: Final[tuple[tuple[str, tuple[Service, ...], int, float], ...]] = (
-    ("M/M/1", (exponential(1.0),), 1, RHO),
-    ("M/D/1", (fixed(1.0),), 1, RHO),
-    ("M/M/4", (exponential(1.0),), 4, RHO),
-    ("M/M/8", (exponential(1.0),), 8, RHO),
-    ("M/G/1", tuple(fixed(s) for s in _MIXED), 1, _MIXED_RHO),
+_SYSTEMS: Final = (
+    System(
+        "M/M/1", "One exponential server", theory.mean_response_mmc(1, RHO), (exponential(1.0),)
+    ),
+    System(
+        "M/D/1", "One server of constant service", theory.mean_response_mg1(RHO, 0.0), (fixed(1.0),)
+    ),
+    System(
+        "M/M/4",
+        "Four exponential servers behind one queue (Erlang C 0.5964)",
+        theory.mean_response_mmc(4, RHO),
+        (exponential(1.0),),
+        4,
+    ),
+    System(
+        "M/M/8",
+        "Eight exponential servers behind one queue",
+        theory.mean_response_mmc(8, RHO),
+        (exponential(1.0),),
+        8,
+    ),
+    System(
+        "M/G/1",
+        "A stripe over a quick and a slow server (Pollaczek–Khinchine for each)",
+        _mean_of_mixed(_MIXED_RHO),
+        tuple(fixed(s) for s in _MIXED),
+        rho=_MIXED_RHO,
+    ),
 )
 
 
-def _little(runs: Iterable[tuple[str, tuple[Service, ...], int, float]], seed: int) -> Outcome:
+def _little(seed: int) -> Outcome:
     points, worst = [], 0.0
-    for name, services, servers, rho in runs:
-        found: Queue = run_queue(services, servers, rho, IOS, seed)
+    for system in _SYSTEMS:
+        found = system.run(seed)
         known, seen = found.rate_times_mean, found.inside
-        points.append(Point(label=name, measured=known, modelled=seen))
+        points.append(Point(label=system.name, measured=known, modelled=seen))
         worst = max(worst, round(abs(seen / known - 1), _LITTLE_DIGITS))
     why = (
         "the number inside is the integral of arrivals (as the load tells them) less completions,"
@@ -150,46 +184,7 @@ def _little(runs: Iterable[tuple[str, tuple[Service, ...], int, float]], seed: i
 
 
 QUEUEING: Final = (
-    _mean_check(
-        "M/M/1",
-        theory.mean_response_mmc(1, RHO),
-        (exponential(1.0),),
-        1,
-        words="One exponential server",
-        rho=RHO,
-    ),
-    _mean_check(
-        "M/D/1",
-        theory.mean_response_mg1(RHO, 0.0),
-        (fixed(1.0),),
-        1,
-        words="One server of constant service",
-        rho=RHO,
-    ),
-    _mean_check(
-        "M/M/4",
-        theory.mean_response_mmc(4, RHO),
-        (exponential(1.0),),
-        4,
-        words="Four exponential servers behind one queue (Erlang C 0.5964)",
-        rho=RHO,
-    ),
-    _mean_check(
-        "M/M/8",
-        theory.mean_response_mmc(8, RHO),
-        (exponential(1.0),),
-        8,
-        words="Eight exponential servers behind one queue",
-        rho=RHO,
-    ),
-    _mean_check(
-        "M/G/1",
-        _mean_of_mixed(_MIXED_RHO),
-        tuple(fixed(s) for s in _MIXED),
-        1,
-        words="A stripe over a quick and a slow server (Pollaczek–Khinchine for each)",
-        rho=_MIXED_RHO,
-    ),
+    *map(_mean_check, _SYSTEMS),
     Check(
         id="mm4-percentiles",
         section="theory",
@@ -210,7 +205,7 @@ QUEUEING: Final = (
         title="Little's law",
         says="Mean number inside against arrival rate × mean time inside, in each run above.",
         source=_KLEINROCK,
-        compute=partial(_little, _MEANS),
+        compute=_little,
         parameters=_given(("I/Os", f"{IOS:,} in each run")),
         unit="I/Os inside",
         error_is="worst relative difference of the two sides",

@@ -35,7 +35,6 @@ class Queue:
     seconds: Floats
     inside: float
     rate_times_mean: float
-    utilisation: float
 
 
 @cache
@@ -51,12 +50,10 @@ def run_queue(
     found = rig.run(until)
     arrivals = np.fromiter((row[0] for row in islice(load.ios(), 2 * ios)), np.float64)
     arrivals = arrivals[arrivals <= until]
-    busy = sum(rig.utilisation(k) for k in range(len(services)))
     return Queue(
         seconds=found.seconds,
         inside=_area(arrivals, np.sort(found.arrived + found.seconds), until) / until,
         rate_times_mean=_by_rate(arrivals, found, until),
-        utilisation=busy / servers / len(services),
     )
 
 

@@ -7,22 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from stuntdouble.clock import Environment
 from stuntdouble.iops import Geometry, Raid, Recorder, link
 from stuntdouble.iops.kernel import CompiledEngine
+from stuntdouble.lab import thick_disk
 from stuntdouble.site import Site
 
 if TYPE_CHECKING:
     from stuntdouble.iops import Guest, Latencies, Load, Service
-    from stuntdouble.site import Disk, Lun
 
 BLOCK_BYTES: Final = 4096
 """A content block, and the I/O of every load that is held against theory."""
-
-FS_BLOCKS: Final = 256
-"""1 MiB, the block of the emulated file system; any power of two gives the same I/O."""
 
 VM: Final = "vm"
 
@@ -61,19 +56,11 @@ class Rig:
         self.site = Site()
         self.recorder = Recorder()
         self.engine = CompiledEngine(self.env, self.site, seed, self.recorder)
-        self.stations = [self.engine.add_station(s, servers, stroke) for s in services]
+        stations = [self.engine.add_station(s, servers, stroke) for s in services]
         pool = self.site.create_pool(2 * blocks, 2 * blocks)
-        geometry = Geometry(raid, self.stations[0], len(services), stripe_bytes)
+        geometry = Geometry(raid, stations[0], len(services), stripe_bytes)
         self.engine.add_pool(pool, geometry)
-        self.lun: Lun = self.site.create_lun(blocks, chunk_blocks, pool, 0)
-        self.disk: Disk = self._thick_disk(blocks)
-
-    def _thick_disk(self, blocks: int) -> Disk:
-        store = self.site.create_store([self.lun], FS_BLOCKS, FS_BLOCKS)
-        file = store.create_file("disk", blocks, sparse=False, zeroed=True)
-        for index in range(blocks // FS_BLOCKS):
-            file.place(index, 0, index)
-        return self.site.create_disk("disk", blocks, file)
+        self.disk, self.lun = thick_disk(self.site, pool, blocks, chunk_blocks)
 
     def guest(self, load: Load) -> Guest:
         """Return a guest that issues *load* from now on."""
@@ -85,8 +72,3 @@ class Rig:
         """Run until an instant; return the I/Os that have ended by then."""
         self.env.run(until)
         return self.recorder.latencies(VM)
-
-    def utilisation(self, station: int = 0) -> float:
-        """Return how many servers of a station were busy on average."""
-        edges = np.array([0.0, self.env.now])
-        return float(self.engine.meter.busy([self.stations[station]], edges)[0]) / self.env.now

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from stuntdouble.results import METHOD_NAMES, wording
 from stuntdouble.results.elements import Markup, element, joined, table
 from stuntdouble.results.plots import METHOD_COLOURS
 from stuntdouble.validity.drawing import layout_of
+from stuntdouble.validity.grid import SAME_WITHIN
 
 if TYPE_CHECKING:
+    from stuntdouble.results.plotting import Figure
     from stuntdouble.validity.grid import Cell, Sensitivity
-
-    Figure = dict[str, Any]
 
 _SYMBOLS: Final = {"software": "diamond", "storage": "circle", "mounted": "square-open"}
 _HEIGHT: Final = 380
@@ -40,21 +40,7 @@ def sentences(grid: Sensitivity) -> list[str]:
         told.append(f"The winner changes along {where}.")
     else:
         told.append("No single step changes the winner.")
-    if grid.skipped:
-        left_out = wording.counted(len(grid.skipped), "variation")
-        told.append(f"{left_out} left out: the engine does not emulate {_lacking(grid)} yet.")
     return told
-
-
-def _lacking(grid: Sensitivity) -> str:
-    """Return the settings that no cell has and some that was left out has."""
-    found = [
-        f"{axis.name}: {value}"
-        for number, axis in enumerate(grid.axes)
-        for value in axis.values
-        if not any(cell.at[number] == value for cell in grid.cells)
-    ]
-    return wording.listed(found) if found else "them"
 
 
 def _names(cell: Cell) -> str:
@@ -114,7 +100,7 @@ def part(grid: Sensitivity, drawn: Markup) -> Markup:
                 "p",
                 "What nobody has measured has to be assumed. So it is varied: which method is the"
                 " gentlest to the guests, and by how much, and which assumption decides it."
-                " Within 10 % methods are called about the same.",
+                f" Within {100 * SAME_WITHIN:g} % methods are called about the same.",
                 class_="group",
             ),
             element("ul", *(element("li", s) for s in sentences(grid)), class_="notes"),

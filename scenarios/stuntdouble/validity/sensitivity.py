@@ -9,8 +9,7 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
-from stuntdouble.errors import Unsupported
-from stuntdouble.validity.grid import Axis, Cell, Sensitivity, Skipped
+from stuntdouble.validity.grid import Axis, Cell, Sensitivity
 from stuntdouble.validity.playing import play, table_of, varied
 from stuntdouble.validity.snapshots import CONCURRENCY
 
@@ -71,15 +70,11 @@ def run_grid(
     where: Iterable[Place], seed: int, *, told: Callable[[str], object] = lambda _: None
 ) -> Sensitivity:
     """Play the scenario at each place, by every method; *told* hears of each before it begins."""
-    cells: list[Cell] = []
-    skipped: list[Skipped] = []
+    cells = []
     for place in where:
         told(", ".join(place))
-        try:
-            cells.append(_cell(place, seed))
-        except Unsupported as error:
-            skipped.append(Skipped(at=place, why=str(error)))
-    return Sensitivity(scenario=SCENARIO, axes=axes(), cells=tuple(cells), skipped=tuple(skipped))
+        cells.append(_cell(place, seed))
+    return Sensitivity(scenario=SCENARIO, axes=axes(), cells=tuple(cells))
 
 
 def _cell(place: Place, seed: int) -> Cell:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from stuntdouble.validity.making import Check, Outcome
+from stuntdouble.validity.making import OUTSIDE, Check, Outcome, given
 from stuntdouble.validity.playing import played
-from stuntdouble.validity.row import Parameter, Point
-
-if TYPE_CHECKING:
-    from stuntdouble.results import MethodResult
+from stuntdouble.validity.row import Point
 
 _EXCHANGE: Final = "busy-exchange"
 
-_SITE: Final = (
-    Parameter(
-        name="scenario",
-        value=f"{_EXCHANGE}, as it comes",
-        source="its load is chosen so that the pool is 30 to 40 % busy before the job",
-    ),
+_SITE: Final = given(
+    (
+        "scenario",
+        f"{_EXCHANGE}, as it comes",
+        "its load is chosen so that the pool is 30 to 40 % busy before the job",
+    )
 )
 
 
-def _method(name: str, seed: int) -> MethodResult:
-    return next(m for key, m in played(_EXCHANGE, seed).methods.items() if key == name)
-
-
 def _utilisation(seed: int) -> Outcome:
-    software = _method("software", seed)
+    software = played(_EXCHANGE, seed).methods["software"]
     before, merging = (
         software.array_utilisation.before or 0.0,
         software.array_utilisation.consolidating or 0.0,
@@ -45,12 +38,8 @@ def _utilisation(seed: int) -> Outcome:
 
 def _open_seconds(seed: int) -> Outcome:
     points = tuple(
-        Point(
-            label=name,
-            measured=None,
-            modelled=_method(name, seed).snapshot_open_seconds,
-        )
-        for name in ("software", "storage", "mounted")
+        Point(label=name, measured=None, modelled=method.snapshot_open_seconds)
+        for name, method in played(_EXCHANGE, seed).ordered_methods()
     )
     why = (
         "an outcome to look at, never an input: published is that a VM snapshot lives for a few"
@@ -69,7 +58,7 @@ SITES: Final = (
         compute=_utilisation,
         parameters=_SITE,
         unit="% busy",
-        error_is="relative error outside of the published range",
+        error_is=OUTSIDE,
         tolerance=0.0,
     ),
     Check(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.iops import DISK_10K, DISK_7200, ClosedLoad, Pattern, PoissonLoad, Raid
 from stuntdouble.units import GIB, KIB, MIB
-from stuntdouble.validity.making import Check, Outcome
+from stuntdouble.validity.making import NO_SOURCE, Check, Outcome, given
 from stuntdouble.validity.rig import VM
-from stuntdouble.validity.row import Parameter, Point
+from stuntdouble.validity.row import Point
 from stuntdouble.validity.vmrig import Stations, VmRig
 
 if TYPE_CHECKING:
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 PREDICTED_MAX: Final = 0.15
 """Relative error of what is predicted for a system of which little is known, as of the ratios in
 ``copying``."""
-
-_NONE: Final = "no source"
-
-
-def _given(*rows: tuple[str, str, str]) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name=n, value=v, source=s) for n, v, s in rows)
-
 
 # P1 and P10 ---------------------------------------------------------------------------------------
 
@@ -244,16 +237,16 @@ SNAPSHOTS: Final = (
         source="kanap.net, 2015: vSphere 5.5 U1, all-SAS array, IOmeter 32 KiB, 80 % read, 90 %"
         " random",
         compute=_iometer,
-        parameters=_given(
+        parameters=given(
             ("snapshot_concurrency", f"{CONCURRENCY}", "fitted to 300 IOPS with a snapshot"),
-            ("disks", "24 of 10k rpm, RAID 10", f"{_NONE}; all-SAS is published"),
+            ("disks", "24 of 10k rpm, RAID 10", f"{NO_SOURCE}; all-SAS is published"),
             ("outstanding", f"{_SAS_OUTSTANDING}", "fitted to 2450 IOPS without a snapshot"),
             (
                 "consolidation",
                 "helper, 8 under way, 64 KiB",
                 "vSphere before 6.0; depth: no source",
             ),
-            ("open for", "3 min", _NONE),
+            ("open for", "3 min", NO_SOURCE),
         ),
         unit="IOPS",
         error_is="relative error of the IOPS while merging",
@@ -269,7 +262,7 @@ SNAPSHOTS: Final = (
         " at most.",
         source="C. Hogan, 2016; KB 2039754",
         compute=_algorithms,
-        parameters=_given(
+        parameters=given(
             ("disks", "4 of 7.2k rpm, RAID 10", "chosen"),
             ("guest", "100 IOPS of 16 KiB, half of them writes", "chosen"),
             ("open for", "5 min", "chosen"),
@@ -285,7 +278,7 @@ SNAPSHOTS: Final = (
         says="Iterations of 5, 10, 20, 30 … 60 minutes, then the VM is stunned until it is done.",
         source="KB 2039754, as retold; logged stuns of 3.71, 0.57 and 2.19 s",
         compute=_budgets,
-        parameters=_given(
+        parameters=given(
             ("merging", f"at most {_STARVED // KIB} KiB/s", "chosen, so that it cannot converge"),
             ("guest", "200 IOPS of 16 KiB, half of them writes", "chosen"),
         ),
@@ -301,9 +294,9 @@ SNAPSHOTS: Final = (
         source="virten.net, 2015 (188 ms); Broadcom KB 417644 (385 and 408 ms); C. Hogan, 2015"
         " (a few 100 ms)",
         compute=_stuns,
-        parameters=_given(
+        parameters=given(
             ("fixed part", "150 ms", "the shortest published stun, less its I/O"),
-            ("metadata", "8 writes a disk", _NONE),
+            ("metadata", "8 writes a disk", NO_SOURCE),
             ("disks", "4 of 7.2k rpm, RAID 10", "chosen"),
             ("guest", "16 KiB, 70 % reads", "chosen"),
         ),
@@ -319,7 +312,7 @@ SNAPSHOTS: Final = (
         source="arXiv 2205.06842: chains of up to 1000 files in a large cloud; RocksDB 48 % faster"
         " at 500 when the cost of the chain is taken away",
         compute=_chains,
-        parameters=_given(("guest", "8 outstanding, 16 KiB, 90 % reads", "chosen")),
+        parameters=given(("guest", "8 outstanding, 16 KiB, 90 % reads", "chosen")),
         axis="levels of the chain",
         quick=True,
     ),
@@ -330,7 +323,7 @@ SNAPSHOTS: Final = (
         says="A patent speaks of about 5.5 % of what is attainable without a snapshot.",
         source="US 9,552,168",
         compute=_attainable,
-        parameters=_given(("site", "that of P1", "see there")),
+        parameters=given(("site", "that of P1", "see there")),
         quick=True,
     ),
 )
