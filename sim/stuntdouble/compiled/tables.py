@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from llvmlite import ir
@@ -36,11 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Shape", "as_pointer", "prefetch", "prefetch_cell", "viewer"]
 
+_config: Any = config  # numba sets what it holds when it is imported
+_PLAIN = bool(_config.DISABLE_JIT)
+
 Shape = tuple[int, int, Any]
 """Rows, columns and numpy type of a table."""
 
 
-class Table(types.Type):  # type: ignore[misc]
+class Table(types.Type):
     """The type of one table; those of the same *memory* are views of each other."""
 
     def __init__(self, memory: str, shape: Shape) -> None:
@@ -51,7 +54,7 @@ class Table(types.Type):  # type: ignore[misc]
 
 
 @register_model(Table)
-class _TableModel(models.PrimitiveModel):  # type: ignore[misc]
+class _TableModel(models.PrimitiveModel):
     def __init__(self, manager: Any, table: Table) -> None:
         cell = manager.lookup(table.dtype).get_data_type()
         super().__init__(manager, table, cell.as_pointer())
@@ -65,14 +68,14 @@ def _is_cell(table: Any, index: Any) -> bool:
 
 
 @infer_global(operator.getitem)
-class _TypeOfGet(AbstractTemplate):  # type: ignore[misc]
+class _TypeOfGet(AbstractTemplate):
     def generic(self, args: Any, _kws: Any) -> Any:
         table, index = args
         return signature(table.dtype, table, index) if _is_cell(table, index) else None
 
 
 @infer_global(operator.setitem)
-class _TypeOfSet(AbstractTemplate):  # type: ignore[misc]
+class _TypeOfSet(AbstractTemplate):
     def generic(self, args: Any, _kws: Any) -> Any:
         table, index, _value = args
         if not _is_cell(table, index):
@@ -81,7 +84,7 @@ class _TypeOfSet(AbstractTemplate):  # type: ignore[misc]
 
 
 @infer_getattr
-class _TypeOfShape(AttributeTemplate):  # type: ignore[misc]
+class _TypeOfShape(AttributeTemplate):
     key = Table
 
     def resolve_shape(self, _table: Table) -> Any:
@@ -147,7 +150,7 @@ def viewer(
     The table of addresses has a row of int64 for each field: address, and number of rows.
     """
     memory = {name: (same or {}).get(name, name) for name in shapes}
-    if config.DISABLE_JIT:
+    if _PLAIN:
 
         def plain(at: Any) -> Any:
             rows = carray(as_pointer(at), (len(shapes), 2), np.int64)
@@ -168,8 +171,7 @@ def viewer(
 
         return whole(types.intp), generate
 
-    seen: Callable[[Any], Any] = view
-    return seen
+    return cast("Callable[[Any], Any]", view)
 
 
 def _load_addresses(context: Any, builder: Any, whole: Any, at: Any) -> Any:
@@ -183,7 +185,7 @@ def _load_addresses(context: Any, builder: Any, whole: Any, at: Any) -> Any:
     return context.make_tuple(builder, whole, pointers)
 
 
-if config.DISABLE_JIT:
+if _PLAIN:
 
     def as_pointer(address: Any) -> Any:
         """Turn an address into a pointer that ``carray`` takes."""

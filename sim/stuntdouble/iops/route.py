@@ -70,8 +70,9 @@ class Geometry:
             raise ValueError(f"station {self.port} is both a disk and the port")
 
     def row(self) -> tuple[int, int, int, int, int]:
-        """Return the geometry in the order that ``_route`` takes it."""
-        return (int(self.raid), self.first, self.members, self.stripe_bytes, self.port)
+        """Return the geometry as compiled code takes it: a stripe is told as a power of two."""
+        shift = self.stripe_bytes.bit_length() - 1
+        return (int(self.raid), self.first, self.members, shift, self.port)
 
     def data_disks(self) -> int:
         """Return how many disks' worth of data fit: the rest is redundancy."""
@@ -125,21 +126,21 @@ def _visit(  # noqa: PLR0913, PLR0917  (inlined: a tuple would be built and take
 
 
 @njit(forceinline=True)
-def _lie(at: Any, stripe: Any, columns: Any) -> Any:
-    """Return row, column and place on its disk of byte *at*; a stripe is a power of two."""
-    within = at & (stripe - 1)
-    k = at // stripe
-    row = k // columns
-    return row, k - row * columns, row * stripe + within
+def _lie(at: Any, shift: Any, columns: Any) -> Any:
+    """Return row, column and place on its disk of byte *at*."""
+    within = at & ((1 << shift) - 1)
+    k = at >> shift
+    row = k // columns if columns > 1 else k
+    return row, k - row * columns, (row << shift) + within
 
 
 @njit(forceinline=True)
 def _plain(out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any) -> Any:
     """RAID 0 and RAID 10: one stripe's part of a step."""
-    raid, base, members, stripe = g[0], g[1], g[2], g[3]
+    raid, base, members, shift = g[0], g[1], g[2], g[3]
     group = 4 * step[0] + 2
     columns = members // 2 if raid == _RAID10 else members
-    _, column, place = _lie(at, stripe, columns)
+    _, column, place = _lie(at, shift, columns)
     if raid != _RAID10:
         return _visit(out, n, first, group, base + column, step[2], place, size, step[1])
     disk = base + 2 * column
@@ -151,25 +152,37 @@ def _plain(out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any) 
 
 
 @njit(forceinline=True)
-def _parity(out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any, whole: Any) -> Any:
-    """RAID 5 and RAID 6: one stripe's part of a step; *whole* rows need no old data."""
-    raid, base, members, stripe = g[0], g[1], g[2], g[3]
+def _turn(place: Any, members: Any) -> Any:
+    """Return *place*, which is below twice the number of members, counted around."""
+    return place if place < members else place - members
+
+
+@njit(forceinline=True)
+def _parity(out: Any, n: Any, first: Any, step: Any, g: Any, at: Any, size: Any, start: Any) -> Any:
+    """RAID 5 and RAID 6: one stripe's part of a step, which begins at byte *start*.
+
+    A row that is written whole needs no old data.
+    """
+    raid, base, members, shift = g[0], g[1], g[2], g[3]
     spare = 1 if raid == _RAID5 else _SPARE_MAX
     columns = members - spare
-    row, column, place = _lie(at, stripe, columns)
-    disk = base + (column + row + spare) % members
+    row, column, place = _lie(at, shift, columns)
+    turned = row % members
+    disk = base + _turn(_turn(column + spare, members) + turned, members)
     group = 4 * step[0] + 2
     if step[2] == 0:
         return _visit(out, n, first, group, disk, 0, place, size, step[1])
+    row_bytes = columns << shift
+    whole = row * row_bytes >= start and (row + 1) * row_bytes <= start + step[4]
     if not whole:
         n = _visit(out, n, first, group - 1, disk, 0, place, size, step[1])
         for p in range(spare):
-            parity = base + (row + p) % members
+            parity = base + _turn(turned + p, members)
             n = _visit(out, n, first, group - 1, parity, 0, place, size, step[1])
     n = _visit(out, n, first, group, disk, 1, place, size, step[1])
     if not whole or column == 0:
         for p in range(spare):
-            parity = base + (row + p) % members
+            parity = base + _turn(turned + p, members)
             n = _visit(out, n, first, group, parity, 1, place, size, step[1])
     return n
 
@@ -185,12 +198,11 @@ def add_visits(step: Any, n: Any, g: Any, block_bytes: Any, out: Any) -> Any:
         block_bytes: bytes of a content block.
         out: rows of a visit, with room for ``PIECE_VISITS`` per stripe and one more.
     """
-    raid, members, stripe, port = g[0], g[2], g[3], g[4]
+    raid, stripe, port = g[0], 1 << g[3], g[4]
     first = _NOTHING
     start = n
     role = step[1]
     parity = raid in (_RAID5, _RAID6)
-    row_bytes = stripe * (members - (1 if raid == _RAID5 else _SPARE_MAX)) if parity else stripe
     host = role in (_ROLE_DATA, _ROLE_MOVE, _ROLE_META)
     if port >= 0 and host and step[2] != 0:
         n = _visit(out, n, first, 4 * step[0], port, 1, 0, step[4], role)
@@ -199,9 +211,7 @@ def add_visits(step: Any, n: Any, g: Any, block_bytes: Any, out: Any) -> Any:
     while at < stop:
         size = min(stop, (at & -stripe) + stripe) - at
         if parity:
-            row = at // row_bytes * row_bytes
-            whole = row >= step[3] * block_bytes and row + row_bytes <= stop
-            n = _parity(out, n, first, step, g, at, size, whole)
+            n = _parity(out, n, first, step, g, at, size, step[3] * block_bytes)
         else:
             n = _plain(out, n, first, step, g, at, size)
         at += size
@@ -240,7 +250,7 @@ class Router:
         for group, role, write, pool, block, size in steps:
             self._step[:] = group, role, write, block, size
             geometry = self._pools[pool]
-            self._make_room(n, size // geometry[3] + 2)
+            self._make_room(n, (size >> geometry[3]) + 2)
             n = int(_route(self._step, n, geometry, self._block_bytes, self._out))
         rows = [tuple(row) for row in self._out[:n].tolist()]
         rows.sort(key=_group)

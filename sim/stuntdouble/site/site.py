@@ -21,6 +21,7 @@ from stuntdouble.site.replica import Replica
 from stuntdouble.site.store import File, Store, new_store
 from stuntdouble.site.tables import (
     C_BLOCK_BYTES,
+    C_BLOCK_SHIFT,
     C_COUNT_ONLY,
     C_LOG,
     C_NEED,
@@ -67,10 +68,13 @@ class Site:
     """Volumes, files, disks and their content.
 
     Args:
-        block_bytes: the content block: the unit in which content is known.
+        block_bytes: the content block: the unit in which content is known, a power of two.
         content: "bytes" keeps content; "counts" keeps only how much was written where, with the
             same plans, bitmaps and space (for capacity runs).
         keep_log: keep every event of the content log in ``history``, for judges.
+
+    Raises:
+        ValueError: the content block is no power of two.
     """
 
     def __init__(
@@ -80,6 +84,8 @@ class Site:
         content: Literal["bytes", "counts"] = "bytes",
         keep_log: bool = False,
     ) -> None:
+        if block_bytes < 1 or block_bytes & (block_bytes - 1):
+            raise ValueError(f"content blocks of {block_bytes} bytes: take a power of two")
         self.block_bytes = block_bytes
         self.content = content
         self.arena = Arena()
@@ -93,6 +99,7 @@ class Site:
         self._born = 0
         counters = self.arena.tables.counters
         counters[C_BLOCK_BYTES] = block_bytes
+        counters[C_BLOCK_SHIFT] = block_bytes.bit_length() - 1
         counters[C_COUNT_ONLY] = content == "counts"
 
     # Building. -----------------------------------------------------------------------------

@@ -45,7 +45,7 @@ R_VOLUME, R_POOL, R_PHYSICAL, R_EQUAL, R_ATTACHED, R_NEXT = range(6)
 
 # Counters. -----------------------------------------------------------------------------------
 (C_LEAVES, C_NODES, C_WRITTEN, C_LOG, C_STEPS, C_COUNT_ONLY, C_NEED, C_NEED_AT,
- C_NEED_FILE, C_BLOCK_BYTES) = range(10)  # fmt: skip
+ C_NEED_FILE, C_BLOCK_BYTES, C_BLOCK_SHIFT) = range(11)  # fmt: skip
 
 # Rows of a step: what one stage of an I/O touches, at an address of a pool. -------------------
 T_GROUP, T_ROLE, T_WRITE, T_POOL, T_BLOCK, T_BYTES = range(6)

@@ -79,6 +79,7 @@ from stuntdouble.site import rules
 from stuntdouble.site.rules import IO_BLOCKS_MAX
 from stuntdouble.site.tables import (
     C_BLOCK_BYTES,
+    C_BLOCK_SHIFT,
     C_LEAVES,
     C_LOG,
     C_NODES,
@@ -188,16 +189,16 @@ def site_is_full(k: Any, s: Any) -> Any:
 def _attempt(k: Any, t: Any, s: Any, g: Any, job: Any) -> Any:
     """Try to admit a guest's I/O: the number of its steps, or negative."""
     disk = k.disks[k.guests[g, G_DISKS] + k.jobs[job, J_DISK], 0]
-    size = s.counters[C_BLOCK_BYTES, 0]
+    shift = s.counters[C_BLOCK_SHIFT, 0]
     offset = k.jobs[job, J_OFFSET]
     length = k.jobs[job, J_LENGTH]
-    block = offset // size
-    stop = -(-(offset + length) // size)
+    block = offset >> shift
+    stop = -(-(offset + length) >> shift)
     count = stop - block
     if count > _IO_BLOCKS_MAX:
         return _OUT_OF_RANGE
-    head = offset - block * size
-    tail = stop * size - offset - length
+    head = offset - (block << shift)
+    tail = (stop << shift) - offset - length
     if k.jobs[job, J_WRITE] != 0:
         return _WRITES(t, disk, block, count, _NO_TOKEN, head, tail)
     return _READS(t, s.disks[disk, D_HEAD], block, count, head, tail)

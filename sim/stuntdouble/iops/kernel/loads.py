@@ -49,7 +49,7 @@ from stuntdouble.iops.kernel.tables import (
     RANK_ARRIVAL,
 )
 from stuntdouble.site.places import approach_block, approach_way
-from stuntdouble.site.tables import C_BLOCK_BYTES
+from stuntdouble.site.tables import C_BLOCK_SHIFT
 
 _DO_ADMIT = DO_ADMIT
 _DO_ARRIVAL = DO_ARRIVAL
@@ -123,11 +123,11 @@ def _look_ahead(k: Any, s: Any, g: Any, row: Any, left: Any) -> None:
     prefetch(rows + (row + _AHEAD) * _ROW_BYTES)
     prefetch(seconds + (row + _AHEAD) * 8)
     ios = carray(as_pointer(rows), (row + 2, 4), np.int64)
-    size = s.counters[C_BLOCK_BYTES, 0]
+    shift = s.counters[C_BLOCK_SHIFT, 0]
     first = k.guests[g, G_DISKS]
-    approach_block(s, k.disks[first + ios[row, 0], DISK_NUMBER], ios[row, 2] // size, ios[row, 1])
+    approach_block(s, k.disks[first + ios[row, 0], DISK_NUMBER], ios[row, 2] >> shift, ios[row, 1])
     if left > 1:
-        approach_way(s, k.disks[first + ios[row + 1, 0], DISK_NUMBER], ios[row + 1, 2] // size)
+        approach_way(s, k.disks[first + ios[row + 1, 0], DISK_NUMBER], ios[row + 1, 2] >> shift)
 
 
 @njit(forceinline=True)

@@ -153,12 +153,12 @@ def route(k: Any, table: Any, i: Any, n: Any) -> Any:
     """Add the visits of the step in row *i* to *n* that are there; negative: they are too many."""
     pool = table[i, T_POOL]
     size = table[i, T_BYTES]
-    stripe = k.pools[pool, O_STRIPE]
-    if n + (size // stripe + 2) * _VISITS_OF_PIECE + 1 > k.out.shape[0]:
+    shift = k.pools[pool, O_STRIPE]
+    if n + ((size >> shift) + 2) * _VISITS_OF_PIECE + 1 > k.out.shape[0]:
         return -1
     step = (table[i, T_GROUP], table[i, T_ROLE], table[i, T_WRITE], table[i, T_BLOCK], size)
     raid, first = k.pools[pool, O_RAID], k.pools[pool, O_FIRST]
-    g = (raid, first, k.pools[pool, O_MEMBERS], stripe, k.pools[pool, O_PORT])
+    g = (raid, first, k.pools[pool, O_MEMBERS], shift, k.pools[pool, O_PORT])
     return add_visits(step, n, g, k.ints[N_BLOCK_BYTES, 0], k.out)
 
 
