@@ -33,9 +33,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import inf
 from typing import TYPE_CHECKING
 
+from stuntdouble.iops.checks import check_bytes, check_number
 from stuntdouble.iops.work import Service, flash
 from stuntdouble.site import Role
 
@@ -73,14 +74,11 @@ class Cache:
     destages: int = 16
 
     def __post_init__(self) -> None:
-        if not 0 < self.mark_bytes < 1 << 62:
-            raise ValueError(f"a cache for {self.mark_bytes} dirty bytes: it needs room for some")
+        check_bytes("the mark of a cache", self.mark_bytes)
         if self.destages < 1:
             raise ValueError(f"{self.destages} destages at a time: nothing would ever be written")
         for name in ("write_seconds", "read_seconds"):
-            seconds = getattr(self, name)
-            if not (seconds >= 0 and isfinite(seconds)):
-                raise ValueError(f"{name} of a cache: {seconds} is not a time")
+            check_number(f"{name} of a cache", getattr(self, name))
 
     def service(self) -> Service:
         """Return the service of the station that stands for it."""
