@@ -14,7 +14,7 @@ from iops.lab import BLOCK, Judge, Lab, Script, conserved, fixed
 from stuntdouble.clock import completed, run
 from stuntdouble.errors import NoProgress, Unreachable
 from stuntdouble.iops import Cache, Geometry, Io, Purpose, Raid
-from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE, Role
+from stuntdouble.site import COPY_INTO_EACH, COPY_ON_WRITE, REDIRECT_ON_WRITE, Role
 
 UNTIL = 120
 GUEST, SIDE, RESTORE = int(Purpose.GUEST), int(Purpose.SIDE), int(Purpose.RESTORE)
@@ -160,6 +160,23 @@ def test_copying_for_no_host_is_never_deferred() -> None:
     assert not lab.times(cache)
 
 
+def test_a_mirror_is_written_through_the_cache_when_it_is_made_equal_and_afterwards() -> None:
+    lab, cache = cached(servers=9)
+    mirror = lab.site.add_replica(lab.lun, lab.pool, 1 << 17)
+    mirror.attach()
+    ended: list[float] = []
+    event = lab.engine.submit(mirror.equalise(0, 1), Purpose.CONTROL)
+    event.callbacks.append(lambda _: ended.append(lab.env.now))
+    lab.guest(writes((5.0, 0)))
+    lab.run(5.125)
+    assert lab.engine.dirty_bytes(lab.pool) == 2 * BLOCK
+    lab.run(20.0)
+    assert ended == [1.25]  # read from the device, and written to the cache
+    assert lab.io_times() == [(5.0, 5.25)]
+    assert lab.times(cache) == [1.0, 5.0, 5.0]
+    assert lab.times() == [0.0, 1.25, 5.25, 5.25]
+
+
 def test_a_drain_waits_for_the_host_and_not_for_the_devices() -> None:
     lab, _ = cached(mark=1)
     guest = lab.guest(writes((1.0, 0), (1.0, 1)))
@@ -297,12 +314,13 @@ row = st.tuples(st.integers(0, 80), st.integers(0, 60), st.integers(1, 40))
 @given(
     st.lists(row, min_size=1, max_size=20),
     st.sampled_from(list(RAIDS)),
-    st.sampled_from([0, COPY_ON_WRITE, REDIRECT_ON_WRITE]),
+    st.sampled_from([0, COPY_ON_WRITE, REDIRECT_ON_WRITE, COPY_INTO_EACH]),
     st.sampled_from([(1, 1), (8, 2), (1 << 20, 16)]),
+    st.booleans(),
     st.booleans(),
 )
 def test_devices_do_the_same_work_with_a_cache_only_later(
-    rows, raid, kind, shape, blocking
+    rows, raid, kind, shape, blocking, mirrored
 ) -> None:
     work = []
     for mark, destages in ((0, 0), shape):
@@ -315,8 +333,12 @@ def test_devices_do_the_same_work_with_a_cache_only_later(
             lab.engine.add_cache(lab.pool, Cache(mark * BLOCK, 1 / 64, 1 / 64, destages))
         if blocking:
             lab.engine.block_copies(lab.pool)
-        if kind:
+        for _ in range(2 if kind else 0):
             lab.site.freeze([lab.lun], kind)
+        if mirrored:
+            replica = lab.site.add_replica(lab.lun, lab.pool, 1 << 17)
+            replica.attach()
+            replica.equalise(0, 10)  # chunks; what lies beyond is not written twice
         seen = spied(lab, [*devices, port])
         script = [(t / 8, 0, True, at * BLOCK + 512, n * 1024) for t, at, n in sorted(rows)]
         guest = lab.guest(Script(script))

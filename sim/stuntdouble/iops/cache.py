@@ -12,7 +12,7 @@ number under way.
 Room: a write sets out while fewer bytes are dirty than the mark allows, and counts from then on
 until it is destaged.  Others wait, first in first out: the devices then set the pace, as with
 write-through.  Written is what the devices are told to write for the host: data, metadata, zeroed
-units; not the copies.
+units, and a mirror of them; not the copies for snapshots.
 
 Rewriting a dirty block is a write like any other: nothing is coalesced, and each version is
 destaged.  Real caches overwrite dirty blocks in place and join neighbours, so they destage less
@@ -21,8 +21,9 @@ much, by a share that no published model gives.
 
 A read is served by the cache if every content block that it covers was dirty when it set out;
 otherwise the devices serve all of it.  Blocks that are clean are not kept: there is no read cache.
-The array's own reads, for copies, merges and parity, go to the devices.  Where an I/O writes nothing
-for a host (an array that copies a volume), nothing of it is deferred.
+The array's own reads, for copies, merges and parity, go to the devices.  Where an I/O writes none of
+what counts (an array that frees its reserve), nothing of it is deferred.  The copying that makes a
+mirror equal is read and written as a host's I/O is.
 
 Within an instant: the end of a write queues its destage, and starts it if it may, before whoever
 issued it goes on.  The end of a destage first starts the next one, then lets go of those that wait
