@@ -23,6 +23,8 @@ STEPS = {
     Role.MERGE_READ: "merges of a redirected chunk",
     Role.METADATA: "metadata writes, allocation of deltas included",
     Role.ZERO_FILL: "units zeroed",
+    Role.REPLICA_READ: "stretches copied to a mirror",
+    Role.REPLICA_WRITE: "writes to a mirror",
 }
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hypothesis import strategies as st
 
+from iops.keepers import Keeper, Sacrifice
 from iops.lab import BLOCK, FS_BLOCKS, Script, conserved, fixed
 from iops.metering import heard
 from stuntdouble.clock import Environment
-from stuntdouble.errors import Error, NoSpace, Unreachable
+from stuntdouble.errors import Error, Unreachable
 from stuntdouble.iops import (
     Cache,
     ClosedLoad,
@@ -38,43 +39,19 @@ from stuntdouble.iops import (
     exponential,
     flash,
 )
-from stuntdouble.site import COPY_ON_WRITE, Site
+from stuntdouble.site import COPY_INTO_EACH, COPY_ON_WRITE, REDIRECT_ON_WRITE, Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from stuntdouble.site import Replica
 
 BLOCKS = 2 * FS_BLOCKS  # of each disk
 UNTIL = 60.0
 GUESTS = 3
 WORDS = ("reading", "merging", "waiting")
-TABLES = ("disks", "levels", "files", "stores", "volumes", "images", "pools", "maps", "counters")
-
-
-class Keeper:
-    """Hands out file-system blocks one after the other, as long as there are any."""
-
-    def __init__(self, blocks: int) -> None:
-        self.used, self.blocks = 0, blocks
-
-    def provide(self, file, index: int) -> int:
-        if self.used >= self.blocks:
-            raise NoSpace("the datastore", FS_BLOCKS, 0)
-        file.place(index, 0, self.used)
-        self.used += 1
-        return self.used % 3  # not every growth costs metadata
-
-
-class Sacrifice:
-    """Gives up the oldest image when the reserve is full."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def make_room(self, lun) -> None:
-        self.world.log("sacrifice")
-        if not self.world.images:
-            raise NoSpace("the snapshot reserve", lun.chunk_bytes, 0)
-        self.world.site.thaw(self.world.images.pop(0))
+TABLES = ("disks", "levels", "files", "stores", "volumes", "images", "pools", "maps", "counters",
+          "replicas")  # fmt: skip
 
 
 @dataclass
@@ -93,6 +70,8 @@ class Plan:
     blocking: bool = False
     cache: tuple[int, int] | None = None  # the mark, in blocks, and destages under way
     hot: bool = False  # everything near the start, where I/Os meet each other's copies
+    each: bool = False  # images get a copy each
+    mirror: int = 0  # 1: the LUN has a mirror in its own pool; 2: in another one
 
 
 SERVICES: dict[str, Callable[[int], Any]] = {
@@ -140,13 +119,11 @@ class World:
         self.lan = engine.add_station(fixed(2.0), 2)
         engine.add_pool(self.pool, Geometry(plan.raid, stations[0], members, 2 * BLOCK, port))
         if plan.blocking:  # a snapshot from the start, or there is seldom anything to copy
-            self.images += self.site.freeze([self.lun], COPY_ON_WRITE)
+            self.do_freeze(0, 0)
             engine.block_copies(self.pool)
         if plan.cache is not None:
-            mark, destages = plan.cache
-            seconds = 1.0 if plan.services in {"lattice", "instant"} else 0.1
-            cache = Cache(mark * BLOCK, seconds, seconds / 2, destages)
-            assert engine.add_cache(self.pool, cache) == self.lan + 1
+            assert engine.add_cache(self.pool, self.cache(*plan.cache)) == self.lan + 1
+        self.mirror = self.mirrored(plan.mirror) if plan.mirror else None
         self.stations, self.disks, self.guests = stations, [], []
         self.streams: list[Any] = []
         self.deltas: dict[int, list[Any]] = {}
@@ -161,6 +138,24 @@ class World:
             guest.on_no_space = lambda error, guest=guest: self.pause(guest, error)
             self.guests.append(guest)
             engine.start(guest)
+
+    def cache(self, mark: int, destages: int) -> Cache:
+        seconds = 1.0 if self.plan.services in {"lattice", "instant"} else 0.1
+        return Cache(mark * BLOCK, seconds, seconds / 2, destages)
+
+    def mirrored(self, where: int) -> Replica:
+        """Return a mirror of the LUN that is equal where the first disks will lie."""
+        pool, engine = self.pool, self.engine
+        if where > 1:
+            pool = self.site.create_pool(1 << 20, 0)
+            station = engine.add_station(SERVICES[self.plan.services](1), 1, 1 << 27)
+            engine.add_pool(pool, Geometry(Raid.RAID0, station, 1, 2 * BLOCK))
+            if self.plan.cache is not None:
+                engine.add_cache(pool, self.cache(*self.plan.cache))
+        mirror = self.site.add_replica(self.lun, pool, 1 << 15)
+        mirror.attach()
+        mirror.equalise(0, 2 * BLOCKS // 4)
+        return mirror
 
     def load(self, number: int, outstanding: int, rows) -> Any:
         size = (16 if self.plan.hot else BLOCKS) * BLOCK
@@ -235,7 +230,17 @@ class World:
         self.engine.drop_waiting(self.guests[number % len(self.guests)])
 
     def do_freeze(self, kind: int, _second: int) -> None:
-        self.images += self.site.freeze([self.lun], 1 + kind % 2)
+        kinds = (COPY_INTO_EACH,) if self.plan.each else (COPY_ON_WRITE, REDIRECT_ON_WRITE)
+        self.images += self.site.freeze([self.lun], kinds[kind % len(kinds)])
+
+    def do_mirror(self, number: int, chunks: int) -> None:
+        if self.mirror is None:
+            return
+        if number % 4 == 0:
+            (self.mirror.detach if self.mirror.attached else self.mirror.attach)()
+        elif self.mirror.attached:
+            steps = self.mirror.equalise(8 * number, 8 * number + 1 + chunks)
+            self.tell(self.engine.submit(steps, Purpose.CONTROL), "mirror", number)
 
     def do_thaw(self, number: int, _second: int) -> None:
         if self.images:
@@ -407,7 +412,7 @@ ACTS = sorted(name[3:] for name in vars(World) if name.startswith("do_"))
 acts = st.lists(
     st.tuples(
         st.integers(0, 30),
-        st.sampled_from([*ACTS, "freeze", "freeze", "iops_limit"]),
+        st.sampled_from([*ACTS, "freeze", "freeze", "iops_limit", "mirror"]),
         st.integers(0, 60),
         st.integers(0, 12),
     ),
@@ -428,4 +433,6 @@ plans = st.builds(
     blocking=st.booleans(),
     hot=st.booleans(),
     cache=st.sampled_from([None, None, (1, 1), (4, 1), (16, 2), (1 << 20, 4)]),
+    each=st.booleans(),
+    mirror=st.sampled_from([0, 0, 1, 2]),
 )

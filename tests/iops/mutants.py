@@ -66,6 +66,8 @@ MUTANTS = (
     Mutant("a destage too many", "cache", "CACHE_UNDER_WAY] < k.caches",
            "CACHE_UNDER_WAY] <= k.caches"),
     Mutant("half dirty is dirty enough", "cache", "return block >= stop", "return True"),
+    Mutant("a mirror is written past the cache", "cache", "int(Role.MERGE_READ))",
+           "int(Role.MERGE_READ), int(Role.REPLICA_WRITE))"),
     Mutant("clean blocks that stay dirty", "dirt", "k.dirty[hole, DIRTY_KEY] = 0", "pass"),
 )  # fmt: skip
 
@@ -102,12 +104,12 @@ def plan_of(seed: int) -> Plan:
     """Return one of the fixed histories: everything happens in some of them."""
     draw = np.random.default_rng(seed)
     services = ["lattice", "lattice", "instant", "disk", "exponential"][seed % 5]
-    kinds = [act for act in ACTS if act != "cut" or seed % 4 == 0]
+    kinds = [act for act in ACTS if act != "mirror" and (act != "cut" or seed % 4 == 0)]
     acts = [
         (int(draw.integers(0, 30)), str(draw.choice(kinds)), *map(int, draw.integers(0, 60, 2)))
         for _ in range(25)
     ]
-    acts += [(6, "limit", 1, 1), (9, "drop", 1, 2), (12, "limit", 1, 0)]
+    acts += [(6, "limit", 1, 1), (9, "drop", 1, 2), (12, "limit", 1, 0), (15, "mirror", 1, 7)]
     most = 2 if seed % 4 == 3 else 8  # whole blocks fill a cache to its mark exactly
     rows = [
         (
@@ -124,6 +126,7 @@ def plan_of(seed: int) -> Plan:
         reserve=1 << 16, room=60, counts=seed % 2 == 0,
         loads=[(0, rows), (7, []), (2, rows)], acts=acts,
         blocking=seed % 3 != 0, cache=[None, (2, 1), None, (1, 2)][seed % 4], hot=True,
+        each=seed % 5 == 4, mirror=seed % 3,
     )  # fmt: skip
 
 

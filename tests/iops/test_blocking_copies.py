@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed
+from iops.book import CHUNK, SERVICES, held_of, played, snapshot_histories, told
+from iops.lab import BLOCK, Judge, Lab, Script, conserved, fixed
 from stuntdouble.iops import Geometry, Io, Purpose, Raid
 from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE, Role
 
 UNTIL = 80
-SIDE = int(Purpose.SIDE)
 
 pytestmark = pytest.mark.plain
 
@@ -183,90 +181,22 @@ def test_a_sequential_writer_meets_its_own_copies() -> None:
 
 # Against the book. -----------------------------------------------------------------------------
 
-whole = st.integers(0, 24)
-SPANS = [(k, n) for k in range(5) for n in (1, 2)]
-
 
 @st.composite
 def histories(draw):
-    services = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    row = st.tuples(whole, st.sampled_from(SPANS), st.sampled_from([True, True, True, False]))
-    guests = []
-    for _ in range(draw(st.integers(1, 3))):
-        rows = draw(st.lists(row, max_size=8))
-        outstanding = draw(st.sampled_from([0, 0, 1, 2]))
-        guests.append((outstanding, rows if outstanding else sorted(rows)))
-    acts = st.one_of(
-        st.tuples(st.just("stun"), st.integers(0, 2), st.integers(1, 5)),
-        st.tuples(st.just("limit"), st.integers(0, 2), st.integers(0, 2)),
-        st.tuples(st.just("freeze"), st.just(0), st.just(0)),
-    )
-    control = sorted(draw(st.lists(st.tuples(whole, acts), max_size=6)), key=lambda act: act[0])
-    return services, draw(st.integers(1, 3)), guests, control, draw(st.booleans())
+    guests, control = draw(snapshot_histories(writes=3))
+    return draw(SERVICES), draw(st.integers(1, 3)), guests, control, draw(st.booleans())
 
 
 def by_the_book(services, servers, guests, control, blocking):
-    held = []
-    for outstanding, rows in guests:
-        due = deque(
-            (
-                time,
-                Ask(
-                    [[(at + k) % 2 for k in range(size)]],
-                    tuple(range(at // 2, (at + size - 1) // 2 + 1)) if write else (),
-                    tuple(range(at, at + size)),
-                ),
-            )
-            for time, (at, size), write in rows
-        )
-        held.append(Held(due, closed=outstanding > 0, ready=[0] * min(outstanding, len(rows))))
-    judge = Judge(list(services), servers, held)
-    judge.blocking, judge.owed = blocking, set()
-    acts: dict = {}
-    for time, (act, first, second) in control:
-        guest = held[first % len(held)]
-        if act == "stun":
-            acts.setdefault(time, []).append(lambda guest=guest: judge.stun(guest))
-            acts.setdefault(time + second, []).append(lambda guest=guest: judge.resume(guest))
-        elif act == "limit":
-            action = lambda guest=guest, second=second: judge.limit(guest, second)  # noqa: E731
-            acts.setdefault(time, []).append(action)
-        else:
-            acts.setdefault(time, []).append(lambda: setattr(judge, "owed", set()))
-    judge.run(UNTIL, acts)
-    return judge.starts, sorted(judge.over)
+    judge = Judge(list(services), servers, held_of(guests))
+    return told(judge, control, UNTIL, blocking=blocking)
 
 
 def by_the_engine(services, servers, guests, control, blocking):
-    lab = Lab(chunk=2)
+    lab = Lab(chunk=CHUNK)
     lab.stripe(*map(fixed, services), servers=servers)
-    lab.site.freeze([lab.lun], COPY_ON_WRITE)
-    if blocking:
-        lab.engine.block_copies(lab.pool)
-    made = []
-    for number, (outstanding, rows) in enumerate(guests):
-        script = [
-            (0.0 if outstanding else float(t), 0, write, at * BLOCK, size * BLOCK)
-            for t, (at, size), write in rows
-        ]
-        made.append(lab.guest(Script(script, outstanding), str(number)))
-    for time, (act, first, second) in control:
-        guest = made[first % len(made)]
-        if act == "stun":
-            lab.at(time, lambda guest=guest: lab.engine.stun(guest))
-            lab.at(time + second, lambda guest=guest: lab.engine.resume(guest))
-        elif act == "limit":
-            lab.at(time, lambda guest=guest, second=second: lab.engine.set_limit(guest, second))
-        else:
-            lab.at(time, lambda: lab.site.freeze([lab.lun], COPY_ON_WRITE))
-    lab.run(UNTIL - 0.5)
-    assert all(conserved(guest) for guest in made)
-    over = [
-        (int(name), arrived, completed)
-        for name in map(str, range(len(guests)))
-        for arrived, completed in lab.io_times(name)
-    ]
-    return lab.starts, sorted(over)
+    return played(lab, guests, control, UNTIL, blocking=blocking)
 
 
 @settings(max_examples=120)

@@ -368,8 +368,9 @@ def test_nothing_is_kept_of_the_arrays_that_were_handed_over() -> None:
     assert told[0] == told[1]
 
 
-def test_gauges_are_kept_in_order() -> None:
-    meter = Meter()
+@pytest.mark.parametrize("kind", [Meter, Recorder])
+def test_gauges_are_kept_in_order(kind) -> None:
+    meter = kind()
     for time in (1.0, 2.0):
         meter.gauge("delta", "vm", time, time * 10)
     assert meter.gauges == {("delta", "vm"): [(1.0, 10.0), (2.0, 20.0)]}

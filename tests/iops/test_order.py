@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iops.book import seen
 from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed, reads
 from stuntdouble.iops import ClosedLoad, Pattern, PoissonLoad, Purpose, exponential
 from stuntdouble.site import Role
@@ -178,13 +179,7 @@ def by_the_engine(services, servers, guests, acts, noise):
         lab.run(time + 0.25)
         assert all(conserved(guest) for guest in made)
     lab.run(UNTIL - 0.5)
-    assert all(conserved(guest) for guest in made)
-    over = [
-        (int(name), arrived, completed)
-        for name in map(str, range(len(guests)))
-        for arrived, completed in lab.io_times(name)
-    ]
-    return lab.starts, sorted(over)
+    return seen(lab, made)
 
 
 @settings(max_examples=150)

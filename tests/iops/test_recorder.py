@@ -114,10 +114,3 @@ def test_asking_changes_nothing() -> None:
 def test_a_percentile_is_a_latency_that_was_seen() -> None:
     found = Latencies(np.arange(4.0), np.array([1.0, 2.0, 3.0, 100.0]))
     assert [found.percentile(p) for p in (25, 50, 75, 76, 100)] == [1.0, 2.0, 3.0, 100.0, 100.0]
-
-
-def test_gauges_are_kept_in_order() -> None:
-    meter = Recorder()
-    for time in (1.0, 2.0):
-        meter.gauge("delta", "vm", time, time * 10)
-    assert meter.gauges == {("delta", "vm"): [(1.0, 10.0), (2.0, 20.0)]}

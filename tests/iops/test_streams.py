@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from iops.lab import BLOCK, FS_BLOCKS, Lab, fixed, reads
@@ -394,6 +394,7 @@ def test_a_bulk_read_notices_another_pace_at_once() -> None:
 
 @settings(max_examples=15)
 @given(st.integers(1, 6), st.integers(1, 8), st.lists(st.integers(1, 12), min_size=1, max_size=6))
+@example(2, 1, [1, 1])  # the second joins while the first, having read all, waits until it is due
 def test_bulk_reads_side_by_side_share_one_pace(depth, quarters, sizes) -> None:
     """Together they have no more under way than one alone may, and are no faster."""
     lab, block, rate = built(quarters / 4), 1 << 20, float(2 << 20)
@@ -404,8 +405,7 @@ def test_bulk_reads_side_by_side_share_one_pace(depth, quarters, sizes) -> None:
     async def read(number: int, size: int) -> None:
         await asyncio.sleep(0.3 * number)
         runs = Runs.single(number * (16 << 20), size << 20)
-        async for _ in read_bulk(lab.engine, spec, runs, throttle, lab.lun.render):
-            pass
+        _ = [part async for part in read_bulk(lab.engine, spec, runs, throttle, lab.lun.render)]
         ended.append(asyncio.get_running_loop().time())
 
     async def main(env) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iops.book import seen
 from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed, reads
 from stuntdouble.errors import Misuse
 from stuntdouble.iops import ClosedLoad, Pattern, PoissonLoad, Purpose
@@ -285,13 +286,7 @@ def by_the_engine(services, servers, guests, control):
             iops = 1 / gap if second else 0.0
             lab.at(time, lambda g=guest, i=iops, s=second: lab.engine.set_iops_limit(g, 0, i, s))
     lab.run(UNTIL - 0.5)
-    assert all(conserved(guest) for guest in made)
-    over = [
-        (int(name), arrived, completed)
-        for name in map(str, range(len(guests)))
-        for arrived, completed in lab.io_times(name)
-    ]
-    return lab.starts, sorted(over)
+    return seen(lab, made)
 
 
 @settings(max_examples=150)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed
+from iops.book import CHUNK, SERVICES, held_of, played, snapshot_histories, told
+from iops.lab import BLOCK, Judge, Lab, Script, conserved, fixed
 from stuntdouble.clock import completed, run
 from stuntdouble.errors import NoProgress, Unreachable
 from stuntdouble.iops import Cache, Geometry, Io, Purpose, Raid
-from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE, Role
+from stuntdouble.site import COPY_INTO_EACH, COPY_ON_WRITE, REDIRECT_ON_WRITE, Role
 
 UNTIL = 120
 GUEST, SIDE, RESTORE = int(Purpose.GUEST), int(Purpose.SIDE), int(Purpose.RESTORE)
@@ -159,6 +160,23 @@ def test_copying_for_no_host_is_never_deferred() -> None:
     assert not lab.times(cache)
 
 
+def test_a_mirror_is_written_through_the_cache_when_it_is_made_equal_and_afterwards() -> None:
+    lab, cache = cached(servers=9)
+    mirror = lab.site.add_replica(lab.lun, lab.pool, 1 << 17)
+    mirror.attach()
+    ended: list[float] = []
+    event = lab.engine.submit(mirror.equalise(0, 1), Purpose.CONTROL)
+    event.callbacks.append(lambda _: ended.append(lab.env.now))
+    lab.guest(writes((5.0, 0)))
+    lab.run(5.125)
+    assert lab.engine.dirty_bytes(lab.pool) == 2 * BLOCK
+    lab.run(20.0)
+    assert ended == [1.25]  # read from the device, and written to the cache
+    assert lab.io_times() == [(5.0, 5.25)]
+    assert lab.times(cache) == [1.0, 5.0, 5.0]
+    assert lab.times() == [0.0, 1.25, 5.25, 5.25]
+
+
 def test_a_drain_waits_for_the_host_and_not_for_the_devices() -> None:
     lab, _ = cached(mark=1)
     guest = lab.guest(writes((1.0, 0), (1.0, 1)))
@@ -296,14 +314,15 @@ row = st.tuples(st.integers(0, 80), st.integers(0, 60), st.integers(1, 40))
 @given(
     st.lists(row, min_size=1, max_size=20),
     st.sampled_from(list(RAIDS)),
-    st.sampled_from([0, COPY_ON_WRITE, REDIRECT_ON_WRITE]),
+    st.sampled_from([0, COPY_ON_WRITE, REDIRECT_ON_WRITE, COPY_INTO_EACH]),
     st.sampled_from([(1, 1), (8, 2), (1 << 20, 16)]),
+    st.booleans(),
     st.booleans(),
 )
 def test_devices_do_the_same_work_with_a_cache_only_later(
-    rows, raid, kind, shape, blocking
+    rows, raid, kind, shape, blocking, mirrored
 ) -> None:
-    work, ends = [], []
+    work = []
     for mark, destages in ((0, 0), shape):
         lab = Lab(chunk=4)
         devices = lab.stations(*[fixed(0.25)] * RAIDS[raid], servers=1)
@@ -314,8 +333,12 @@ def test_devices_do_the_same_work_with_a_cache_only_later(
             lab.engine.add_cache(lab.pool, Cache(mark * BLOCK, 1 / 64, 1 / 64, destages))
         if blocking:
             lab.engine.block_copies(lab.pool)
-        if kind:
+        for _ in range(2 if kind else 0):
             lab.site.freeze([lab.lun], kind)
+        if mirrored:
+            replica = lab.site.add_replica(lab.lun, lab.pool, 1 << 17)
+            replica.attach()
+            replica.equalise(0, 10)  # chunks; what lies beyond is not written twice
         seen = spied(lab, [*devices, port])
         script = [(t / 8, 0, True, at * BLOCK + 512, n * 1024) for t, at, n in sorted(rows)]
         guest = lab.guest(Script(script))
@@ -327,7 +350,6 @@ def test_devices_do_the_same_work_with_a_cache_only_later(
         assert lab.engine.dirty_bytes(lab.pool) == 0
         assert sum(len(s.queue) + s.busy for s in lab.engine.stations) == 0
         work.append(seen)
-        ends.append([end for _, end in lab.io_times()])
     assert work[0] == work[1]
 
 
@@ -349,90 +371,27 @@ def test_a_cache_that_makes_no_sense_is_refused(wrong) -> None:
 
 # Against the book. -----------------------------------------------------------------------------
 
-whole = st.integers(0, 24)
-SPANS = [(k, n) for k in range(5) for n in (1, 2)]
-
 
 @st.composite
 def histories(draw):
-    services = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    asked = st.tuples(whole, st.sampled_from(SPANS), st.sampled_from([True, True, False]))
-    guests = []
-    for _ in range(draw(st.integers(1, 3))):
-        rows = draw(st.lists(asked, max_size=8))
-        outstanding = draw(st.sampled_from([0, 0, 1, 2]))
-        guests.append((outstanding, rows if outstanding else sorted(rows)))
-    acts = st.one_of(
-        st.tuples(st.just("stun"), st.integers(0, 2), st.integers(1, 5)),
-        st.tuples(st.just("limit"), st.integers(0, 2), st.integers(0, 2)),
-        st.tuples(st.just("freeze"), st.just(0), st.just(0)),
-    )
-    control = sorted(draw(st.lists(st.tuples(whole, acts), max_size=6)), key=lambda act: act[0])
+    guests, control = draw(snapshot_histories(writes=2))
     cache = draw(st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 3)))
-    return services, draw(st.integers(1, 2)), guests, control, cache, draw(st.booleans())
-
-
-def asks(at: int, size: int, *, write: bool) -> Ask:
-    chunks = tuple(range(at // 2, (at + size - 1) // 2 + 1)) if write else ()
-    return Ask([[(at + k) % 2 for k in range(size)]], chunks, tuple(range(at, at + size)))
+    return draw(SERVICES), draw(st.integers(1, 2)), guests, control, cache, draw(st.booleans())
 
 
 def by_the_book(services, servers, guests, control, cache, blocking):
-    held = []
-    for outstanding, rows in guests:
-        due = deque((time, asks(*span, write=write)) for time, span, write in rows)
-        held.append(Held(due, closed=outstanding > 0, ready=[0] * min(outstanding, len(rows))))
-    judge = Judge(list(services), servers, held)
-    judge.blocking, judge.owed = blocking, set()
+    judge = Judge(list(services), servers, held_of(guests))
     judge.add_cache(*cache)
-    acts: dict = {}
-    for time, (act, first, second) in control:
-        guest = held[first % len(held)]
-        if act == "stun":
-            acts.setdefault(time, []).append(lambda guest=guest: judge.stun(guest))
-            acts.setdefault(time + second, []).append(lambda guest=guest: judge.resume(guest))
-        elif act == "limit":
-            action = lambda guest=guest, second=second: judge.limit(guest, second)  # noqa: E731
-            acts.setdefault(time, []).append(action)
-        else:
-            acts.setdefault(time, []).append(lambda: setattr(judge, "owed", set()))
-    judge.run(UNTIL, acts)
-    return judge.starts, sorted(judge.over)
+    return told(judge, control, UNTIL, blocking=blocking)
 
 
 def by_the_engine(services, servers, guests, control, cache, blocking):
-    lab = Lab(chunk=2)
+    lab = Lab(chunk=CHUNK)
     lab.stripe(*map(fixed, services), servers=servers)
     seconds, mark, destages = cache
     number = lab.engine.add_cache(lab.pool, Cache(mark * BLOCK, seconds, seconds, destages))
     lab.engine.stations[number].on_visit = lab.engine.stations[0].on_visit
-    lab.site.freeze([lab.lun], COPY_ON_WRITE)
-    if blocking:
-        lab.engine.block_copies(lab.pool)
-    made = []
-    for name, (outstanding, rows) in enumerate(guests):
-        script = [
-            (0.0 if outstanding else float(t), 0, write, at * BLOCK, size * BLOCK)
-            for t, (at, size), write in rows
-        ]
-        made.append(lab.guest(Script(script, outstanding), str(name)))
-    for time, (act, first, second) in control:
-        guest = made[first % len(made)]
-        if act == "stun":
-            lab.at(time, lambda guest=guest: lab.engine.stun(guest))
-            lab.at(time + second, lambda guest=guest: lab.engine.resume(guest))
-        elif act == "limit":
-            lab.at(time, lambda guest=guest, second=second: lab.engine.set_limit(guest, second))
-        else:
-            lab.at(time, lambda: lab.site.freeze([lab.lun], COPY_ON_WRITE))
-    lab.run(UNTIL - 0.5)
-    assert all(conserved(guest) for guest in made)
-    over = [
-        (int(name), arrived, completed)
-        for name in map(str, range(len(guests)))
-        for arrived, completed in lab.io_times(name)
-    ]
-    return lab.starts, sorted(over)
+    return played(lab, guests, control, UNTIL, blocking=blocking)
 
 
 @settings(max_examples=150)

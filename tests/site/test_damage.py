@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stuntdouble.errors import MediumError, Unsupported
 from stuntdouble.extents import Runs
-from stuntdouble.site import COPY_ON_WRITE, REDIRECT_ON_WRITE, Lun, Site
+from stuntdouble.site import COPY_INTO_EACH, COPY_ON_WRITE, REDIRECT_ON_WRITE, Image, Lun, Site
 
 BLOCK, BLOCKS, CHUNK = 512, 32, 4
 FAULTS = {"error": 1, "silent": 2}
@@ -39,10 +40,21 @@ class View:
     lun: Lun
     places: list[object]
     faults: list[int]
+    image: Image | None = None  # that it shows, or was opened from
 
 
-def twin(view: View, lun: Lun) -> View:
-    return View(lun, list(view.places), list(view.faults))
+def twin(view: View, lun: Lun, image: Image) -> View:
+    return View(lun, list(view.places), list(view.faults), image)
+
+
+def part(view: View, chunk: int, others: list[View], kind: int) -> None:
+    """Let a view have a chunk to itself; what shared it goes on doing so, unless each gets a copy."""
+    shared, view.places[chunk] = view.places[chunk], object()
+    if kind == COPY_INTO_EACH and view.image is None:
+        copies: dict[Image | None, object] = defaultdict(object)
+        for other in others:
+            if other.places[chunk] is shared:
+                other.places[chunk] = copies[other.image]
 
 
 span = st.tuples(st.integers(0, BLOCKS - 1), st.integers(1, 9))
@@ -52,9 +64,17 @@ step = st.one_of(
     st.tuples(st.just("freeze")),
     st.tuples(st.just("open"), st.integers(0, 9)),
 )
+TWO_IMAGES = [("freeze",), ("freeze",), ("write", 0, (0, 1))]
 
 
-@given(st.lists(step, max_size=25), st.sampled_from([COPY_ON_WRITE, REDIRECT_ON_WRITE]))
+@given(
+    st.lists(step, max_size=25),
+    st.sampled_from([COPY_ON_WRITE, REDIRECT_ON_WRITE, COPY_INTO_EACH]),
+)
+# The older of two images looks through the newer one, or has a copy of its own.
+@example([*TWO_IMAGES, ("damage", 0, (0, 1), "silent")], COPY_ON_WRITE)
+@example([*TWO_IMAGES, ("damage", 1, (0, 1), "silent")], COPY_ON_WRITE)
+@example([*TWO_IMAGES, ("damage", 1, (0, 1), "silent")], COPY_INTO_EACH)
 def test_damage_is_of_a_place_and_shows_through_all_that_share_it(steps, kind: int) -> None:
     site, lun = site_of()
     base = View(lun, [object() for _ in range(BLOCKS // CHUNK)], [0] * BLOCKS)
@@ -63,19 +83,17 @@ def test_damage_is_of_a_place_and_shows_through_all_that_share_it(steps, kind: i
         if what == "freeze":
             (image,) = site.freeze([base.lun], kind)
             images.append(image)
-            kept.append(twin(base, image.lun))
+            kept.append(twin(base, image.lun, image))
         elif what == "open" and images:
             at = arguments[0] % len(images)
-            written.append(twin(kept[at], images[at].open()))
+            written.append(twin(kept[at], images[at].open(), images[at]))
         elif what == "write":
             view, (start, count) = written[arguments[0] % len(written)], arguments[1]
             stop = min(start + count, BLOCKS)
             write(view.lun, start, stop - start)
             view.faults[start:stop] = [0] * (stop - start)
             for chunk in range(start // CHUNK, (stop - 1) // CHUNK + 1):
-                others = [v for v in written + kept if v is not view]
-                if any(v.places[chunk] is view.places[chunk] for v in others):
-                    view.places[chunk] = object()
+                part(view, chunk, [v for v in written + kept if v is not view], kind)
         elif what == "damage":
             everyone = written + kept
             view, (start, count), mode = everyone[arguments[0] % len(everyone)], *arguments[1:]

@@ -86,9 +86,13 @@ class _Reading:
         self.part = pace.join(self._follow)
 
     def seconds_ahead(self, size: int) -> float:
-        """Return how long it takes until *size* bytes are due, at the present pace."""
+        """Return how long it takes until *size* bytes are due, at the present pace.
+
+        Less than a byte is rounding: waiting for it would not come to an end.
+        """
         self._count()
-        return max(size - self._due_bytes, 0.0) / self._rate if self._rate else 0.0
+        ahead = size - self._due_bytes
+        return ahead / self._rate if self._rate and ahead >= 1 else 0.0
 
     def leave(self) -> None:
         """Stop, and leave the pace once nothing is under way any more."""
@@ -152,7 +156,8 @@ async def read_bulk(
             for start, length in _joined(items[first:stop]):
                 yield start, _bytes(render, engine.site.block_bytes, start, length)
             first = stop
-        if ahead := reading.seconds_ahead(int(ends[-1])):
+        # Again, as another read may have joined meanwhile: then the last byte is due later.
+        while ahead := reading.seconds_ahead(int(ends[-1])):  # noqa: ASYNC110  (no poll: a time)
             await asyncio.sleep(ahead)
     finally:
         with engine.env.entered():

@@ -12,7 +12,7 @@ number under way.
 Room: a write sets out while fewer bytes are dirty than the mark allows, and counts from then on
 until it is destaged.  Others wait, first in first out: the devices then set the pace, as with
 write-through.  Written is what the devices are told to write for the host: data, metadata, zeroed
-units; not the copies.
+units, and a mirror of them; not the copies for snapshots.
 
 Rewriting a dirty block is a write like any other: nothing is coalesced, and each version is
 destaged.  Real caches overwrite dirty blocks in place and join neighbours, so they destage less
@@ -21,8 +21,9 @@ much, by a share that no published model gives.
 
 A read is served by the cache if every content block that it covers was dirty when it set out;
 otherwise the devices serve all of it.  Blocks that are clean are not kept: there is no read cache.
-The array's own reads, for copies, merges and parity, go to the devices.  Where an I/O writes nothing
-for a host (an array that copies a volume), nothing of it is deferred.
+The array's own reads, for copies, merges and parity, go to the devices.  Where an I/O writes none of
+what counts (an array that frees its reserve), nothing of it is deferred.  The copying that makes a
+mirror equal is read and written as a host's I/O is.
 
 Within an instant: the end of a write queues its destage, and starts it if it may, before whoever
 issued it goes on.  The end of a destage first starts the next one, then lets go of those that wait
@@ -33,9 +34,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import inf
 from typing import TYPE_CHECKING
 
+from stuntdouble.iops.checks import check_bytes, check_number
 from stuntdouble.iops.work import Service, flash
 from stuntdouble.site import Role
 
@@ -73,14 +75,11 @@ class Cache:
     destages: int = 16
 
     def __post_init__(self) -> None:
-        if not 0 < self.mark_bytes < 1 << 62:
-            raise ValueError(f"a cache for {self.mark_bytes} dirty bytes: it needs room for some")
+        check_bytes("the mark of a cache", self.mark_bytes)
         if self.destages < 1:
             raise ValueError(f"{self.destages} destages at a time: nothing would ever be written")
         for name in ("write_seconds", "read_seconds"):
-            seconds = getattr(self, name)
-            if not (seconds >= 0 and isfinite(seconds)):
-                raise ValueError(f"{name} of a cache: {seconds} is not a time")
+            check_number(f"{name} of a cache", getattr(self, name))
 
     def service(self) -> Service:
         """Return the service of the station that stands for it."""

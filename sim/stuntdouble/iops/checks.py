@@ -22,6 +22,7 @@ BYTES_MAX: Final = 1 << 62
 """No size or address reaches this, so that the sum of two still is an int64."""
 
 Row = tuple[float, int, bool, int, int]
+"""Of a load: seconds, index of the disk, write, offset, length."""
 
 
 # For constructors. -------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stuntdouble.iops.curve import RateCurve
     from stuntdouble.iops.draw import Batch
     from stuntdouble.iops.engine import Guest, Load
-from stuntdouble.iops.recorded import Recorded
+    from stuntdouble.iops.recorded import Recorded
 
 _BATCH: Final = 4096  # draws at a time: enough that entering compiled code costs nothing
 
@@ -96,7 +96,7 @@ class PoissonLoad:
         check_number("the rate of a Poisson load", self.iops)
         _need_patterns(self.patterns)
 
-    def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
+    def ios(self) -> Iterator[Row]:
         """Yield (seconds, index of the disk, write, offset, length)."""
         return _row_by_row(self.batches())
 
@@ -132,7 +132,7 @@ class ClosedLoad:
         check_number("the think time of a closed load", self.think_seconds)
         _need_patterns(self.patterns)
 
-    def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
+    def ios(self) -> Iterator[Row]:
         """Yield (seconds to think, index of the disk, write, offset, length)."""
         return _row_by_row(self.batches())
 
@@ -175,7 +175,7 @@ class TraceLoad:
             what = f"{r.length_bytes[k]} bytes at {r.offset_bytes[k]}"
             raise ValueError(f"a trace with an I/O of {what} in row {k}")
 
-    def ios(self) -> Iterator[tuple[float, int, bool, int, int]]:
+    def ios(self) -> Iterator[Row]:
         """Yield (seconds, index of the disk, write, offset, length)."""
         r = self.recorded
         if not len(r):
@@ -243,7 +243,7 @@ def _addressable(offset: NDArray[np.int64], length: NDArray[np.int64]) -> NDArra
     return (offset >= 0) & (length > 0) & (offset <= np.iinfo(np.int64).max - length)
 
 
-def _row_by_row(batches: Iterator[Batch]) -> Iterator[tuple[float, int, bool, int, int]]:
+def _row_by_row(batches: Iterator[Batch]) -> Iterator[Row]:
     for seconds, rows in batches:
         for second, (disk, write, offset, length) in zip(
             seconds.tolist(), rows.tolist(), strict=True

@@ -1,8 +1,8 @@
 """Traces that are text: read in batches of lines, so that memory holds numbers and not text.
 
 A batch is checked as a whole, column by column, which is quick; only when something is wrong does
-anybody look for the line.  A row takes 25 bytes while the file is read, and as much once more
-while the columns are put together.
+anybody look for the line.  A row takes 25 bytes while the file is read, and up to as much once
+more while the columns are put together.
 """
 
 from __future__ import annotations

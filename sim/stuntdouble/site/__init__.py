@@ -2,8 +2,9 @@
 
 Six mechanisms under neutral names, and no policy: *layers* (a file seen on top of another), *marks*
 (which grains were written), *forks* (a map as it was), *copy before write*, *replicas* (a volume
-twice), and *holds* (which the I/O engine adds).  Hypervisor and array decide when to use them; they hold no byte and
-no bitmap themselves.  *Faults* lie over all of it: blocks that cannot be read, or give wrong bytes.
+twice), and *holds* (which the I/O engine adds).  Hypervisor and array decide when to use them; they
+hold no byte and no bitmap themselves.  *Faults* lie over all of it: blocks that cannot be read, or
+give wrong bytes.
 """
 
 from stuntdouble.site.disk import Bitmap, Disk, Level, Moment

@@ -115,13 +115,13 @@ class Replica:
 def add(site: Site, lun: Lun, pool: int, physical: int) -> Replica:
     """Return a replica of *lun* at pool block *physical*, detached and equal nowhere."""
     arena = site.arena
-    number = arena.new_row("replicas")
     first = arena.column("volumes", lun.number, V_REPLICA)
     count, at = 0, first
     while at:
         count, at = count + 1, arena.column("replicas", at, R_NEXT)
     if count >= REPLICAS_MAX:
         raise LimitReached(f"replicas of volume {lun.number}", REPLICAS_MAX)
+    number = arena.new_row("replicas")
     row = arena.tables.replicas[number]
     row[R_VOLUME], row[R_POOL], row[R_PHYSICAL] = lun.number, pool, physical
     row[R_EQUAL] = arena.new_bitmap(lun.size_bytes // lun.chunk_bytes)

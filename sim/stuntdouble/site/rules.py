@@ -1,9 +1,10 @@
 """Admission: the one door through which every I/O enters the site.
 
 An I/O is admitted whole or not at all.  Admission resolves its addresses (``places``), gathers its
-pieces (``pieces``), protects what images need (``protect``), lets replicas follow
-(``replicate``), fixes its plan (``steps``), updates the maps, takes its tokens and appends to the content log; it costs no emulated time.  Each rule is
-stated once, for guest writes, reads, moves (consolidation) and I/O that addresses a volume.
+pieces (``pieces``), protects what images need (``protect``), lets replicas follow (``replicate``),
+fixes its plan (``steps``), updates the maps, takes its tokens and appends to the content log; it
+costs no emulated time.  Each rule is stated once, for guest writes, reads, moves (consolidation) and
+I/O that addresses a volume.
 
 When something is lacking, nothing has changed and the answer is negative: the file needs a
 file-system block (``NEED_PLACE``), the delta disk needs to grow (``NEED_ROOM``), or the array has

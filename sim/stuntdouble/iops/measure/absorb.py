@@ -82,6 +82,25 @@ def absorb_ios(tables: Any, row: Any, guests: Any, times: Any, seconds: Any, bit
     return row
 
 
+@njit(forceinline=True)
+def _put_down(edges: Any, cell: Any, at: Any, end: Any, column: Any, ns: Any) -> Any:
+    """Add the time from *at* to *end* to *column* of the cells it lies in; return the first of them.
+
+    The search begins at *cell*, since rows come almost in order.
+    """
+    while edges[cell] > at:
+        cell -= 1
+    while edges[cell + 1] <= at:
+        cell += 1
+    there = cell
+    while end > edges[there + 1]:
+        ns[there, column] += edges[there + 1] - at
+        there += 1
+        at = edges[there]
+    ns[there, column] += end - at
+    return cell
+
+
 @njit(
     "void(int64[::1], float64[:, ::1], float64[::1], int64[::1], int64[:, ::1], float64[::1],"
     " int64[:, :, ::1], int64[::1])",
@@ -113,16 +132,7 @@ def absorb_flights(
     for row in range(len(guests)):
         guest, completed = guests[row], times[row, 1]
         at, end = np.int64(times[row, 0] * 1e9 + 0.5), np.int64(completed * 1e9 + 0.5)
-        while edges[cell] > at:
-            cell -= 1
-        while edges[cell + 1] <= at:
-            cell += 1
-        there = cell
-        while end > edges[there + 1]:
-            flights[there, guest] += edges[there + 1] - at
-            there += 1
-            at = edges[there]
-        flights[there, guest] += end - at
+        cell = _put_down(edges, cell, at, end, guest, flights)
         last[guest] = max(last[guest], times[row, 0])
         now = np.int64(completed * SLOTS_A_SECOND)
         while slot < now:
@@ -207,17 +217,8 @@ def absorb_spells(spells: Any, until: Any, edges: Any, busy: Any, state: Any) ->
     for k in range(state[AT_PENDING]):
         account, at, end = spells[k, 0], spells[k, 1], spells[k, 2]
         stop = min(end, until)
-        while edges[cell] > at:
-            cell -= 1
-        while edges[cell + 1] <= at:
-            cell += 1
-        there = cell
-        while stop > edges[there + 1]:
-            busy[there, account] += edges[there + 1] - at
-            there += 1
-            at = edges[there]
         if stop > at:
-            busy[there, account] += stop - at
+            cell = _put_down(edges, cell, at, stop, account, busy)
             at = stop
         if end > until:
             spells[kept, 0], spells[kept, 1], spells[kept, 2] = account, at, end

@@ -273,7 +273,7 @@ class Meter(Doors):
         It may belong to a cell that does not exist yet, if control turns to something else at
         this instant.
         """
-        while len(self._numbers) > len(self._guest_sums):
+        if len(self._numbers) > len(self._guest_sums):
             self._make_room(max(len(self._numbers), 2 * len(self._guest_sums)))
         now = times[-1, 1]
         if self._held and now > self._held[0][1][0, 1]:
