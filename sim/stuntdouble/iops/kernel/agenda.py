@@ -54,12 +54,14 @@ def _sink(k: Any, n: Any, when: Any, key: Any, do: Any, what: Any) -> None:
         below = 2 * i + 1
         if below >= n:
             break
-        # of two siblings the one that comes first, found without a branch to be mispredicted
+        # of two siblings the one that comes first; ties are rare, the rest is not branched on
         left, right = k.times[below, 0], k.times[below + 1, 0]
-        tied = (right == left) & (k.agenda[below + 1, 1] < k.agenda[below, 1])
-        below += int((right < left) | tied)
+        if left == right:
+            below += int(k.agenda[below + 1, 1] < k.agenda[below, 1])
+        else:
+            below += int(right < left)
         time = k.times[below, 0]
-        if when < time or (when == time and key < k.agenda[below, 1]):
+        if when <= time and (when < time or key < k.agenda[below, 1]):
             break
         _move(k, below, i)
         i = below

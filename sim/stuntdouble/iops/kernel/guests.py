@@ -314,6 +314,22 @@ def admit(k: Any, kt: Any, t: Any, s: Any, g: Any) -> Any:
 
 
 @njit(forceinline=True)
+def rest_of_completion(k: Any, job: Any) -> None:
+    """Tell who waits for the guest to drain; a closed loop thinks about its next I/O."""
+    g = k.jobs[job, J_OWNER]
+    if k.guests[g, G_IN_FLIGHT] == 0 and k.guests[g, G_DRAINS] != 0:
+        k.guests[g, G_DRAINS] = 0
+        add_normal(k, _NEWS_DRAINED, g, 0)
+    loader = k.jobs[job, J_LOADER]
+    free_job(k, job)
+    if k.ints[N_WATCHES, 0] != 0:
+        push(k, _DO_AFTER_REST, loader)
+        check_later(k)
+    elif loader != 0:
+        push(k, _DO_NEXT, loader)
+
+
+@njit(forceinline=True)
 def complete(k: Any, s: Any, job: Any) -> None:
     """End a guest's I/O and let go of what waits for it."""
     g = k.jobs[job, J_OWNER]
@@ -328,25 +344,11 @@ def complete(k: Any, s: Any, job: Any) -> None:
     k.io_guests[n, 0] = g
     k.ios[n, 0] = k.arrived[job, 0]
     k.ios[n, 1] = k.now[0, 0]
-    push(k, _DO_REST, job)
-    if k.guests[g, G_HEAD] != 0:
+    if k.guests[g, G_HEAD] == 0:
+        rest_of_completion(k, job)
+    else:
+        push(k, _DO_REST, job)
         push(k, _DO_ADMIT, g)
-
-
-@njit(forceinline=True)
-def rest_of_completion(k: Any, job: Any) -> None:
-    """Tell who waits for the guest to drain; a closed loop thinks about its next I/O."""
-    g = k.jobs[job, J_OWNER]
-    if k.guests[g, G_IN_FLIGHT] == 0 and k.guests[g, G_DRAINS] != 0:
-        k.guests[g, G_DRAINS] = 0
-        add_normal(k, _NEWS_DRAINED, g, 0)
-    loader = k.jobs[job, J_LOADER]
-    free_job(k, job)
-    if k.ints[N_WATCHES, 0] != 0:
-        push(k, _DO_AFTER_REST, loader)
-        check_later(k)
-    elif loader != 0:
-        push(k, _DO_NEXT, loader)
 
 
 @njit(forceinline=True)

@@ -219,7 +219,8 @@ def _serve(k: Any, v: Any) -> None:
         k.speeds[station, B_ROW + 5],
     )
     built = visit_seconds(kind, row, k.visits[v, V_WRITE], size, distance, drawn)
-    seconds = built / k.speeds[station, B_RATE]
+    rate = k.speeds[station, B_RATE]
+    seconds = built if rate == 1.0 else built / rate  # a division takes as long as all the rest
     now = k.now[0, 0]
     n = k.ints[N_SERVICES, 0]
     k.ints[N_SERVICES, 0] = n + 1
