@@ -76,7 +76,7 @@ VALUES = {
     "a station below 0": (lambda: Geometry(Raid.RAID0, -1, 1, BLOCK), "counted from 0"),
     "a port that is a disk": (lambda: Geometry(Raid.RAID0, 0, 2, BLOCK, 1), "both a disk and"),
     "no disks": (lambda: Geometry(Raid.RAID0, 0, 0, BLOCK), "does not work with 0"),
-    "a cache without room": (lambda: Cache(0), "needs room"),
+    "a cache without room": (lambda: Cache(0), "mark of a cache is 0"),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from stuntdouble.compiled import njit
 from stuntdouble.site.pool import INDEX
 from stuntdouble.site.tables import M_ROOT, M_ROOTS, view
-from stuntdouble.site.words import approach, get, leaf_for_writing
+from stuntdouble.site.words import get, leaf_for_writing
 
 _INDEX = INDEX
 _NONE = np.uint32(0)
@@ -20,12 +20,6 @@ _ONE = np.uint64(1)
 def test(s: Any, m: Any, b: Any) -> Any:
     """Say whether bit *b* is set."""
     return (get(s, m, b >> 6) >> np.uint64(b & 63)) & _ONE != np.uint64(0)
-
-
-@njit(forceinline=True)
-def approach_bit(s: Any, m: Any, b: Any) -> None:
-    """Let bit *b* come near: it is to be looked at soon."""
-    approach(s, m, b >> 6)
 
 
 @njit(forceinline=True)

@@ -16,13 +16,11 @@ import numpy as np
 
 from stuntdouble.compiled import njit
 from stuntdouble.content import ZERO
-from stuntdouble.site.bits import approach_bit, test
+from stuntdouble.site.bits import test
 from stuntdouble.site.log import token_at
 from stuntdouble.site.plan import REDIRECT_ON_WRITE, SPLIT_REPLICA
 from stuntdouble.site.tables import (
     D_HEAD,
-    D_TRACK_SHIFT,
-    D_TRACKED,
     F_PLACE,
     F_SLOTS,
     F_STORE,
@@ -154,24 +152,16 @@ def physical(s: Any, volume: Any, block: Any) -> Any:
 
 
 @njit(forceinline=True)
-def approach_block(s: Any, disk: Any, block: Any, write: Any) -> None:
-    """Let the words come near that an I/O on a disk's *block* will ask for, as far as is known."""
-    level = s.disks[disk, D_HEAD]
-    file = s.levels[level, L_FILE]
-    if s.files[file, F_SLOTS] != 0:
-        approach(s, s.files[file, F_SLOTS], block)
-        while s.files[file, F_SLOTS] != 0:
-            level = s.levels[level, L_PARENT]
-            file = s.levels[level, L_FILE]
-    approach(s, s.files[file, F_PLACE], block >> s.stores[s.files[file, F_STORE], S_FS_SHIFT])
-    tracked = s.disks[disk, D_TRACKED]
-    if write != 0 and tracked != 0:
-        approach_bit(s, tracked, block >> s.disks[disk, D_TRACK_SHIFT])
+def approach_slot(s: Any, disk: Any, block: Any) -> None:
+    """Let the word come near that says where a delta disk has *block*: the largest map there is."""
+    slots = s.files[s.levels[s.disks[disk, D_HEAD], L_FILE], F_SLOTS]
+    if slots != 0:
+        approach(s, slots, block)
 
 
 @njit(forceinline=True)
 def approach_way(s: Any, disk: Any, block: Any) -> None:
-    """Let what leads to those words come near, where it is large."""
+    """Let what leads to that word come near: it is asked for later still."""
     slots = s.files[s.levels[s.disks[disk, D_HEAD], L_FILE], F_SLOTS]
     if slots != 0:
         approach_node(s, slots, block)

@@ -48,7 +48,7 @@ from stuntdouble.iops.kernel.tables import (
     NEWS_UNTIL,
     RANK_ARRIVAL,
 )
-from stuntdouble.site.places import approach_block, approach_way
+from stuntdouble.site.places import approach_slot, approach_way
 from stuntdouble.site.tables import C_BLOCK_SHIFT
 
 _DO_ADMIT = DO_ADMIT
@@ -58,7 +58,7 @@ _LOAD_REFUSED = LOAD_REFUSED
 _NEWS_UNTIL = NEWS_UNTIL
 _RANK_ARRIVAL = RANK_ARRIVAL
 _AHEAD = 4  # rows: two to a line of the cache
-_ROW_BYTES = 32
+_ROW_BYTES = 32  # disk, write, offset and length
 
 
 # Jobs. -------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def _look_ahead(k: Any, s: Any, g: Any, row: Any, left: Any) -> None:
     ios = carray(as_pointer(rows), (row + 2, 4), np.int64)
     shift = s.counters[C_BLOCK_SHIFT, 0]
     first = k.guests[g, G_DISKS]
-    approach_block(s, k.disks[first + ios[row, 0], DISK_NUMBER], ios[row, 2] >> shift, ios[row, 1])
+    approach_slot(s, k.disks[first + ios[row, 0], DISK_NUMBER], ios[row, 2] >> shift)
     if left > 1:
         approach_way(s, k.disks[first + ios[row + 1, 0], DISK_NUMBER], ios[row + 1, 2] >> shift)
 
