@@ -7,7 +7,7 @@ which guests run nor on the size of a batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, count
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stuntdouble.iops.recorded import Recorded
 
 _BATCH: Final = 4096  # draws at a time: enough that entering compiled code costs nothing
+_FIRST: Final = 64  # draws to begin with: most of a thousand VMs may not need more
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +108,13 @@ class PoissonLoad:
         key = np.uint64(stream_key(self.seed, "gaps", self.vm))
         rows = Rows(self.seed, self.vm, _mixes(self.patterns))
         work = last = 0.0
-        for start in count(0, _BATCH):
-            moments = np.empty(_BATCH)
+        for start, size in _stretches():
+            moments = np.empty(size)
             work = draw_arrivals(key, start, self.iops, work, moments)
             if self.curve is not None:  # rounding at the end of a period is not to go back
                 moments = np.maximum(np.maximum.accumulate(self.curve.when(moments)), last)
                 last = float(moments[-1])
-            yield moments, rows.next(_BATCH)
+            yield moments, rows.next(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +141,10 @@ class ClosedLoad:
         """Yield the same as arrays: seconds, and rows of (disk, write, offset, length)."""
         key = np.uint64(stream_key(self.seed, "thinks", self.vm))
         rows = Rows(self.seed, self.vm, _mixes(self.patterns))
-        for start in count(0, _BATCH):
-            thinks = np.empty(_BATCH)
+        for start, size in _stretches():
+            thinks = np.empty(size)
             draw_exponential(key, start, self.think_seconds, thinks)
-            yield thinks, rows.next(_BATCH)
+            yield thinks, rows.next(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,15 @@ def checked(load: Load, guest: Guest) -> Iterator[Row]:
         if not load.outstanding:  # what a closed load tells are pauses, not a clock
             before = row[0]
         yield row
+
+
+def _stretches() -> Iterator[tuple[int, int]]:
+    """Yield where each batch of draws begins and how many there are: more and more."""
+    start, size = 0, min(_FIRST, _BATCH)
+    while True:
+        yield start, size
+        start += size
+        size = min(2 * size, _BATCH)
 
 
 def _need_patterns(patterns: tuple[Pattern | Mix, ...]) -> None:
