@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stuntdouble.iops import Recorder, Reference
+from stuntdouble.iops import Purpose, Recorder, Reference
 from stuntdouble.site import Role
+from stuntdouble.site.tables import L_MIRROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +95,12 @@ class Counted(Reference):
         fire(f"pools of {geometry.raid.name}")
         super().add_pool(pool, geometry)
 
+    def stream(self, spec: Any) -> Any:
+        if spec.purpose is Purpose.CONSOLIDATION:
+            mirrored = self.site.arena.column("levels", spec.target.number, L_MIRROR)
+            fire(f"consolidations by {'mirror' if mirrored else 'helper'}")
+        return super().stream(spec)
+
     def add_cache(self, pool: int, cache: Any) -> int:
         station = super().add_cache(pool, cache)
         cached = self._passages.caches[pool]
@@ -106,19 +113,19 @@ class Counted(Reference):
         fire("reads served by a cache", step[1] == Role.DATA and not step[2] and kept is not visits)
 
 
-def note_outcome(world: Any, told: dict[str, Any]) -> None:
+def note_outcome(world: Any) -> None:
     """Count what is seen in what came of a history only."""
     for guest in world.guests:
         closed = guest.load is not None and guest.load.outstanding
         fire("I/Os of closed loops" if closed else "I/Os of open loads", guest.completed)
         fire("I/Os dropped", guest.dropped)
+    fire("snapshots that each get a copy of their own", world.plan.each * len(world.images))
     for stream in world.streams:
         fire("items of streams", stream.done)
         fire("streams stopped short", stream.failure is not None)
         fire("streams with a pace", stream.bytes_per_second > 0)
     if isinstance(world.engine.meter, Recorder):
         note_services(world.engine.meter.visit_rows())
-    fire("histories that end with an error", told["failure"] is not None)
 
 
 def note_services(rows: list[tuple[int, int, float, float]]) -> None:

@@ -37,7 +37,7 @@ def assert_same(plan: Plan, meter: Callable[[], Meter] = Recorder) -> dict[str, 
     """Run *plan* on both engines, compare what came of it, and return that."""
     specified = World(plan, Counted, meter)
     expected = specified.outcome()
-    note_outcome(specified, expected)
+    note_outcome(specified)
     found = World(plan, CompiledEngine, meter).outcome()
     for what, value in expected.items():
         assert found[what] == value, what

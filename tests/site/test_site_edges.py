@@ -396,3 +396,9 @@ def test_a_redirected_volume_reads_in_more_steps():
     assert len(built.site.volume_read(image.lun, 0, FS * SIZE)) == 1
     built.site.thaw(image)
     assert len(built.site.volume_read(lun, 0, FS * SIZE)) == 3
+
+
+@pytest.mark.parametrize("size", [0, -4096, 1000, 4097])
+def test_a_content_block_is_a_power_of_two(size) -> None:
+    with pytest.raises(ValueError, match="power of two"):
+        Site(block_bytes=size)
