@@ -57,7 +57,7 @@ test: $(READY)
 
 differential: $(READY)
 	@DIFFERENTIAL=$(HISTORIES) $(BIN)/python -m pytest --quiet --capture=no \
-	    tests/iops/test_kernel_differential.py $(ARGS)
+	    --timeout=0 tests/iops/test_kernel_differential.py $(ARGS)
 
 lab: $(READY)
 	@$(BIN)/python -m stuntdouble.lab --json reports/lab/lab.json --html reports/lab/index.html $(ARGS)

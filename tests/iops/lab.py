@@ -101,9 +101,14 @@ class Lab:
             keeper.provide(file, index)
         return self.site.create_disk(name, blocks, file)
 
-    def stations(self, *services: Service, servers: int = 1, stroke: int = 1 << 31) -> list[int]:
+    def stations(
+        self, *services: Service, servers: int = 1, stroke: int = 1 << 31, foreground_first=False
+    ) -> list[int]:
         """Build stations, and note in ``starts`` what starts there."""
-        numbers = [self.engine.add_station(s, servers, stroke) for s in services]
+        numbers = [
+            self.engine.add_station(s, servers, stroke, foreground_first=foreground_first)
+            for s in services
+        ]
         if isinstance(self.engine, Reference):
             for number in numbers:
                 self.engine.stations[number].on_visit = self._note
@@ -113,9 +118,11 @@ class Lab:
         self.starts.append((start, station, int(purpose)))
         self.engine.meter.visit(station, purpose, start, seconds)
 
-    def stripe(self, *services: Service, servers: int = 1, stripe: int = BLOCK) -> list[int]:
+    def stripe(
+        self, *services: Service, servers: int = 1, stripe: int = BLOCK, foreground_first=False
+    ) -> list[int]:
         """Keep the pool's blocks on stations of these services, striped."""
-        numbers = self.stations(*services, servers=servers)
+        numbers = self.stations(*services, servers=servers, foreground_first=foreground_first)
         geometry = Geometry(Raid.RAID0, numbers[0], len(numbers), stripe)
         self.engine.add_pool(self.pool, geometry)
         return numbers

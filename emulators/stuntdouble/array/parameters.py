@@ -152,6 +152,8 @@ class PoolSpec:
         blocking: whether a write waits while the old data of its chunk is being copied for a
             snapshot: Linux dm-snapshot and LVM do so, arrays with a write-back cache do not (see
             ``stuntdouble.iops.copies``).  Without meaning where writes are redirected.
+        foreground_first: whether disks and port serve what guests ask for before what backups,
+            consolidations and restores do.
         cache: the write-back cache before the disks, or None: a host write then ends only when
             the disks have it.
         reserve_bytes: snapshot reserve, out of the pool's capacity; None takes the array's
@@ -168,6 +170,7 @@ class PoolSpec:
     servers: int = 1
     port: Service | None = None
     blocking: bool = False
+    foreground_first: bool = False
     cache: Cache | None = None
     reserve_bytes: int | None = None
 

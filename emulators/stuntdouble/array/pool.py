@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class StationEngine(Engine, Protocol):
     """An engine while its stations are being built."""
 
-    def add_station(self, service: Service, servers: int = 1, stroke: int = 1) -> int:
+    def add_station(
+        self, service: Service, servers: int = 1, stroke: int = 1, *, foreground_first: bool = False
+    ) -> int:
         """Return the number of a new station."""
         ...
 
@@ -107,8 +109,12 @@ def build_pool(engine: StationEngine, spec: PoolSpec, parameters: Parameters) ->
         raise Misuse(f"pool {spec.name}", text)
     count = 1 if spec.pooled else spec.disks
     columns = _columns(spec, count)
-    stations = [engine.add_station(spec.device, spec.servers, stroke) for _ in range(count)]
-    port = -1 if spec.port is None else engine.add_station(spec.port)
+    first = spec.foreground_first
+    stations = [
+        engine.add_station(spec.device, spec.servers, stroke, foreground_first=first)
+        for _ in range(count)
+    ]
+    port = -1 if spec.port is None else engine.add_station(spec.port, foreground_first=first)
     capacity = columns * stroke
     wanted = spec.reserve_bytes
     reserve = int(capacity * parameters.reserve_fraction) if wanted is None else wanted

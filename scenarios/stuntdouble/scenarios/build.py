@@ -177,6 +177,7 @@ def _array(
                 port=link(p.port) if p.port else None,
                 reserve_bytes=p.reserve,
                 blocking=p.blocking,
+                foreground_first=p.foreground_first,
                 cache=_cache(p.cache),
             )
         )

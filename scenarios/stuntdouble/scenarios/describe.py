@@ -66,6 +66,14 @@ def _held_up(scenario: spec.Scenario) -> list[tuple[str, str, str]]:
                 rows.append(
                     (f"writes to {p.name}", f"{key}.blocking", "wait for the copy of their chunk")
                 )
+            if p.foreground_first:
+                rows.append(
+                    (
+                        f"queues of {p.name}",
+                        f"{key}.foreground_first",
+                        "serve guests before backups",
+                    )
+                )
     for vm in scenario.vms:
         for k in vm.disks:
             if k.iops_limit:

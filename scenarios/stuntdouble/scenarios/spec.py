@@ -53,6 +53,7 @@ class Pool(Table):
     port: Rate = 0.0
     reserve: Size = GIB
     blocking: bool = False
+    foreground_first: bool = False
     cache: Cache | None = None
 
     @property

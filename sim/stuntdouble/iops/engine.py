@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -42,6 +42,10 @@ class Purpose(IntEnum):
     CONSOLIDATION = 3  # merging delta disks
     CONTROL = 4  # metadata of snapshots, stuns and file-system locks
     RESTORE = 5  # writing a restored disk
+
+
+BACKGROUND: Final = frozenset({Purpose.BACKUP, Purpose.CONSOLIDATION, Purpose.RESTORE})
+"""What waits at a station that serves the foreground first."""
 
 
 class Io(Enum):

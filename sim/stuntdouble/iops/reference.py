@@ -65,11 +65,15 @@ class Reference:
 
     # Building. -----------------------------------------------------------------------------
 
-    def add_station(self, service: Service, servers: int = 1, stroke: int = 1) -> int:
+    def add_station(
+        self, service: Service, servers: int = 1, stroke: int = 1, *, foreground_first: bool = False
+    ) -> int:
         """Return the number of a station; *stroke* is a disk's size in bytes."""
         number = len(self.stations)
         key = stream_key(self._seed, "station", str(number))
-        station = Station(self.env, number, service, servers, stroke, key)
+        station = Station(
+            self.env, number, service, servers, stroke, key, foreground_first=foreground_first
+        )
         station.on_visit = self.meter.visit
         self.stations.append(station)
         return number

@@ -1,5 +1,8 @@
 """Stations: servers behind one queue, first come first served.
 
+A station that serves the foreground first has a second queue behind the first: what backups,
+consolidations and restores ask for waits there until nothing else does.  No service is broken off.
+
 A disk, a flash device's channels, a front-end port and a LAN are stations.  When a service ends,
 the station takes its next visit before the I/O that was served moves on.
 """
@@ -13,6 +16,7 @@ import numpy as np
 
 from stuntdouble.clock import Priority
 from stuntdouble.errors import Misuse
+from stuntdouble.iops.engine import BACKGROUND
 from stuntdouble.iops.work import DISK, Service, travel, visit_seconds
 from stuntdouble.trace import unit
 
@@ -34,10 +38,19 @@ class Station:
         servers: how many visits it serves at a time.
         stroke: a disk's size in bytes; of no meaning to other stations.
         key: of the counter-based stream that rotation is drawn from.
+        foreground_first: whether background I/O waits until nothing else does.
     """
 
     def __init__(
-        self, env: Environment, number: int, service: Service, servers: int, stroke: int, key: int
+        self,
+        env: Environment,
+        number: int,
+        service: Service,
+        servers: int,
+        stroke: int,
+        key: int,
+        *,
+        foreground_first: bool = False,
     ) -> None:
         if servers < 1:
             raise ValueError(f"station {number} has {servers} servers: it needs at least one")
@@ -48,6 +61,8 @@ class Station:
         self.servers = servers
         self.busy = 0
         self.queue: deque[tuple[Event, int, int, int, int]] = deque()
+        self.late: deque[tuple[Event, int, int, int, int]] = deque()
+        self._foreground_first = foreground_first
         self.on_visit: Callable[[int, int, float, float], None] | None = None
         self._rate = 1.0
         self._kind = service.kind
@@ -78,7 +93,8 @@ class Station:
             self.busy += 1
             self._serve(entry)
         else:
-            self.queue.append(entry)
+            late = self._foreground_first and purpose in BACKGROUND
+            (self.late if late else self.queue).append(entry)
         return ended
 
     def _serve(self, entry: tuple[Event, int, int, int, int]) -> None:
@@ -100,7 +116,8 @@ class Station:
         self.env.schedule(ended, Priority.END, seconds)
 
     def _leave(self, _ended: Event) -> None:
-        if self.queue:
-            self._serve(self.queue.popleft())
+        waiting = self.queue or self.late
+        if waiting:
+            self._serve(waiting.popleft())
         else:
             self.busy -= 1

@@ -20,6 +20,7 @@ from stuntdouble.iops.kernel.driver import Driver
 from stuntdouble.iops.kernel.guests import drop_waiting
 from stuntdouble.iops.kernel.parts import KernelGuest, KernelStream
 from stuntdouble.iops.kernel.tables import (
+    A_FIRST,
     A_KIND,
     A_SERVERS,
     B_RATE,
@@ -103,7 +104,9 @@ class CompiledEngine(Driver):
 
     # Building. -----------------------------------------------------------------------------
 
-    def add_station(self, service: Service, servers: int = 1, stroke: int = 1) -> int:
+    def add_station(
+        self, service: Service, servers: int = 1, stroke: int = 1, *, foreground_first: bool = False
+    ) -> int:
         """Return the number of a station; *stroke* is a disk's size in bytes."""
         number = self._stations
         if servers < 1:
@@ -112,7 +115,7 @@ class CompiledEngine(Driver):
             raise ValueError(f"station {number} is a disk and needs its size in bytes as stroke")
         bound(number, SHAPES["stations"][0], "stations of the compiled engine")
         row, speeds = self.state.stations[number], self.state.speeds[number]
-        row[A_KIND], row[A_SERVERS] = service.kind, servers
+        row[[A_KIND, A_SERVERS, A_FIRST]] = service.kind, servers, foreground_first
         speeds[B_RATE] = 1.0
         speeds[B_ROW : B_ROW + 6] = service.row()
         speeds[B_STROKE] = float(stroke)

@@ -33,7 +33,8 @@ from stuntdouble.site.pool import reserve
  N_OPAQUE, N_STREAMS, N_HOLE, N_WAYS, N_CACHES, N_BLOCKING, N_BLOCK_BYTES, N_KEPT_FREE,
  N_KEPT_TOP, N_SPAN_FREE, N_SPAN_TOP, N_WAIT_FREE, N_WAIT_TOP, N_COPYING, N_DIRTY_BYTES,
  N_DIRTY_BLOCKS, N_QUIET, N_LIMITS) = range(49)  # fmt: skip
-(A_KIND, A_SERVERS, A_BUSY, A_HEAD, A_TAIL, A_COUNT, A_ARM) = range(7)
+(A_KIND, A_SERVERS, A_BUSY, A_HEAD, A_TAIL, A_LATE_HEAD, A_LATE_TAIL, A_COUNT, A_ARM,
+ A_FIRST) = range(10)  # fmt: skip
 (B_RATE, B_ROW, B_STROKE, B_TRACK) = (0, 1, 7, 8)  # B_ROW is the first of six parameters
 (G_STUNS, G_FENCES, G_LIMIT, G_IN_FLIGHT, G_ARRIVED, G_COMPLETED, G_DROPPED, G_WAITING, G_HEAD,
  G_TAIL, G_FRESH, G_DRAINS, G_RETIRED, G_RESUMED_HEAD, G_RESUMED_TAIL, G_SECONDS, G_ROWS,
@@ -147,7 +148,7 @@ class State(NamedTuple):
 SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "ints": (64, 1, np.int64),
     "now": (1, 1, np.float64),
-    "stations": (1 << 16, 7, np.int64),
+    "stations": (1 << 16, 10, np.int64),
     "speeds": (1 << 16, 9, np.float64),
     "keys": (1 << 16, 1, np.uint64),
     "guests": (GUESTS_MAX, 27, np.int64),

@@ -9,15 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from stuntdouble.compiled import njit
-from stuntdouble.iops.engine import Purpose
+from stuntdouble.iops.engine import BACKGROUND, Purpose
 from stuntdouble.iops.kernel.agenda import plan, push
 from stuntdouble.iops.kernel.copies import NO_POOL, keep
 from stuntdouble.iops.kernel.tables import (
     A_ARM,
     A_BUSY,
     A_COUNT,
+    A_FIRST,
     A_HEAD,
     A_KIND,
+    A_LATE_HEAD,
+    A_LATE_TAIL,
     A_SERVERS,
     A_TAIL,
     B_RATE,
@@ -78,6 +81,7 @@ _FULL = FULL
 _RANK_END = RANK_END
 _GUEST = int(Purpose.GUEST)
 _SIDE = int(Purpose.SIDE)
+_BACKGROUND = tuple(sorted(int(purpose) for purpose in BACKGROUND))
 _ROLE_DATA = int(Role.DATA)
 LAST_GROUP = 1 << 30
 """The group of a visit behind every group of a plan."""
@@ -234,12 +238,14 @@ def _serve(k: Any, v: Any) -> None:
 @njit(forceinline=True)
 def _queue_up(k: Any, v: Any, station: Any) -> None:
     k.visits[v, V_QUEUED] = 0
-    tail = k.stations[station, A_TAIL]
+    late = k.stations[station, A_FIRST] != 0 and k.visits[v, V_PURPOSE] in _BACKGROUND
+    head, last = (A_LATE_HEAD, A_LATE_TAIL) if late else (A_HEAD, A_TAIL)
+    tail = k.stations[station, last]
     if tail == 0:
-        k.stations[station, A_HEAD] = v
+        k.stations[station, head] = v
     else:
         k.visits[tail, V_QUEUED] = v
-    k.stations[station, A_TAIL] = v
+    k.stations[station, last] = v
 
 
 @njit(forceinline=True)
@@ -269,12 +275,15 @@ def end_visit(k: Any, v: Any) -> None:
     job = k.visits[v, V_JOB]
     k.visits[v, V_NEXT] = k.ints[N_VISIT_FREE, 0]
     k.ints[N_VISIT_FREE, 0] = v
-    following = k.stations[station, A_HEAD]
+    head, last = A_HEAD, A_TAIL
+    if k.stations[station, head] == 0:
+        head, last = A_LATE_HEAD, A_LATE_TAIL
+    following = k.stations[station, head]
     if following != 0:
         behind = k.visits[following, V_QUEUED]
-        k.stations[station, A_HEAD] = behind
+        k.stations[station, head] = behind
         if behind == 0:
-            k.stations[station, A_TAIL] = 0
+            k.stations[station, last] = 0
         _serve(k, following)
     else:
         k.stations[station, A_BUSY] -= 1
