@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stuntdouble.bench import NAMES, Case, Row, Sample, cases, run
+from stuntdouble.bench import NAMES, Case, Row, Sample, cases, merge, run
 from stuntdouble.bench.cases import rounds_of, rss_mib
 from stuntdouble.cli.bench import BENCHMARKS
 from stuntdouble.errors import Misuse
@@ -66,13 +67,13 @@ def test_a_billion_ios_are_for_those_who_ask() -> None:
 
 
 def test_an_unknown_benchmark_is_named() -> None:
-    with pytest.raises(Misuse, match=r"'nope'.*queue, snapshot"):
+    with pytest.raises(Misuse, match=r"'nope'.*queue, merge, snapshot"):
         cases(["nope"])
 
 
 def test_figures_of_a_site_say_its_content_mode() -> None:
     for case in cases([]):
-        assert (case.content in {"counts", "bytes"}) == (case.bench != "queue")
+        assert (case.content in {"counts", "bytes"}) == (case.bench not in {"queue", "merge"})
 
 
 def test_memory_is_read_where_the_system_tells_it(tmp_path: Path) -> None:
@@ -82,3 +83,12 @@ def test_memory_is_read_where_the_system_tells_it(tmp_path: Path) -> None:
     assert rss_mib(status) == 2.0
     status.write_text("Name:\tx\n")
     assert rss_mib(status) == 0.0
+
+
+@pytest.mark.parametrize("sources", [2, 5, 16, 33])
+def test_every_way_to_merge_gives_the_same_order(sources) -> None:
+    arrivals = merge.drawn(sources, 40 * sources)
+    arrivals[0, 3:] = arrivals[0, 3]  # ties
+    wanted = np.sort(arrivals, axis=None)
+    for way in (merge.by_agenda, merge.by_tree, merge.by_sorting):
+        assert np.array_equal(way(arrivals), wanted)

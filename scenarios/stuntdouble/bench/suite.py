@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from stuntdouble.bench import pooled, queue, runs, scaling
+from stuntdouble.bench import merge, pooled, queue, runs, scaling
 from stuntdouble.bench.capacity import Capacity
 from stuntdouble.bench.cases import Case, Row, Sample, rounds_of, rows
 from stuntdouble.bench.full import Full
@@ -18,7 +18,7 @@ from stuntdouble.errors import Misuse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-NAMES: Final = (queue.NAME, "snapshot", "simple", "full", "capacity", scaling.NAME)
+NAMES: Final = (queue.NAME, merge.NAME, "snapshot", "simple", "full", "capacity", scaling.NAME)
 
 _PARTS: Final = ("numba", "numpy", "simpy")
 
@@ -72,6 +72,8 @@ def _cases(name: str, *, quick: bool, full: bool) -> list[Case]:
     match name:
         case queue.NAME:
             return queue.cases(queue.QUICK if quick else queue.Sizes())
+        case merge.NAME:
+            return merge.cases(10**5 if quick else 3 * 10**6)
         case "snapshot" | "simple":
             pool = pooled.SNAPSHOT if name == "snapshot" else pooled.SIMPLE
             world = replace(pool, seconds=2.0) if quick else pool

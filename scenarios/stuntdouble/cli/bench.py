@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.bench import Case, Row
 
-BENCHMARKS: Final = ("queue", "snapshot", "simple", "full", "capacity", "scaling")
+BENCHMARKS: Final = ("queue", "merge", "snapshot", "simple", "full", "capacity", "scaling")
 
 _STDOUT: Final = Path("-")
 _WIDTH: Final = 110  # columns where there is no terminal to ask
@@ -73,6 +73,7 @@ def engine(
 
     \b
     queue     M/M/4: SimPy, salabim, Ciw, C, and our recursion
+    merge     finding whose I/O arrives next, among 16 to 1,024 VMs
     snapshot  64 VMs with 1 GiB hot each, behind deltas and a storage snapshot
     simple    20 VMs whose maps stay in the cache, stunned in turn
     full      every feature at once, on 64 disks in RAID 5
