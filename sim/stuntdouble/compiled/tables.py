@@ -236,6 +236,6 @@ else:
 def _fetch(builder: Any, pointer: Any) -> None:
     number = ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
-    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    fetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
     to_read, keep, data = (ir.Constant(number, n) for n in (0, 3, 1))
     builder.call(fetch, [pointer, to_read, keep, data])
