@@ -304,6 +304,20 @@ def test_a_commit_that_failed_may_be_tried_again(tmp_path, monkeypatch):
         assert content(repository, point.id, 1) == b"z" * 600 + bytes(100)
 
 
+def test_only_what_need_not_be_durable_leaves_the_disk_to_the_system(tmp_path, monkeypatch):
+    synced = []
+    for durable in (True, False):
+        path = tmp_path / str(durable)
+        with Repository.open(path, chunk_bytes=512, durable=durable) as repository:
+            with monkeypatch.context() as patch:
+                patch.setattr(files_module.os, "fsync", synced.append)
+                point = write_point(repository, {1: pattern(1, 700)})
+            assert content(repository, point.id, 1) == pattern(1, 700)
+            assert repository.verify() == []
+        assert bool(synced) == durable
+        synced.clear()
+
+
 def test_what_is_no_repository_is_refused_in_one_line(tmp_path):
     foreign = tmp_path / "photos"
     foreign.mkdir()

@@ -121,6 +121,11 @@ def test_a_trace_may_end_at_the_last_address_and_wraps_onto_the_disk() -> None:
     assert 0 <= offset <= (1 << 20) - length
 
 
+def test_a_trace_that_never_ends_at_its_speed_is_no_load() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        TraceLoad(recorded((1e300, 0, 512)), 1 << 20, 1e-300)
+
+
 @pytest.mark.parametrize(
     ("size", "speed", "said"),
     [

@@ -228,6 +228,15 @@ def test_a_recording_of_a_larger_disk_is_wrapped_into_this_one(rows, disk) -> No
             assert offset == row[2]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_a_recording_is_the_same_in_batches_of_any_size(size, monkeypatch) -> None:
+    played = TraceLoad(recorded(ROWS), 1 << 20)
+    expected = list(islice(played.ios(), 7))
+    monkeypatch.setattr(load, "_ROWS", size)
+    assert list(islice(played.ios(), 7)) == expected
+    assert {len(rows) for _, rows in islice(played.batches(), 7)} <= {size, 3 % size, 3}
+
+
 def test_an_empty_recording_is_silent() -> None:
     assert list(TraceLoad(recorded([]), 4096).ios()) == []
 

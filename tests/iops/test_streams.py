@@ -29,6 +29,11 @@ def built(*seconds: float, servers: int = 64) -> Lab:
     return lab
 
 
+def in_one_part(lab: Lab):
+    """Return what renders a LUN in one part."""
+    return lambda first, count: [lab.lun.render(first, count)]
+
+
 def happened(lab: Lab, event) -> list[float]:
     at: list[float] = []
 
@@ -346,7 +351,7 @@ def bulk(lab: Lab, runs: Runs, pace: Throttle, take: int | None = None, faster: 
         lab.env = lab.engine.env = env
         for station in lab.engine.stations:
             station.env = env
-        reading = read_bulk(lab.engine, spec, runs, pace, lab.lun.render)
+        reading = read_bulk(lab.engine, spec, runs, pace, in_one_part(lab))
         async for offset, data in reading:
             got.append((env.now, offset, bytes(data)))
             if faster and env.now > 1.0:
@@ -405,7 +410,8 @@ def test_bulk_reads_side_by_side_share_one_pace(depth, quarters, sizes) -> None:
     async def read(number: int, size: int) -> None:
         await asyncio.sleep(0.3 * number)
         runs = Runs.single(number * (16 << 20), size << 20)
-        _ = [part async for part in read_bulk(lab.engine, spec, runs, throttle, lab.lun.render)]
+        render = in_one_part(lab)
+        _ = [part async for part in read_bulk(lab.engine, spec, runs, throttle, render)]
         ended.append(asyncio.get_running_loop().time())
 
     async def main(env) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from stuntdouble.content import known_zeros
 from stuntdouble.errors import MediumError, Unsupported
 from stuntdouble.extents import Runs
 from stuntdouble.site import COPY_INTO_EACH, COPY_ON_WRITE, REDIRECT_ON_WRITE, Image, Lun, Site
+from stuntdouble.site import site as site_module
 
 BLOCK, BLOCKS, CHUNK = 512, 32, 4
 FAULTS = {"error": 1, "silent": 2}
@@ -203,3 +206,24 @@ def test_a_site_of_counts_has_no_damage() -> None:
     _, lun = site_of("counts")
     with pytest.raises(Unsupported, match="counts"):
         lun.damage(Runs.single(0, 1), "error")
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+@given(start=st.integers(0, 7), count=st.integers(1, 8), piece=st.integers(1, 4))
+def test_parts_are_the_whole_cut_where_zeros_begin_or_end(damaged, start, count, piece) -> None:
+    site, lun = site_of()
+    disk, _, _ = chain(site, lun)
+    if damaged:
+        lun.damage(Runs.single(0, 12 * BLOCK), "silent")
+    count = min(count, 8 - start)
+    whole = site.show(disk.head, start, count, "disk")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site_module, "_PIECE_BYTES", piece * BLOCK)
+        parts = site.show_parts(disk.head, start, count, "disk")
+    assert np.array_equal(np.concatenate(parts), whole)
+    edges = start + np.cumsum([len(part) for part in parts])
+    assert all(edge % piece == 0 for edge in edges[:-1])
+    if not damaged:
+        held = [part.any() for part in parts]
+        assert all(one != next_ for one, next_ in pairwise(held))
+        assert [not known_zeros(part.reshape(-1).data) for part in parts] == held

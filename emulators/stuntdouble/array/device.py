@@ -134,7 +134,7 @@ class LocalLun:
 
     def _render(self, first: int, count: int) -> Any:
         self._check()
-        return self._array.show(self._volume, first, count)
+        return self._array.show_parts(self._volume, first, count)
 
     def _write(self, offset: int, data: memoryview) -> Generator[Event, Any, None]:
         stop = offset + len(data)

@@ -277,10 +277,18 @@ class Array:
         Raises:
             MediumError: damaged, or the snapshot that the volume shows has been given up.
         """
+        self._check_readable(volume, first)
+        return volume.lun.site.show(volume.lun, first, count, volume.naa)
+
+    def show_parts(self, volume: Volume, first: int, count: int) -> Any:
+        """Return the same in parts, of which long zeros are some; see ``Site.show_parts``."""
+        self._check_readable(volume, first)
+        return volume.lun.site.show_parts(volume.lun, first, count, volume.naa)
+
+    def _check_readable(self, volume: Volume, first: int) -> None:
         self.core.check_reachable()
         if not volume.readable:
             raise MediumError(volume.naa, first * volume.lun.site.block_bytes)
-        return volume.lun.site.show(volume.lun, first, count, volume.naa)
 
     def unfenced(self, lun: Lun) -> Generator[Event, Any, None]:
         """Wait while a snapshot of *lun* is being taken: for writes that no guest issues."""

@@ -74,7 +74,7 @@ class LocalDisk:
     def _render(self, first: int, count: int) -> Any:
         self._disk.check_reachable()
         site = self._vm.host.site
-        return site.show(self._level(), first, count, self.identity)
+        return site.show_parts(self._level(), first, count, self.identity)
 
     def _require_open(self) -> None:
         if self._closed:

@@ -97,8 +97,9 @@ class Codec:
 class _Pack:
     """A pack being written under a temporary name."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool) -> None:
         self.path = path
+        self._durable = durable
         self.entries: dict[bytes, Place] = {}
         self.sealed = False
         self._hash = blake3()
@@ -124,14 +125,15 @@ class _Pack:
         return os.pread(self._descriptor, place.length, place.offset)
 
     def seal(self) -> None:
-        """Append the entries and put everything on disk; the pack is complete."""
+        """Append the entries and put everything on disk, if durable; the pack is complete."""
         if self.sealed:
             return
         index = b"".join(_ENTRY.pack(name, *place) for name, place in self.entries.items())
         end = index + _TRAILER.pack(digest_of(index), len(self.entries), _MAGIC)
         with explained(self.path):
             write_all(self._descriptor, end, self.size)
-            os.fsync(self._descriptor)
+            if self._durable:
+                os.fsync(self._descriptor)
         self._hash.update(end)
         self.sealed = True
 
@@ -162,10 +164,13 @@ class _Pack:
 class ChunkWriter:
     """Chunks being added: readable by whoever adds them, nobody else's before ``publish``."""
 
-    def __init__(self, folder: Path, stem: str, pack_bytes: int = PACK_BYTES) -> None:
+    def __init__(
+        self, folder: Path, stem: str, pack_bytes: int = PACK_BYTES, *, durable: bool = True
+    ) -> None:
         self._folder = folder
         self._stem = stem
         self._pack_bytes = pack_bytes
+        self._durable = durable
         self._packs: list[_Pack] = []
         self._published = 0
         self._where: dict[bytes, _Pack] = {}
@@ -180,7 +185,8 @@ class ChunkWriter:
         if pack is None or pack.sealed or pack.size + len(frame) > self._pack_bytes:
             if pack is not None:
                 pack.seal()
-            pack = _Pack(self._folder / f"{self._stem}-{len(self._packs)}{SUFFIX}")
+            path = self._folder / f"{self._stem}-{len(self._packs)}{SUFFIX}"
+            pack = _Pack(path, durable=self._durable)
             self._packs.append(pack)
         pack.add(digest, frame)
         self._where[digest] = pack
@@ -192,7 +198,7 @@ class ChunkWriter:
         return pack.frame(pack.entries[digest])
 
     def publish(self, folder: Path) -> list[str]:
-        """Move every pack to *folder*, complete and on disk; return their names there.
+        """Move every pack to *folder*, complete and, if durable, on disk; return their names there.
 
         After a failure it may be called again.
         """
@@ -200,8 +206,9 @@ class ChunkWriter:
             pack.seal()
             pack.publish(folder)
             self._published += 1
-        with explained(folder):
-            sync_directory(folder)
+        if self._durable:
+            with explained(folder):
+                sync_directory(folder)
         return [pack.name for pack in self._packs]
 
     def close(self) -> None:

@@ -35,12 +35,12 @@ PARTIAL_BYTES_MAX: Final = 256 * MIB
 
 
 class _Partial:
-    """A chunk of which some bytes are known: sorted, disjoint, not touching spans of it."""
+    """A chunk of which some bytes are known: sorted, disjoint, not touching spans of *room*."""
 
     __slots__ = ("bytes", "spans")
 
-    def __init__(self, chunk_bytes: int) -> None:
-        self.bytes = bytearray(chunk_bytes)
+    def __init__(self, room: bytearray) -> None:
+        self.bytes = room
         self.spans: list[tuple[int, int]] = []
 
     def put(self, start: int, data: memoryview) -> None:
@@ -54,7 +54,7 @@ class _Partial:
             stop = max(stop, self.spans[high - 1][1])
         self.spans[low:high] = [(start, stop)]
 
-    def fill(self, base: bytes) -> None:
+    def fill(self, base: bytes | memoryview) -> None:
         """Take what is not known from *base*."""
         position = 0
         for start, stop in (*self.spans, (len(base), len(base))):
@@ -89,6 +89,8 @@ class Draft:
         self._partials: dict[tuple[int, int], _Partial] = {}
         self._partials_max = max(1, PARTIAL_BYTES_MAX // codec.chunk_bytes)
         self._zeros = memoryview(bytes(codec.chunk_bytes))
+        # Those of chunks that are complete are used again: a new one costs page faults.
+        self._rooms: list[bytearray] = []
         self._maps = {key: self._inherited(key, parent) for key in disks}
         self._forget_tails(parent)
 
@@ -202,7 +204,8 @@ class Draft:
     def _put(self, disk: int, index: int, start: int, data: memoryview) -> None:
         partial = self._partials.get((disk, index))
         if partial is None:
-            partial = self._partials[disk, index] = _Partial(self._codec.chunk_bytes)
+            room = self._rooms.pop() if self._rooms else bytearray(self._codec.chunk_bytes)
+            partial = self._partials[disk, index] = _Partial(room)
         partial.put(start, data)
         if self._covered(disk, index, partial):
             self._complete((disk, index))
@@ -213,10 +216,12 @@ class Draft:
         disk, index = key
         partial = self._partials[key]
         below = self._digest(disk, index)
-        if below != HOLE and not self._covered(disk, index, partial):
+        if below == HOLE or self._covered(disk, index, partial):
+            partial.fill(self._zeros)  # beyond the end of the disk, too
+        else:
             partial.fill(self._chunk(below, f"disk {disk}, chunk {index} of {self.parent}"))
         self._store_chunk(disk, index, partial.bytes)
-        del self._partials[key]
+        self._rooms.append(self._partials.pop(key).bytes)
 
     def _covered(self, disk: int, index: int, partial: _Partial) -> bool:
         """Whether every byte of the chunk that lies within the disk is known."""
@@ -254,4 +259,5 @@ class Draft:
     def _end(self, state: str) -> None:
         self._state = state
         self._partials.clear()
+        self._rooms.clear()
         self._maps.clear()

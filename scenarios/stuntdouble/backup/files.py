@@ -51,16 +51,19 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(temporary: Path, final: Path, data: bytes) -> None:
+def write_durably(temporary: Path, final: Path, data: bytes, *, durable: bool = True) -> None:
     """Write *data* to *final* by way of *temporary*; a reader sees all of it or nothing.
 
     The rename is the moment it becomes visible; the data is on disk before, the name after.
+    Where it need not be *durable*, the system chooses when that is.
     """
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
         write_all(descriptor, data, 0)
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
     os.replace(temporary, final)  # noqa: PTH105  (beside fsync: the whole commit in one vocabulary)
-    sync_directory(final.parent)
+    if durable:
+        sync_directory(final.parent)

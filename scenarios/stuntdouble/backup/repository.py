@@ -61,9 +61,12 @@ class Repository:
     may have several drafts open at a time.
     """
 
-    def __init__(self, path: Path, chunk_bytes: int, level: int, pack_bytes: int) -> None:
+    def __init__(
+        self, path: Path, chunk_bytes: int, level: int, pack_bytes: int, *, durable: bool
+    ) -> None:
         """Do not call this: use ``open``."""
         self.path = path
+        self._durable = durable
         self.chunk_bytes = chunk_bytes
         self._pack_bytes = pack_bytes
         self._codec = Codec(chunk_bytes, level)
@@ -80,12 +83,15 @@ class Repository:
         chunk_bytes: int | None = None,
         level: int = LEVEL,
         pack_bytes: int = PACK_BYTES,
+        durable: bool = True,
     ) -> Repository:
         """Open the repository at *path*, or create one where there is nothing or nothing in it.
 
         What drafts of a crashed process left is removed, unless another process is writing.
         *chunk_bytes* is fixed when the repository is created (256 KiB unless given, a multiple of
-        512 B); *level* of compression and *pack_bytes* may differ each time.
+        512 B); *level* of compression and *pack_bytes* may differ each time.  Without *durable* the
+        system chooses when what is committed reaches the disk: it outlives this process, and may
+        be lost, and found damaged, when the machine fails.
 
         Raises:
             Misuse: *path* is something else, not writable, of a newer format, or has chunks of
@@ -95,7 +101,7 @@ class Repository:
         present = ensure_header(folder, chunk_bytes or CHUNK_BYTES)
         if chunk_bytes not in {None, present}:
             raise Misuse(str(folder), f"has chunks of {present} B, not of {chunk_bytes} B")
-        repository = Repository(folder, present, level, pack_bytes)
+        repository = Repository(folder, present, level, pack_bytes, durable=durable)
         repository._store.refresh()
         repository._clean_if_free()
         return repository
@@ -116,7 +122,7 @@ class Repository:
         try:
             # Under the lock: otherwise a collection could remove what the parent names.
             below = self._manifest(parent) if parent else None
-            writer = ChunkWriter(self.path / "drafts", f"{self._drafts_begun}", self._pack_bytes)
+            writer = self._writer(f"{self._drafts_begun}")
             draft = Draft(disks, below, self._codec, self._store, writer, self._finish)
         except BaseException:
             self._let_go()
@@ -258,12 +264,16 @@ class Repository:
             manifest = Manifest(point, draft.maps())
             with explained(self.path):
                 draft.writer.publish(self.path / "packs")
-                write_durably(self.path / "drafts" / path.name, path, encode(manifest))
+                temporary = self.path / "drafts" / path.name
+                write_durably(temporary, path, encode(manifest), durable=self._durable)
             self._store.refresh()
         self._drafts.remove(draft)
         draft.writer.close()
         self._let_go()
         return point
+
+    def _writer(self, stem: str) -> ChunkWriter:
+        return ChunkWriter(self.path / "drafts", stem, self._pack_bytes, durable=self._durable)
 
     # Reading
 
@@ -336,7 +346,7 @@ class Repository:
             return 0
         old = self.path / "packs" / pack
         size = old.stat().st_size
-        writer = ChunkWriter(self.path / "drafts", "collect", self._pack_bytes)
+        writer = self._writer("collect")
         try:
             for digest in kept:
                 writer.add(digest, self._store.frame(digest, "collect")[0])

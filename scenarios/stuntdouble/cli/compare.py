@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shlex
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,8 @@ from stuntdouble.cli.examples import examples
 from stuntdouble.cli.names import ScenarioName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stuntdouble.results import EngineName, Result
     from stuntdouble.scenarios import Scenario
 
@@ -101,16 +104,17 @@ def compare(
     The scenario is a name of the library (see `stuntdouble scenarios`) or a TOML file.  Every
     method meets the same site, seed and guest I/O.
     """
-    from stuntdouble.cli.judging import judged  # noqa: PLC0415
-    from stuntdouble.cli.output import check_outside, room_in, staged  # noqa: PLC0415
-    from stuntdouble.compiled import is_cold  # noqa: PLC0415
-    from stuntdouble.results import Progress, dump, publish  # noqa: PLC0415
-    from stuntdouble.results.files import check_file, write_whole  # noqa: PLC0415
+    with _for_good():
+        from stuntdouble.cli.judging import judged  # noqa: PLC0415
+        from stuntdouble.cli.output import check_outside, room_in, staged  # noqa: PLC0415
+        from stuntdouble.compiled import is_cold  # noqa: PLC0415
+        from stuntdouble.results import Progress, dump, publish  # noqa: PLC0415
+        from stuntdouble.results.files import check_file, write_whole  # noqa: PLC0415
 
-    if is_cold() and not quiet:
-        click.echo("compiling the I/O core, once: two or three minutes", err=True)
-    from stuntdouble.scenarios import compare as run  # noqa: PLC0415
-    from stuntdouble.scenarios import load  # noqa: PLC0415
+        if is_cold() and not quiet:
+            click.echo("compiling the I/O core, once: two or three minutes", err=True)
+        from stuntdouble.scenarios import compare as run  # noqa: PLC0415
+        from stuntdouble.scenarios import load  # noqa: PLC0415
 
     loaded = load(scenario)
     chosen = tuple(name for name in METHODS if name in methods)
@@ -149,6 +153,22 @@ def compare(
     say(f"Verdict: {verdict}")
     say("Written: " + ", ".join(map(str, files)))
     return code
+
+
+@contextmanager
+def _for_good() -> Iterator[None]:
+    """Import what stays until the end.
+
+    The garbage collector neither looks through it meanwhile nor ever after, and the library of
+    linear algebra below numpy, of which we use nothing, starts no threads that would spin.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def default_directory(scenario: Scenario) -> Path:

@@ -16,6 +16,7 @@ import glob
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -183,4 +184,13 @@ def _put(partial: Path, target: Path) -> None:
     except BaseException:
         old.rename(target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
+
+
+def _remove(folder: Path) -> None:
+    """Remove *folder*: files of gigabytes side by side, as each takes a processor for a while."""
+    with suppress(OSError), ThreadPoolExecutor() as pool:
+        for path in folder.rglob("*"):
+            if not path.is_dir():
+                pool.submit(path.unlink)
+    shutil.rmtree(folder, ignore_errors=True)

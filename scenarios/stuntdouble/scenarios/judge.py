@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from stuntdouble.content import ZERO, describe, first_wrong
-from stuntdouble.units import MIB
+from stuntdouble.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     """The offset of a wrong byte, and what should have been there."""
 
 _PIECE_BYTES: Final = 8 * MIB
-_HELD_BLOCKS: Final = MIB  # whose words, 8 MiB of them, are looked at together
+_HELD_BLOCKS: Final = 64 * KIB  # whose words, 512 KiB of them, are looked at together
 _END: Final = "the end of the disk elsewhere"
 
 

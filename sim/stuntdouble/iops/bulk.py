@@ -16,13 +16,15 @@ from stuntdouble.clock import completed
 from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
     from simpy.events import Event
 
     from stuntdouble.extents import Runs
     from stuntdouble.iops.engine import Engine, StreamSpec
+
+    Render = Callable[[int, int], Iterable[NDArray[np.uint8]]]
 
 SPAN_BYTES: Final = 8 * MIB
 """A span: large enough that an await costs nothing, small enough to hold several in memory."""
@@ -130,7 +132,7 @@ async def read_bulk(
     spec: StreamSpec,
     runs: Runs,
     pace: Pace,
-    render: Callable[[int, int], NDArray[np.uint8]],
+    render: Render,
 ) -> AsyncIterator[tuple[int, memoryview]]:
     """Yield (offset, bytes) of *runs* in rising order.
 
@@ -139,7 +141,7 @@ async def read_bulk(
         spec: what the stream does; its items, depth and rate are filled in from *runs* and *pace*.
         runs: byte ranges.
         pace: queue depth, bytes of each I/O, and rate, shared with other reads.
-        render: the bytes of (first content block, count), a row per block.
+        render: the bytes of (first content block, count), a row per block, in parts.
     """
     items = runs.blocks(pace.block_bytes)
     if not len(items):
@@ -154,7 +156,8 @@ async def read_bulk(
                 reached = reading.stream.reached(stop)
             await completed(reached)
             for start, length in _joined(items[first:stop]):
-                yield start, _bytes(render, engine.site.block_bytes, start, length)
+                for part in _parts(render, engine.site.block_bytes, start, length):
+                    yield part
             first = stop
         # Again, as another read may have joined meanwhile: then the last byte is due later.
         while ahead := reading.seconds_ahead(int(ends[-1])):  # noqa: ASYNC110  (no poll: a time)
@@ -185,9 +188,11 @@ def _joined(items: NDArray[np.int64]) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), (stops - starts).tolist(), strict=True))
 
 
-def _bytes(
-    render: Callable[[int, int], NDArray[np.uint8]], size: int, start: int, length: int
-) -> memoryview:
+def _parts(render: Render, size: int, start: int, length: int) -> Iterator[tuple[int, memoryview]]:
     first, stop = start // size, -(-(start + length) // size)
-    data = render(first, stop - first).reshape(-1)
-    return data.data[start - first * size :][:length]
+    at = first * size
+    for rows in render(first, stop - first):
+        data = rows.reshape(-1).data
+        begin = max(start - at, 0)
+        yield at + begin, data[begin : start + length - at]
+        at += len(data)

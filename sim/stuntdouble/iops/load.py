@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stuntdouble.iops.engine import Guest, Load
     from stuntdouble.iops.recorded import Recorded
 
+_ROWS: Final = 1 << 16  # of a recording at a time: they are there
 _BATCH: Final = 4096  # draws at a time: enough that entering compiled code costs nothing
 _FIRST: Final = 64  # draws to begin with: most of a thousand VMs may not need more
 
@@ -170,6 +171,7 @@ class TraceLoad:
             k = int(back[0])
             raise ValueError(f"a trace whose clock goes back, to {r.seconds[k]} s in row {k}")
         check_number("the end of a trace", float(r.seconds[-1]) if len(r) else 0.0)
+        check_number("the end of a trace at its speed", self._lap if len(r) else 0.0)
         odd = np.flatnonzero(~_addressable(r.offset_bytes, r.length_bytes))
         if len(odd):
             k = int(odd[0])
@@ -178,6 +180,10 @@ class TraceLoad:
 
     def ios(self) -> Iterator[Row]:
         """Yield (seconds, index of the disk, write, offset, length)."""
+        return _row_by_row(self.batches())
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the same as arrays: seconds, and rows of (disk, write, offset, length)."""
         r = self.recorded
         if not len(r):
             return
@@ -188,18 +194,19 @@ class TraceLoad:
         too_long = (offset != r.offset_bytes) & (phase + length > IO_BYTES_MAX)
         offset -= np.where(too_long, phase, offset % SECTOR_BYTES)
         seconds = r.seconds / self.speed
-        lap = float(seconds[-1]) + 1.0 / self.speed  # a second's pause, of the recording's time
+        rows = np.stack((np.zeros_like(offset), r.is_write, offset, length), axis=1)
         start = 0.0
         while True:
-            rows = zip(
-                seconds.tolist(), r.is_write.tolist(), offset.tolist(), length.tolist(),
-                strict=True,
-            )  # fmt: skip
-            for second, write, at, size in rows:
-                yield start + second, 0, write, at, size
+            for first in range(0, len(r), _ROWS):
+                yield start + seconds[first : first + _ROWS], rows[first : first + _ROWS]
             if not self.repeat:
                 return
-            start += lap
+            start += self._lap
+
+    @property
+    def _lap(self) -> float:
+        """The seconds from one start to the next: a second's pause, of the recording's time."""
+        return float(self.recorded.seconds[-1]) / self.speed + 1.0 / self.speed
 
 
 def check_load(guest: Guest) -> None:

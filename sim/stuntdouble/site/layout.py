@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _VOLUME_SHIFT = LOCATION_BITS + 1
 _BLOCK_MASK = (1 << LOCATION_BITS) - 1
+_STEP = (
+    1 << 16
+)  # blocks looked at together: their words stay in the cache, in memory that is used again
 
 
 def offset_table(level: Level, blocks: int, names: dict[int, str]) -> OffsetTable:
@@ -61,10 +64,13 @@ def _located(level: Level, start: int, count: int) -> NDArray[np.int64]:
 
 def _stretches(where: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Return (start, stop) of the stretches that are holes or lie in one piece."""
-    hole = where == 0
-    follows = np.where(hole[1:], hole[:-1], (where[1:] == where[:-1] + 1) & ~hole[:-1])
-    cuts = np.flatnonzero(~follows) + 1
-    return list(pairwise([0, *cuts.tolist(), len(where)]))
+    edges = [0]
+    for start in range(0, len(where), _STEP):
+        some = where[start : start + _STEP + 1]
+        hole = some == 0
+        follows = np.where(hole[1:], hole[:-1], (some[1:] == some[:-1] + 1) & ~hole[:-1])
+        edges += (np.flatnonzero(~follows) + (start + 1)).tolist()
+    return list(pairwise([*edges, len(where)]))
 
 
 def grains(level: Level, blocks: int, piece_blocks: int) -> NDArray[np.int64]:
@@ -74,8 +80,11 @@ def grains(level: Level, blocks: int, piece_blocks: int) -> NDArray[np.int64]:
     """
     site = level.site
     slots = site.arena.column("files", level.file.number, F_SLOTS)
-    present = site.arena.words(slots, 0, blocks) != 0
-    inside = np.flatnonzero(present)
+    present = [
+        np.flatnonzero(site.arena.words(slots, start, min(_STEP, blocks - start))) + start
+        for start in range(0, blocks, _STEP)
+    ]
+    inside = np.concatenate(present)
     if not len(inside):
         return np.empty((0, 2), np.int64)
     new = np.diff(inside) != 1

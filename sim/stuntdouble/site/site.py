@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from stuntdouble.content import LiteralPool, render
+from stuntdouble.content import ZERO, LiteralPool, render
 from stuntdouble.errors import Bug, NoSpace
 from stuntdouble.extents import Runs
 from stuntdouble.site import layout, log, lun, places, replica, reuse, rules, words
@@ -47,7 +47,7 @@ from stuntdouble.site.tables import (
     V_PHYSICAL,
     V_POOL,
 )
-from stuntdouble.units import SECTOR_BYTES
+from stuntdouble.units import KIB, SECTOR_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -61,6 +61,9 @@ Step = tuple[int, int, int, int, int, int]
 """Group, role, write (0 or 1), pool, pool block, bytes: see stuntdouble.site.plan."""
 
 _LOG_ROOM: Final = SHAPES["log"][0] - 8 * rules.IO_BLOCKS_MAX
+_PIECE_BYTES: Final = (
+    256 * KIB
+)  # what holds anything is shown whole: what a repository keeps together
 _BULK_WRITES_MAX: Final = 1 << 15  # per call, so that no call takes more leaves than are kept free
 
 
@@ -422,6 +425,31 @@ class Site:
         """
         rows = self.render(source.tokens(start, count))
         return self.faults.lay_over(source, start, rows, device)
+
+    def show_parts(
+        self, source: Lun | Level, start: int, count: int, device: str
+    ) -> list[NDArray[np.uint8]]:
+        """Return the same in parts: long zeros are apart, and known (``content.known_zeros``).
+
+        Raises:
+            MediumError: a block is damaged and cannot be read.
+        """
+        parts = []
+        for tokens in self._parted(source.tokens(start, count), start):
+            rows = self.render(tokens)
+            parts.append(self.faults.lay_over(source, start, rows, device))
+            start += len(tokens)
+        return parts
+
+    def _parted(self, tokens: NDArray[np.uint64], start: int) -> list[NDArray[np.uint64]]:
+        """Cut what blocks from *start* on hold between pieces that are zeros and that are not."""
+        held = tokens & ~np.uint64(ZERO) != 0
+        if held.all() or not held.any():
+            return [tokens]
+        size = max(1, _PIECE_BYTES // self.block_bytes)
+        edges = np.maximum(np.arange(-(start % size), len(tokens), size), 0)
+        full = np.logical_or.reduceat(held, edges)
+        return np.split(tokens, edges[1:][full[1:] != full[:-1]])
 
     @property
     def writes(self) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from stuntdouble.errors import Misuse
-from stuntdouble.iops.load import ClosedLoad, PoissonLoad, checked
+from stuntdouble.iops.load import ClosedLoad, PoissonLoad, TraceLoad, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def batches(load: Load, guest: Guest) -> Iterator[Batch]:
     Raises:
         Misuse: the next I/O makes no sense; those before it have been yielded.
     """
-    if isinstance(load, PoissonLoad | ClosedLoad):
+    if isinstance(load, PoissonLoad | ClosedLoad | TraceLoad):
         return load.batches()
     return _any(load, guest)
 
