@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 _VOLUME_SHIFT = LOCATION_BITS + 1
 _BLOCK_MASK = (1 << LOCATION_BITS) - 1
-_STEP = (
-    1 << 16
-)  # blocks looked at together: their words stay in the cache, in memory that is used again
+_STEP = 1 << 16  # blocks looked at together: their words stay in the cache
 
 
 def offset_table(level: Level, blocks: int, names: dict[int, str]) -> OffsetTable:

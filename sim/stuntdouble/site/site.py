@@ -61,9 +61,7 @@ Step = tuple[int, int, int, int, int, int]
 """Group, role, write (0 or 1), pool, pool block, bytes: see stuntdouble.site.plan."""
 
 _LOG_ROOM: Final = SHAPES["log"][0] - 8 * rules.IO_BLOCKS_MAX
-_PIECE_BYTES: Final = (
-    256 * KIB
-)  # what holds anything is shown whole: what a repository keeps together
+_PIECE_BYTES: Final = 256 * KIB  # what holds anything is shown whole: a part of a chunk
 _BULK_WRITES_MAX: Final = 1 << 15  # per call, so that no call takes more leaves than are kept free
 
 
