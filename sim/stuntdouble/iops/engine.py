@@ -122,6 +122,22 @@ class Guest:
         """Whether an I/O may be admitted now."""
         return not (self.stuns or (self.limit and self.in_flight >= self.limit))
 
+    def stun(self, now: float) -> None:
+        """Stop the guest's clock; nests."""
+        if not self.stuns:
+            self.stunned_at = now
+        self.stuns += 1
+
+    def resume(self, now: float) -> bool:
+        """Undo one ``stun``; say whether the clock runs again."""
+        if not self.stuns:
+            raise Bug(f"{self.name} is resumed and was not stunned")
+        self.stuns -= 1
+        if self.stuns:
+            return False
+        self.shift += now - self.stunned_at
+        return True
+
     def has_no_space(self, error: NoSpace) -> None:
         """Let whoever keeps the guest's space hold it up, since its next write finds none."""
         if self.on_no_space is None:

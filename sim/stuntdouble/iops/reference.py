@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from stuntdouble.clock import Priority
-from stuntdouble.errors import Bug, NoSpace
+from stuntdouble.errors import NoSpace
 from stuntdouble.iops import checks
 from stuntdouble.iops.cache import SIDE_BY_SIDE
 from stuntdouble.iops.engine import Guest, Load, Purpose, StreamSpec, Turn
@@ -31,6 +31,7 @@ from stuntdouble.iops.stream import (
     refuse_oversize,
 )
 from stuntdouble.iops.tokens import set_bucket
+from stuntdouble.iops.watches import Watch, Watches
 from stuntdouble.trace import stream_key
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Reference:
         self._fences = Fences()
         self._fenced: list[ReferenceStream] = []
         self._streams: dict[Event, ReferenceStream] = {}  # those under way
-        self._watches: list[tuple[Callable[[], float], float, Event]] = []
+        self._watches = Watches()
 
     # Building. -----------------------------------------------------------------------------
 
@@ -268,18 +269,12 @@ class Reference:
 
     def stun(self, guest: Guest) -> None:
         """Stop the guest's clock and admit no more of its I/O; nests."""
-        if not guest.stuns:
-            guest.stunned_at = self.env.now
-        guest.stuns += 1
+        guest.stun(self.env.now)
 
     def resume(self, guest: Guest) -> None:
         """Undo one ``stun``; the guest's arrivals go on where they stopped."""
-        if not guest.stuns:
-            raise Bug(f"{guest.name} is resumed and was not stunned")
-        guest.stuns -= 1
-        if guest.stuns:
+        if not guest.resume(self.env.now):
             return
-        guest.shift += self.env.now - guest.stunned_at
         resumed, guest.resumed = guest.resumed, []
 
         def let_go() -> None:
@@ -419,21 +414,11 @@ class Reference:
         """Return an event that happens as soon as I/O has driven *quantity* to *threshold*."""
         checks.check_threshold(threshold)
         event = self.env.expect(self.env.event())
-        self._watches.append((quantity, threshold, event))
+        self._watches.append(Watch(quantity, threshold, event))
         self.check_watches()
         return event
 
     def check_watches(self) -> None:
         """Let the watches happen that are met by now."""
-        if not self._watches:
-            return
-        still = []
-        for watch in self._watches:
-            quantity, threshold, event = watch
-            if event.triggered:  # called off by whoever waited
-                continue
-            if quantity() >= threshold:
-                event.succeed()
-            else:
-                still.append(watch)
-        self._watches = still
+        if self._watches:
+            self._watches.check()

@@ -67,6 +67,7 @@ from stuntdouble.iops.kernel.tables import (
 from stuntdouble.iops.measure import Meter
 from stuntdouble.iops.paths import Paths, fail
 from stuntdouble.iops.stream import item_steps, refuse_oversize
+from stuntdouble.iops.watches import Watch, Watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ class Driver:
         self.paths = Paths()
         self.submitted: dict[int, tuple[Event, list[Step], int]] = {}
         self.quiets: list[Event] = []
-        self._watches: list[tuple[Callable[[], float], float, Event]] = []
+        self._watches = Watches()
         self.names: list[str] = []
         self.name_of: list[int] = []
         self.handlers: dict[int, Callable[[], None]] = {
@@ -216,24 +217,15 @@ class Driver:
     def add_watch(self, quantity: Callable[[], float], threshold: float, event: Event) -> None:
         """Let *event* happen as soon as I/O has driven *quantity* to *threshold*."""
         bound(len(self._watches) + 1, WATCHES_MAX, "watches at a time")
-        self._watches.append((quantity, threshold, event))
+        self._watches.append(Watch(quantity, threshold, event))
         self.check_watches()
 
     def check_watches(self) -> None:
         """Let the watches happen that are met by now; tell the kernel which are left."""
-        still = []
-        for watch in self._watches:
-            quantity, threshold, event = watch
-            if event.triggered:  # called off by whoever waited
-                continue
-            if quantity() >= threshold:
-                event.succeed()
-            else:
-                still.append(watch)
-        self._watches = still
+        self._watches.check()
         ints, rows = self.state.ints, self.state.watches
-        ints[N_WATCHES], ints[N_OPAQUE] = len(still), 0
-        for number, (quantity, threshold, _event) in enumerate(still):
+        ints[N_WATCHES], ints[N_OPAQUE] = len(self._watches), 0
+        for number, (quantity, threshold, _event) in enumerate(self._watches):
             row = row_of(self.state, quantity, threshold)
             ints[N_OPAQUE] += row is None
             rows[number] = row or 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from stuntdouble.errors import Bug, Unsupported
+from stuntdouble.errors import Unsupported
 from stuntdouble.iops import checks
 from stuntdouble.iops.cache import SIDE_BY_SIDE
 from stuntdouble.iops.fences import Fences
@@ -209,19 +209,12 @@ class CompiledEngine(Driver):
 
     def stun(self, guest: Guest) -> None:
         """Stop the guest's clock and admit no more of its I/O; nests."""
-        if not guest.stuns:
-            guest.stunned_at = self.env.now
-        guest.stuns += 1
+        guest.stun(self.env.now)
 
     def resume(self, guest: Guest) -> None:
         """Undo one ``stun``; the guest's arrivals go on where they stopped."""
-        if not guest.stuns:
-            raise Bug(f"{guest.name} is resumed and was not stunned")
-        guest.stuns -= 1
-        if guest.stuns:
-            return
-        guest.shift += self.env.now - guest.stunned_at
-        self.post(DO_LET_GO, guest.number)
+        if guest.resume(self.env.now):
+            self.post(DO_LET_GO, guest.number)
 
     def drained(self, guest: Guest) -> Event:
         """Return an event that happens once none of the guest's I/O is in flight."""
