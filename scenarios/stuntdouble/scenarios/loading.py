@@ -15,6 +15,7 @@ from stuntdouble.errors import Misuse, Unsupported
 from stuntdouble.scenarios.listing import LIBRARY, library
 from stuntdouble.scenarios.spec import Scenario
 from stuntdouble.scenarios.values import Table, parameters
+from stuntdouble.site import IO_BLOCKS_MAX
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -58,7 +59,9 @@ def parse(table: dict[str, Any], where: str) -> Scenario:
     ]
     for key, kind, values in tables:
         try:
-            parameters(kind, values)
+            made = parameters(kind, values)
+            if kind is hypervisor.Parameters:
+                made.check_block(scenario.content_block, IO_BLOCKS_MAX)
         except (ValueError, Misuse, Unsupported) as error:
             raise Misuse(where, f"{key}: {error}") from None
     for key in scenario.sources:
