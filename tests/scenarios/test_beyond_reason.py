@@ -209,6 +209,17 @@ def test_the_command_line_refuses_it_in_one_line_and_runs_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
 
 
+def test_the_command_line_refuses_a_trace_whose_clock_runs_backwards(tmp_path, monkeypatch) -> None:
+    file = tmp_path / "back.csv"
+    file.write_text("seconds,op,offset,size\n2,read,0,512\n1e-3,read,0,512\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    words = ["compare", "trace-replay", "--method", "storage", "--trace", "back.csv"]
+    done = CliRunner().invoke(program, words)
+    assert done.exit_code == 2
+    assert "back.csv: line 3 goes back in time: to 0.001, after 2.0" in done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["back.csv"]
+
+
 @pytest.mark.parametrize("name", [listed.name for listed in library()])
 def test_the_library_is_within_reason(name) -> None:
     assert load(name).name == name
