@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stuntdouble.iops.checks import check_bytes, check_number, check_positive, check_row
+from stuntdouble.iops.checks import (
+    OUTSTANDING_MAX,
+    check_bytes,
+    check_number,
+    check_outstanding,
+    check_positive,
+    check_rate_of_arrivals,
+    check_row,
+)
 from stuntdouble.iops.draw import Rows, draw_arrivals, draw_exponential
 from stuntdouble.iops.recorded import BLOCK_BYTES, IO_BYTES_MAX
 from stuntdouble.trace import stream_key
@@ -94,7 +102,7 @@ class PoissonLoad:
     curve: RateCurve | None = None
 
     def __post_init__(self) -> None:
-        check_number("the rate of a Poisson load", self.iops)
+        check_rate_of_arrivals(self.iops)
         _need_patterns(self.patterns)
 
     def ios(self) -> Iterator[Row]:
@@ -130,6 +138,9 @@ class ClosedLoad:
     def __post_init__(self) -> None:
         if self.outstanding < 1:
             raise ValueError(f"a closed load of {self.outstanding} I/Os never begins")
+        if self.outstanding > OUTSTANDING_MAX:
+            most = f"{OUTSTANDING_MAX} is the most"
+            raise ValueError(f"a closed load of {self.outstanding} I/Os: {most}")
         check_number("the think time of a closed load", self.think_seconds)
         _need_patterns(self.patterns)
 
@@ -169,7 +180,9 @@ class TraceLoad:
         if len(back):
             k = int(back[0])
             raise ValueError(f"a trace whose clock goes back, to {r.seconds[k]} s in row {k}")
-        check_number("the end of a trace", float(r.seconds[-1]) if len(r) else 0.0)
+        end = float(r.seconds[-1]) if len(r) else 0.0
+        check_number("the end of a trace", end)
+        check_number("the end of a trace at its speed", end / self.speed)
         odd = np.flatnonzero(~_addressable(r.offset_bytes, r.length_bytes))
         if len(odd):
             k = int(odd[0])
@@ -208,9 +221,12 @@ def check_load(guest: Guest) -> None:
     What a load of another kind issues is looked at row by row, as it is read.
 
     Raises:
-        Misuse: a pattern or a trace for a disk that is not there, or past its end.
+        Misuse: a pattern or a trace for a disk that is not there, or past its end, or more I/Os at
+            a time than there can be.
     """
     load = guest.load
+    if load is not None:
+        check_outstanding(guest, load.outstanding)
     if isinstance(load, PoissonLoad | ClosedLoad):
         for disk, parts in enumerate(_mixes(load.patterns)):
             for _, p in parts:
