@@ -38,6 +38,9 @@ WRONG = [
     (("content_block",), 0, ["content_block", "power of two from 512 B"]),
     (("content_block",), 256, ["content_block", "power of two from 512 B"]),
     (("content_block",), "2 MiB", ["content_block", "to 1 MiB"]),
+    (("vms", 0, "disks", 0, "size"), 0, ["disks.0.size", "greater than or equal to 1"]),
+    (("arrays", 0, "volumes", 0, "size"), 0, ["volumes.0.size", "greater than or equal to 1"]),
+    (("arrays", 0, "pools", 0, "disk_size"), 0, ["pools.0.disk_size", "equal to 1"]),
     (("backup", "throttle", "block"), 0, ["backup.throttle.block", "512 B at least"]),
     (("backup", "throttle", "block"), 511, ["backup.throttle.block", "512 B at least"]),
     (("backup", "throttle", "rate"), 1e-300, ["backup.throttle.rate", "1e-300", "1024"]),
@@ -113,6 +116,7 @@ def test_what_is_just_within_reason_is_taken(path, value) -> None:
     if path == ("content_block",) and value == "1 MiB":
         table["arrays"][0]["pools"][0]["stripe"] = value
         table["hypervisor"] = {"tracking_grain_bytes": value, "consolidation_io_bytes": value}
+        table["arrays"][0]["parameters"] = {"chunk_bytes": value}
     assert parse(table, "my.toml").name == "tiny"
 
 
@@ -152,6 +156,8 @@ PARAMETERS = [
     ("array", {"synchronise_io_bytes": HUGE}, "4503599627370496"),
     ("array", {"reclaim_extent_bytes": HUGE}, "4503599627370496"),
     ("array", {"chunk_bytes": HUGE}, "4503599627370496"),
+    ("array", {"chunk_bytes": "1 TiB"}, "must divide the size of vol-1"),
+    ("array", {"chunk_bytes": 512}, "content_block (4096 B) must divide chunk_bytes"),
     ("array", {"fence_seconds": 1e300}, "31622400"),
     ("array", {"reclaim_bytes_per_second": "1 B/s"}, "1024"),
 ]

@@ -7,13 +7,15 @@ refused when the file is read, with the key that is wrong.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from stuntdouble.scenarios import foreground
 from stuntdouble.scenarios.values import (
+    Capacity,
     LinkRate,
+    MemorySeconds,
     Name,
     Rate,
     Seconds,
@@ -29,10 +31,6 @@ from stuntdouble.units import GIB, KIB, MIB, SECTOR_BYTES, format_size
 
 Method = Literal["software", "storage", "mounted"]
 Load = foreground.Load
-
-
-MemorySeconds = Annotated[Seconds, Field(le=1.0)]
-"""Chosen: memory that takes longer than a second is slower than any disk behind it."""
 
 
 class Cache(Table):
@@ -63,7 +61,7 @@ class Pool(Table):
     media: Literal["7.2k", "10k", "flash"]
     raid: Literal["raid0", "raid10", "raid5", "raid6"] = "raid10"
     disks: int = Field(ge=1, le=256)
-    disk_size: Size
+    disk_size: Capacity
     stripe: Size = 64 * KIB
     port: LinkRate = 0.0
     reserve: Size = GIB
@@ -83,7 +81,7 @@ class Volume(Table):
 
     name: Name
     pool: Name
-    size: Size
+    size: Capacity
 
 
 class Array(Table):
@@ -117,7 +115,7 @@ class Disk(Table):
 
     key: int = Field(default=2000, ge=2000, le=2255)
     datastore: Name
-    size: Size
+    size: Capacity
     provisioning: Literal["thin", "lazy-zeroed", "eager-zeroed"] = "thin"
     mode: Literal["dependent", "independent", "raw", "multi-writer"] = "dependent"
     written: Size = 0

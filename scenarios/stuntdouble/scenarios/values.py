@@ -53,8 +53,14 @@ def _check_link_rate(value: float) -> float:
 Size = Annotated[int, BeforeValidator(parse_size), Field(le=SIZE_BYTES_MAX)]
 """Bytes: ``"64 KiB"`` or a whole number; 4 PiB at most."""
 
+Capacity = Annotated[Size, Field(ge=1)]
+"""Bytes of something that holds any."""
+
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(le=SECONDS_MAX)]
 """Seconds: ``"5 min"`` or a number; a year at most."""
+
+MemorySeconds = Annotated[Seconds, Field(le=1.0)]
+"""Chosen: memory that takes longer than a second is slower than any disk behind it."""
 
 Rate = Annotated[float, BeforeValidator(parse_rate), Field(ge=0), AfterValidator(_check_rate)]
 """Bytes per second: ``"16 MiB/s"``, from 1 KiB/s to 1 TB/s; 0 is no limit."""
