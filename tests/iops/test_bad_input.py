@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from iops.lab import BLOCK, Lab, Script, conserved, fixed, reads
-from stuntdouble.errors import LimitReached, Misuse
+from stuntdouble.errors import LimitReached, Misuse, Unsupported
 from stuntdouble.iops import (
     Cache,
     ClosedLoad,
@@ -57,10 +57,19 @@ VALUES = {
     "a negative rate": (lambda: PoissonLoad(1, "vm", -1.0, (GOOD,)), "Poisson load is -1.0"),
     "a rate that is no number": (lambda: PoissonLoad(1, "vm", nan, (GOOD,)), "Poisson load is nan"),
     "an endless rate": (lambda: PoissonLoad(1, "vm", inf, (GOOD,)), "Poisson load is inf"),
+    "a rate beyond any clock": (
+        lambda: PoissonLoad(1, "vm", 1e300, (GOOD,)),
+        "is 1e.300: .* to 1e.09",
+    ),
+    "a rate that never comes": (
+        lambda: PoissonLoad(1, "vm", 5e-324, (GOOD,)),
+        "is 5e-324: .*1e-09",
+    ),
     "an open load of nothing": (lambda: PoissonLoad(1, "vm", 1.0, ()), "without a pattern"),
     "a negative think time": (lambda: ClosedLoad(1, "vm", 1, -1.0, (GOOD,)), "closed load is -1.0"),
     "an endless think time": (lambda: ClosedLoad(1, "vm", 1, inf, (GOOD,)), "closed load is inf"),
     "nothing outstanding": (lambda: ClosedLoad(1, "vm", 0, 1.0, (GOOD,)), "never begins"),
+    "outstanding without end": (lambda: ClosedLoad(1, "vm", 1 << 40, 1.0, (GOOD,)), "65536 is the"),
     "a closed load of nothing": (lambda: ClosedLoad(1, "vm", 1, 1.0, ()), "without a pattern"),
     "a disk that stands still": (lambda: disk(0.0, 0.1, 1.0, 1e6), "speed of a disk is 0.0"),
     "a seek below 0": (lambda: disk(7200, -0.1, 1.0, 1e6), "seek_min_seconds of a device is -0.1"),
@@ -133,11 +142,12 @@ def test_a_trace_that_never_ends_at_its_speed_is_no_load() -> None:
         (1 << 20, 0.0, "is 0.0"),
         (1 << 20, nan, "is nan"),
         (HUGE, 1.0, "EiB"),
+        (1 << 20, 5e-324, "the end of a trace at its speed is inf"),
     ],
 )
 def test_a_trace_needs_a_disk_and_a_speed(size, speed, said) -> None:
     with pytest.raises(ValueError, match=said):
-        TraceLoad(recorded((0.0, 0, 512)), size, speed)
+        TraceLoad(recorded((0.0, 0, 512), (1.0, 0, 512)), size, speed)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +224,39 @@ def doors(engine: type[Reference | CompiledEngine]) -> dict:
             lambda: engine.submit([(*step[:4], -1, BLOCK)], Purpose.BACKUP),
             f"an I/O: {BLOCK} bytes at block -1",
         ),
+        "an I/O beyond any address": (
+            lambda: engine.submit([(*step[:4], 1 << 61, BLOCK)], Purpose.BACKUP),
+            f"an I/O: {BLOCK} bytes at block {1 << 61}",
+        ),
+        "an I/O of all addresses": (
+            lambda: engine.submit([(*step[:5], HUGE)], Purpose.BACKUP),
+            f"an I/O: {HUGE} bytes at block 0",
+        ),
         "a negative limit": (lambda: engine.set_limit(guest, -1), "-1 is below 0"),
+        "a limit that nothing reaches": (
+            lambda: engine.set_limit(guest, HUGE),
+            f"{HUGE} is more than 65536",
+        ),
+        "more outstanding than there can be": (
+            lambda: lab.guest(reads(1.0, outstanding=1 << 40)),
+            f"{1 << 40} is more than 65536",
+        ),
+        "fewer outstanding than none": (
+            lambda: lab.guest(reads(1.0, outstanding=-1)),
+            "-1 is below 0",
+        ),
+        "a pool whose reserve is below 0": (
+            lambda: lab.site.create_pool(0, -1),
+            "a pool: its reserve of -1 blocks is at 0",
+        ),
+        "a pool that begins below 0": (
+            lambda: lab.site.create_pool(-1, 8),
+            "its reserve of 8 blocks is at -1",
+        ),
+        "a pool beyond any address": (
+            lambda: lab.site.create_pool(HUGE, 8),
+            f"its reserve of 8 blocks is at {HUGE}",
+        ),
         "no such station": (lambda: engine.set_rate(1, 1.0), "there are 1, counted from 0"),
         "a station from behind": (lambda: engine.set_rate(-1, 1.0), "counted from 0"),
         "a rate that is no number": (lambda: engine.set_rate(0, nan), "nan is not above 0"),
@@ -230,6 +272,52 @@ def test_doors_refuse_and_nothing_has_happened(name, engine) -> None:
     with pytest.raises(Misuse, match=said) as refused:
         act()
     assert "\n" not in str(refused.value)
+
+
+@ENGINES
+@pytest.mark.parametrize("servers", [-1, 0, HUGE])
+def test_a_station_serves_as_many_as_there_can_be(servers, engine) -> None:
+    lab = Lab(engine)
+    with pytest.raises(ValueError, match=f"station 0 has {servers} servers: "):
+        lab.engine.add_station(fixed(1.0), servers)
+    assert lab.engine.add_station(fixed(1.0), 1 << 20) == 0
+
+
+@ENGINES
+@pytest.mark.parametrize("outstanding", [0, 1])
+def test_a_load_begins_once(outstanding, engine) -> None:
+    lab = Lab(engine)
+    lab.stripe(fixed(0.25))
+    guest = lab.guest(reads(1.0, 2.0, outstanding=outstanding))
+    with pytest.raises(Unsupported, match="starting the load of vm twice"):
+        lab.engine.start(guest)
+    lab.run(9.0)
+    assert guest.completed == 2
+    with pytest.raises(Unsupported, match="starting the load of vm twice"):
+        lab.engine.start(guest)
+
+
+@ENGINES
+def test_a_load_that_was_refused_may_begin_once_it_makes_sense(engine) -> None:
+    lab = Lab(engine)
+    lab.stripe(fixed(0.25))
+    guest = lab.guest(PoissonLoad(1, "vm", 5.0, (GOOD, GOOD)), start=False)
+    with pytest.raises(Misuse, match="disk 1, and it has 1"):
+        lab.engine.start(guest)
+    guest.load = reads(1.0)
+    lab.engine.start(guest)
+    lab.run(9.0)
+    assert guest.completed == 1
+
+
+@ENGINES
+@pytest.mark.parametrize("iops", [1e-9, 0.0])
+def test_an_arrival_of_the_least_rate_is_at_a_time_that_there_is(iops, engine) -> None:
+    lab = Lab(engine)
+    lab.stripe(fixed(0.25))
+    guest = lab.guest(PoissonLoad(1, "vm", iops, (GOOD,)))
+    lab.run(9.0)
+    assert guest.arrived == 0
 
 
 @ENGINES

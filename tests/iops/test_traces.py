@@ -29,6 +29,10 @@ rows = st.tuples(
 )
 
 
+def in_order(rows: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    return sorted(rows, key=lambda row: row[3])
+
+
 def encode(version: int, rows: list[tuple[int, int, int, int]]) -> bytes:
     """Return the file that vscsiStats would have written of (command, bytes, block, time)."""
     tag = version << 8 | 7  # the low byte says nothing
@@ -69,12 +73,12 @@ def refusal(path: Path, content: bytes) -> str:
 
 
 @VERSIONS
-@given(rows=st.lists(rows, min_size=1, max_size=40))
+@given(rows=st.lists(rows, min_size=1, max_size=40).map(in_order))
 def test_reads_what_was_recorded(
     version: int, rows: list[tuple[int, int, int, int]], trace: Path
 ) -> None:
     trace.write_bytes(encode(version, rows))
-    wanted = sorted((row for row in rows if row[0] not in OTHERS), key=lambda row: row[3])
+    wanted = [row for row in rows if row[0] not in OTHERS]
     if not wanted:
         with pytest.raises(Misuse, match="is a read or a write"):
             read_vscsi(trace)
@@ -89,7 +93,11 @@ def test_reads_what_was_recorded(
 
 
 @VERSIONS
-@given(rows=st.lists(rows.filter(lambda row: row[0] not in OTHERS), min_size=1, max_size=40))
+@given(
+    rows=st.lists(rows.filter(lambda row: row[0] not in OTHERS), min_size=1, max_size=40).map(
+        in_order
+    )
+)
 def test_a_round_trip_changes_nothing(
     version: int, rows: list[tuple[int, int, int, int]], trace: Path
 ) -> None:
@@ -166,10 +174,20 @@ def test_refuses_what_cannot_be(version: int, trace: Path, tmp_path: Path) -> No
     assert refusal(trace, beyond) == "record 2 lies beyond 8 EiB"
     silent = encode(version, [(0x12, 36, 0, 0)] * 2)
     assert refusal(trace, silent) == "none of its 2 records is a read or a write"
+    late = encode(version, [(0x28, 512, 0, 900), (0x12, 36, 0, 950), (0x2A, 512, 0, 699)])
+    took = ", which is more than the 250 that it took" if version == 2 else ""
+    assert refusal(trace, late) == f"record 3 goes back in time: to 699, after 950{took}"
     with pytest.raises(Misuse, match="absent: cannot be read: No such file"):
         read_vscsi(tmp_path / "absent")
     with pytest.raises(Misuse, match="cannot be read: Is a directory"):
         read_vscsi(tmp_path)
+
+
+def test_a_command_that_was_recorded_as_it_ended_takes_its_place(trace: Path) -> None:
+    late = [(0x28, 512, 0, 900), (0x2A, 512, 1, 950), (0x28, 512, 2, 700)]
+    trace.write_bytes(encode(2, late))
+    assert read_vscsi(trace).offset_bytes.tolist() == [1024, 0, 512]
+    assert refusal(trace, encode(1, late)) == "record 3 goes back in time: to 700, after 950"
 
 
 def test_reads_a_trace_of_a_real_machine(shared_data: Path) -> None:

@@ -45,7 +45,7 @@ rows = st.lists(
     ),
     min_size=1,
     max_size=30,
-)
+).map(lambda rows: sorted(rows, key=lambda row: row.time))
 
 
 def msr(rows: list[Row]) -> str:
@@ -73,9 +73,8 @@ def iolog_3(rows: list[Row]) -> str:
 
 
 def iolog_2(rows: list[Row]) -> str:
-    """Return a log of the rows in order of time, which is all that waits can tell."""
     lines, now = ["fio version 2 iolog\n", f"{rows[0].disk} add\n"], 0
-    for row in sorted(rows, key=lambda row: row.time):
+    for row in rows:
         lines.append(f"{row.disk} wait {row.time - now} 0\n")
         lines.append(f"{row.disk} {'write' if row.write else 'read'} {row.offset} {row.length}\n")
         now = row.time
@@ -138,8 +137,7 @@ def whole(found: Recorded) -> list[tuple[float, bool, int, int]]:
 
 
 def expected(rows: list[Row], disk: str) -> list[tuple[float, bool, int, int]]:
-    mine = sorted((row for row in rows if row.disk == disk), key=lambda row: row.time)
-    return [(row.time, row.write, row.offset, row.length) for row in mine]
+    return [(row.time, row.write, row.offset, row.length) for row in rows if row.disk == disk]
 
 
 @BY_FORMAT
@@ -247,7 +245,22 @@ CSV_HEAD = "time,op,offset,size\n"
         (CSV_HEAD + "e,r,0,512\n", "line 2 has the time 'e', which is no decimal"),
         (CSV_HEAD + "0,x,0,512\n", "line 2 asks for 'x': use one of read, r, write, w, sync"),
         (CSV_HEAD, "none of its 0 records is a read or a write"),
-        (CSV_HEAD + "0,r,0,512\n5e12,r,0,512\n", "spans 5000000000000 seconds: is 'time' in ms"),
+        (CSV_HEAD + "0,r,0,512\n5e12,r,0,512\n", "spans 5e+12 seconds: is 'time' in ms"),
+        (CSV_HEAD + "0,r,0,512\n1e300,r,0,512\n", "spans 1e+300 seconds: is 'time' in ms, us or"),
+        (CSV_HEAD + "2,r,0,512\n1.5,flush,0,0\n", "line 3 goes back in time: to 1.5, after 2.0"),
+        (CSV_HEAD + "1e300,r,0,512\n1,r,0,512\n", "line 3 goes back in time: to 1.0, after 1e+300"),
+        (
+            "fio version 3 iolog\n9 a add\n7 a read 0 512\n8 a read 0 512\n6 a read 0 512\n",
+            "line 5 goes back in time: to 6, after 8",
+        ),
+        (
+            MSR_LINE * 600 + MSR_LINE.replace(str(TICK), str(TICK - 8)),
+            f"line 601 goes back in time: to {TICK - 8}, after {TICK}, which is more than the 7 that",
+        ),
+        (
+            MSR_LINE + MSR_LINE.replace(str(TICK), str(TICK - 7)).replace(",7\n", ",x\n"),
+            "line 2 has the response time 'x', which is no whole number",
+        ),
         ("time,op,lba,size\n" + f"0,r,{2**62},512\n", f"line 2 has the place '{2**62}', which"),
     ],
 )  # fmt: skip
@@ -279,6 +292,33 @@ def test_what_moves_no_data_is_counted(trace) -> None:
     trace.write_text(CSV_HEAD + "3.5,Flush,0,0\n4,w,0,512\n")
     found = read_trace(trace)
     assert (found.skipped, columns(found)) == (1, [(0.5, True, 0, 512)])
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 90)), min_size=1, max_size=40),
+    batch=st.sampled_from([1, 3, 512]),
+)
+def test_a_recording_in_order_of_completion_is_sorted_by_issue(
+    rows, batch, trace, monkeypatch
+) -> None:
+    monkeypatch.setattr(textrows, "BATCH_LINES", batch)
+    ended = sorted((issued + took, issued, n) for n, (issued, took) in enumerate(rows))
+
+    lines = [f"{TICK + at},usr,0,Read,{512 * n},512,{end - at}\n" for end, at, n in ended]
+    trace.write_text("".join(lines))
+    found = columns(read_trace(trace))
+    first = min(issued for issued, _ in rows)
+    wanted = sorted((issued, end, n) for end, issued, n in ended)
+    assert [round(second * 1e7) + first for second, *_ in found] == [row[0] for row in wanted]
+    assert [offset // 512 for _, _, offset, _ in found] == [row[2] for row in wanted]
+
+
+@pytest.mark.parametrize("write", [msr, iolog_3, table])
+def test_disks_one_after_the_other_each_have_a_clock_of_their_own(write, trace) -> None:
+    parts = [[Row(100 * k, disk, False, 0, 512) for k in range(3)] for disk in ("usr_0", "usr_1")]
+    trace.write_text(write(parts[0] + parts[1]), encoding="utf-8", newline="")
+    for disk in ("usr_0", "usr_1"):
+        assert read_trace(trace, disk=disk).seconds.tolist() == pytest.approx([0.0, 1e-4, 2e-4])
 
 
 def test_a_wait_counts_from_the_wait_before(trace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from stuntdouble.errors import Misuse, Unsupported
 from stuntdouble.iops import Raid
@@ -12,6 +12,16 @@ from stuntdouble.units import KIB, MIB
 
 if TYPE_CHECKING:
     from stuntdouble.iops import Cache, Service
+
+DEPTH_MAX: Final = 1 << 16
+"""Copies under way at a time: what the compiled engine keeps of a stream
+(``DEPTH_MAX`` in ``stuntdouble.iops.kernel.tables``)."""
+
+COUNT_MAX: Final = 1 << 20
+"""Of snapshots and copies.  Chosen: a hundred times what any array's data sheet has."""
+
+SIZE_BYTES_MAX: Final = 1 << 52
+"""Any size: 4 PiB, as far as a volume of a scenario goes."""
 
 SnapshotKind = Literal["copy-on-write", "redirect-on-write", "split-mirror"]
 CopyPolicy = Literal["copy-into-newest", "copy-into-each"]
@@ -113,7 +123,9 @@ class Parameters:
             raise Misuse("exhaustion", f"{self.exhaustion!r} is neither 'invalidate' nor 'refuse'")
 
     def _check_numbers(self) -> None:
-        if self.chunk_bytes < 512 or self.chunk_bytes & (self.chunk_bytes - 1):
+        if not 512 <= self.chunk_bytes <= SIZE_BYTES_MAX or self.chunk_bytes & (
+            self.chunk_bytes - 1
+        ):
             raise Misuse("chunk_bytes", f"{self.chunk_bytes} is not a power of two of 512 or more")
         if not 0.0 <= self.reserve_fraction < 1.0:
             raise Misuse("reserve_fraction", f"{self.reserve_fraction} is not in [0, 1)")
@@ -122,9 +134,9 @@ class Parameters:
         if not 1 <= self.mirrors_per_volume_max <= REPLICAS_MAX:
             text = f"{self.mirrors_per_volume_max} is not 1 to {REPLICAS_MAX}"
             raise Misuse("mirrors_per_volume_max", text)
-        for whole in ("reclaim_extent_bytes", "synchronise_io_bytes", "synchronise_depth"):
-            if getattr(self, whole) < 1:
-                raise Misuse(whole, f"{getattr(self, whole)} is not above 0")
+        for whole, most in _MOST.items():
+            if not 1 <= getattr(self, whole) <= most:
+                raise Misuse(whole, f"{getattr(self, whole)} is not 1 to {most}")
         for name in (
             "fence_seconds", "fence_seconds_per_volume", "snapshot_create_seconds",
             "promote_seconds", "map_seconds", "unmap_seconds", "delete_seconds",
@@ -132,6 +144,17 @@ class Parameters:
         ):  # fmt: skip
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise Misuse(name, f"{getattr(self, name)} is not 0 or more")
+
+
+_MOST: Final = {
+    "reclaim_extent_bytes": SIZE_BYTES_MAX,
+    "synchronise_io_bytes": SIZE_BYTES_MAX,
+    "synchronise_depth": DEPTH_MAX,
+    "snapshots_per_volume_max": COUNT_MAX,
+    "snapshots_max": COUNT_MAX,
+    "copies_per_snapshot_max": COUNT_MAX,
+    "name_length_max": COUNT_MAX,
+}
 
 
 @dataclass(frozen=True, slots=True)

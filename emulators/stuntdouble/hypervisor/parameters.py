@@ -32,6 +32,20 @@ LATENCY_WINDOW_SECONDS: Final = 20.0
 """Latency is averaged over 20 s, as performance counters of a running host are sampled."""
 
 
+OUTSTANDING_MAX: Final = 1 << 16
+"""I/Os that one VM, or one consolidation, has under way: what the compiled engine keeps of a stream
+(``DEPTH_MAX`` in ``stuntdouble.iops.kernel.tables``)."""
+
+METADATA_IOS_MAX: Final = 4096
+"""Metadata writes of one event, one after the other.  Chosen: half a minute on a 7.2k disk."""
+
+CHAIN_DEPTH_MAX: Final = 255
+"""Delta disks in a chain.  Chosen: eight times as many as KB 318825 allows."""
+
+SIZE_BYTES_MAX: Final = 1 << 52
+"""Any size: 4 PiB, as far as a volume of a scenario goes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
     """How the hypervisor behaves and how long it takes.
@@ -127,7 +141,8 @@ class Parameters:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "int":
-                _check_count(field.name, value, 0 if field.name in _MAY_BE_ZERO else 1)
+                least = 0 if field.name in _MAY_BE_ZERO else 1
+                _check_count(field.name, value, least, _MOST.get(field.name, SIZE_BYTES_MAX))
             elif field.type == "float":
                 _check_seconds_or_rate(field.name, value)
         for name, choices in _CHOICES.items():
@@ -174,6 +189,14 @@ _MAY_BE_ZERO: Final = frozenset(
         "tracking_page_bytes",
     }
 )
+_MOST: Final = {
+    "snapshot_concurrency": OUTSTANDING_MAX,
+    "consolidation_depth": OUTSTANDING_MAX,
+    "metadata_ios_per_disk": METADATA_IOS_MAX,
+    "se_growth_ios": METADATA_IOS_MAX,
+    "lock_ios": METADATA_IOS_MAX,
+    "chain_depth_max": CHAIN_DEPTH_MAX,
+}
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "delta_format": get_args(DeltaFormat),
     "consolidation": get_args(Consolidation),
@@ -181,11 +204,13 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def _check_count(name: str, value: object, least: int) -> None:
+def _check_count(name: str, value: object, least: int, most: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise Misuse(name, f"{value!r} is not a whole number")
     if value < least:
         raise Misuse(name, f"{value} is below {least}")
+    if value > most:
+        raise Misuse(name, f"{value} is more than {most}")
 
 
 def _check_seconds_or_rate(name: str, value: object) -> None:

@@ -283,8 +283,8 @@ async def prepare(world: World) -> None:
             name = f"existing-{number + 1}"
             await perform(world.env, host.create_snapshot(emulated, name))
             for k in vm.disks:
-                written = min(vm.chain.written_after_each, k.size)
                 disk = emulated.disks[k.key].disk
+                written = vm.chain.written_after_each
                 world.site.fast_forward(disk, _scattered(world, vm.name, number, k.size, written))
     for vm in world.scenario.vms:
         await perform(world.env, host.power_on(host.vm(vm.name)))

@@ -14,10 +14,13 @@ from stuntdouble import array, hypervisor
 from stuntdouble.errors import Misuse, Unsupported
 from stuntdouble.scenarios.listing import LIBRARY, library
 from stuntdouble.scenarios.spec import Scenario
-from stuntdouble.scenarios.values import Table, parameters
+from stuntdouble.scenarios.values import Table, check_divides, parameters
+from stuntdouble.site import IO_BLOCKS_MAX
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
+
+    from stuntdouble.scenarios.spec import Array
 
 _FILE_BYTES_MAX: Final = 1 << 20  # a scenario is a page or two; a megabyte is a mistake
 
@@ -50,21 +53,25 @@ def parse(table: dict[str, Any], where: str) -> Scenario:
         if "reserve_fraction" in a.parameters:
             key = f"arrays.{a.name}.parameters.reserve_fraction"
             raise Misuse(where, f"{key}: is of no use here, where each pool states its reserve")
-    tables: list[tuple[str, type, dict[str, Any]]] = [
-        ("hypervisor", hypervisor.Parameters, scenario.hypervisor)
-    ]
-    tables += [
-        (f"arrays.{a.name}.parameters", array.Parameters, a.parameters) for a in scenario.arrays
-    ]
-    for key, kind, values in tables:
-        try:
-            parameters(kind, values)
-        except (ValueError, Misuse, Unsupported) as error:
-            raise Misuse(where, f"{key}: {error}") from None
+    key, block = "hypervisor", scenario.content_block
+    try:
+        parameters(hypervisor.Parameters, scenario.hypervisor).check_block(block, IO_BLOCKS_MAX)
+        for a in scenario.arrays:
+            key = f"arrays.{a.name}.parameters"
+            _check_chunks(a, parameters(array.Parameters, a.parameters).chunk_bytes, block)
+    except (ValueError, Misuse, Unsupported) as error:
+        raise Misuse(where, f"{key}: {error}") from None
     for key in scenario.sources:
         if not _leads_somewhere(scenario, key):
             raise Misuse(where, f"sources: {key!r} is not a key of this scenario")
     return scenario
+
+
+def _check_chunks(a: Array, chunk: int, block: int) -> None:
+    """An array's chunks are whole content blocks, and its volumes whole chunks."""
+    check_divides("chunk_bytes: content_block", block, "chunk_bytes", chunk)
+    for volume in a.volumes:
+        check_divides("chunk_bytes: it", chunk, f"the size of {volume.name}", volume.size)
 
 
 def _leads_somewhere(found: Any, key: str) -> bool:

@@ -12,7 +12,20 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from stuntdouble.scenarios import foreground
-from stuntdouble.scenarios.values import Name, Rate, Seconds, Share, Size, Table
+from stuntdouble.scenarios.values import (
+    Capacity,
+    LinkRate,
+    MemorySeconds,
+    Name,
+    Rate,
+    Seconds,
+    Share,
+    Size,
+    Table,
+    check_divides,
+    check_known,
+    check_unique,
+)
 from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import GIB, KIB, MIB, SECTOR_BYTES, format_size
 
@@ -25,8 +38,8 @@ class Cache(Table):
 
     size: Size
     mark: Share = 0.8
-    write: Seconds = 200e-6
-    read: Seconds = 200e-6
+    write: MemorySeconds = 200e-6
+    read: MemorySeconds = 200e-6
     destages: int = Field(default=16, ge=1, le=4096)
 
     @property
@@ -48,9 +61,9 @@ class Pool(Table):
     media: Literal["7.2k", "10k", "flash"]
     raid: Literal["raid0", "raid10", "raid5", "raid6"] = "raid10"
     disks: int = Field(ge=1, le=256)
-    disk_size: Size
+    disk_size: Capacity
     stripe: Size = 64 * KIB
-    port: Rate = 0.0
+    port: LinkRate = 0.0
     reserve: Size = GIB
     blocking: bool = False
     foreground_first: bool = False
@@ -69,7 +82,7 @@ class Volume(Table):
 
     name: Name
     pool: Name
-    size: Size
+    size: Capacity
 
 
 class Array(Table):
@@ -103,7 +116,7 @@ class Disk(Table):
 
     key: int = Field(default=2000, ge=2000, le=2255)
     datastore: Name
-    size: Size
+    size: Capacity
     provisioning: Literal["thin", "lazy-zeroed", "eager-zeroed"] = "thin"
     mode: Literal["dependent", "independent", "raw", "multi-writer"] = "dependent"
     written: Size = 0
@@ -181,7 +194,7 @@ class Backup(Table):
     quiesce: bool = False
     quiesce_fallback: Literal["fail", "crash-consistent"] = "fail"
     transport: Literal["nbd", "hot-add", "san"] = "hot-add"
-    lan: Rate = 125e6
+    lan: LinkRate = 125e6
     throttle: Throttle = Throttle()
     latency: LatencyLimits | None = None
     concurrency: int = Field(default=4, ge=1, le=64)
@@ -259,47 +272,49 @@ class Scenario(Table):
 
 
 def _check_names(s: Scenario) -> None:
-    _unique("arrays", [a.name for a in s.arrays])
-    _unique("volumes of all arrays", [v.name for a in s.arrays for v in a.volumes])
-    _unique("datastores", [d.name for d in s.datastores])
-    _unique("vms", [vm.name for vm in s.vms])
+    check_unique("arrays", [a.name for a in s.arrays])
+    check_unique("volumes of all arrays", [v.name for a in s.arrays for v in a.volumes])
+    check_unique("datastores", [d.name for d in s.datastores])
+    check_unique("vms", [vm.name for vm in s.vms])
     for a in s.arrays:
-        _unique(f"pools of {a.name}", [p.name for p in a.pools])
+        check_unique(f"pools of {a.name}", [p.name for p in a.pools])
         for v in a.volumes:
-            _known(f"volume {v.name}: pool", v.pool, [p.name for p in a.pools])
+            check_known(f"volume {v.name}: pool", v.pool, [p.name for p in a.pools])
         if home := a.parameters.get("mirror_pool"):
             where = f"arrays.{a.name}.parameters.mirror_pool: pool"
-            _known(where, str(home), [p.name for p in a.pools])
+            check_known(where, str(home), [p.name for p in a.pools])
     volumes = [v.name for a in s.arrays for v in a.volumes]
     used = [v for d in s.datastores for v in d.volumes]
-    _unique("volumes under datastores", used)
+    check_unique("volumes under datastores", used)
     for d in s.datastores:
         for used_volume in d.volumes:
-            _known(f"datastore {d.name}: volume", used_volume, volumes)
+            check_known(f"datastore {d.name}: volume", used_volume, volumes)
     for vm in s.vms:
-        _unique(f"disks of {vm.name}", [disk.key for disk in vm.disks])
+        check_unique(f"disks of {vm.name}", [disk.key for disk in vm.disks])
         for disk in vm.disks:
-            _known(f"vm {vm.name}: datastore", disk.datastore, [d.name for d in s.datastores])
+            check_known(f"vm {vm.name}: datastore", disk.datastore, [d.name for d in s.datastores])
 
 
 def _check_sizes(s: Scenario) -> None:
     """Sizes divide: 512 B | content block | stripe | 1 MiB | volumes and disks."""
     block = s.content_block
-    if block % SECTOR_BYTES or MIB % block:
-        raise ValueError(f"content_block: {block} must be a multiple of 512 B that divides 1 MiB")
+    if not SECTOR_BYTES <= block <= MIB or block & (block - 1):
+        raise ValueError(f"content_block: {block} must be a power of two from 512 B to 1 MiB")
     for a in s.arrays:
         for p in a.pools:
             _check_pool(p, block)
         for v in a.volumes:
-            _divides(f"volume {v.name}: 1 MiB", MIB, "size", v.size)
+            check_divides(f"volume {v.name}: 1 MiB", MIB, "size", v.size)
     for d in s.datastores:
         _check_datastore(d, block)
     for vm in s.vms:
         for disk in vm.disks:
             _check_disk(f"vm {vm.name}, disk {disk.key}", disk, block)
         _check_load(vm, block)
-    if s.backup.throttle.block > io_bytes_max(block):
-        raise ValueError(f"backup.throttle.block: at most {format_size(io_bytes_max(block))}")
+        _check_chain(vm)
+    if not SECTOR_BYTES <= s.backup.throttle.block <= io_bytes_max(block):
+        most = format_size(io_bytes_max(block))
+        raise ValueError(f"backup.throttle.block: 512 B at least, and at most {most}")
 
 
 def io_bytes_max(content_block: int) -> int:
@@ -320,9 +335,18 @@ def _check_load(vm: Vm, block: int) -> None:
         raise ValueError(f"vm {vm.name}: load.io is at most {format_size(io_bytes_max(block))}")
 
 
+def _check_chain(vm: Vm) -> None:
+    smallest = min(disk.size for disk in vm.disks)
+    if vm.chain.snapshots and vm.chain.written_after_each > smallest:
+        least = format_size(smallest)
+        raise ValueError(
+            f"vm {vm.name}: chain.written_after_each is more than its smallest disk, {least}"
+        )
+
+
 def _check_pool(p: Pool, block: int) -> None:
-    _divides(f"pool {p.name}: content_block", block, "stripe", p.stripe)
-    _divides(f"pool {p.name}: stripe", p.stripe, "1 MiB", MIB)
+    check_divides(f"pool {p.name}: content_block", block, "stripe", p.stripe)
+    check_divides(f"pool {p.name}: stripe", p.stripe, "1 MiB", MIB)
     least = {"raid0": 1, "raid10": 2, "raid5": 3, "raid6": 4}[p.raid]
     if p.disks < least or (p.raid == "raid10" and p.disks % 2):
         raise ValueError(f"pool {p.name}: {p.raid} does not work with {p.disks} disks")
@@ -332,12 +356,12 @@ def _check_datastore(d: Datastore, block: int) -> None:
     for name, size in (("block", d.block), ("zero_unit", d.zero_unit)):
         if size & (size - 1) or size < block:
             raise ValueError(f"datastore {d.name}: {name} must be a power of two, >= {block}")
-    _divides(f"datastore {d.name}: zero_unit", d.zero_unit, "block", d.block)
+    check_divides(f"datastore {d.name}: zero_unit", d.zero_unit, "block", d.block)
 
 
 def _check_disk(what: str, disk: Disk, block: int) -> None:
-    _divides(f"{what}: 1 MiB", MIB, "size", disk.size)
-    _divides(f"{what}: content_block", block, "written", disk.written)
+    check_divides(f"{what}: 1 MiB", MIB, "size", disk.size)
+    check_divides(f"{what}: content_block", block, "written", disk.written)
     if disk.written > disk.size:
         raise ValueError(f"{what}: written is more than size")
 
@@ -368,18 +392,16 @@ def _check_room(s: Scenario) -> None:
 def _check_backup(s: Scenario) -> None:
     names = [vm.name for vm in s.vms]
     for name in s.backup.vms:
-        _known("backup: vm", name, names)
+        check_known("backup: vm", name, names)
     _check_chosen_disks(s)
     _check_kept(s)
     for step in s.after:
         if step.do in {"damage", "lose-array", "keep-snapshot", "check-snapshot"}:
-            _known(f"after: {step.do}: array", step.array, [a.name for a in s.arrays])
+            check_known(f"after: {step.do}: array", step.array, [a.name for a in s.arrays])
         if step.do == "damage":
-            _known(
-                "after: damage: volume", step.volume, [v.name for a in s.arrays for v in a.volumes]
-            )
+            _check_damage(s, step)
         if step.do == "restore":
-            _known("after: restore: datastore", step.datastore, [d.name for d in s.datastores])
+            check_known("after: restore: datastore", step.datastore, [d.name for d in s.datastores])
     first = {v.name for v in s.arrays[0].volumes}
     chosen = s.backup.vms or tuple(names)
     stores = {k.datastore for vm in s.vms if vm.name in chosen for k in vm.disks}
@@ -388,11 +410,23 @@ def _check_backup(s: Scenario) -> None:
             raise ValueError(f"datastore {d.name}: VMs that are backed up lie on the first array")
 
 
+def _check_damage(s: Scenario, step: Step) -> None:
+    """Something of the volume goes bad, and nothing beyond its end."""
+    sizes = {v.name: v.size for a in s.arrays if a.name == step.array for v in a.volumes}
+    check_known(f"after: damage: volume of {step.array}", step.volume, list(sizes))
+    end = sizes[step.volume]
+    if step.length < 1 or step.offset + step.length > end:
+        raise ValueError(
+            f"after: damage: {step.length} B at {step.offset}: it must be 1 B at least,"
+            f" and {step.volume} ends at {end}"
+        )
+
+
 def _check_chosen_disks(s: Scenario) -> None:
     there = {vm.name: [disk.key for disk in vm.disks] for vm in s.vms}
     for name, keys in s.backup.disks.items():
-        _known("backup.disks: vm", name, list(s.backup.vms) or list(there))
-        _unique(f"backup.disks: keys of {name}", list(keys))
+        check_known("backup.disks: vm", name, list(s.backup.vms) or list(there))
+        check_unique(f"backup.disks: keys of {name}", list(keys))
         if not keys:
             raise ValueError(f"backup.disks: {name}: name a key at least, or leave the VM out")
         for key in keys:
@@ -409,19 +443,3 @@ def _check_kept(s: Scenario) -> None:
             kept.add(step.array)
         if step.do == "check-snapshot" and step.array not in kept:
             raise ValueError(f"after: check-snapshot: no keep-snapshot of {step.array} before it")
-
-
-def _unique(what: str, names: list[Any]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{what}: {', '.join(map(str, twice))} is there more than once")
-
-
-def _known(what: str, name: str, names: list[str]) -> None:
-    if name not in names:
-        raise ValueError(f"{what} {name!r} is not defined: use one of {', '.join(names)}")
-
-
-def _divides(what: str, small: int, other: str, large: int) -> None:
-    if small == 0 or large % small:
-        raise ValueError(f"{what} ({small} B) must divide {other} ({large} B)")

@@ -5,11 +5,26 @@ from __future__ import annotations
 import types
 from dataclasses import MISSING, fields
 from math import isfinite
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from stuntdouble.units import parse_duration, parse_size
+from stuntdouble.units import KIB, parse_duration, parse_size
+
+SIZE_BYTES_MAX: Final = 1 << 52
+"""4 PiB, which is as far as a volume goes."""
+
+SECONDS_MAX: Final = 366 * 86_400.0
+"""A year, which is below 2²⁵ s: float64 times then still are 4 ns apart."""
+
+RATE_MIN: Final = float(KIB)
+"""Chosen: a megabyte then takes a quarter of an hour, and what is slower ends in no run."""
+
+RATE_MAX: Final = 1e12
+"""Chosen: eight times a link of a terabit per second; 0 says that nothing is in the way."""
+
+LINK_RATE_MIN: Final = 1.25e6
+"""Ethernet of 10 Mbit/s, the slowest that anybody had storage on."""
 
 
 def parse_rate(value: str | float) -> float:
@@ -22,14 +37,38 @@ def parse_rate(value: str | float) -> float:
     return float(parse_size(value) if isinstance(value, int) else value)
 
 
-Size = Annotated[int, BeforeValidator(parse_size), Field(le=1 << 52)]
-"""Bytes: ``"64 KiB"`` or a whole number; 4 PiB at most, which is as far as a volume goes."""
+def _check_rate(value: float, least: float = RATE_MIN) -> float:
+    """Return a rate that is 0 or within reason."""
+    if value and not least <= value <= RATE_MAX:
+        allowed = f"from {least:g} to {RATE_MAX:g} bytes per second, or 0 for no limit"
+        raise ValueError(f"{value!r} is not a rate {allowed}")
+    return value
 
-Seconds = Annotated[float, BeforeValidator(parse_duration)]
-"""Seconds: ``"5 min"`` or a number."""
 
-Rate = Annotated[float, BeforeValidator(parse_rate), Field(ge=0)]
-"""Bytes per second: ``"16 MiB/s"``; 0 is no limit."""
+def _check_link_rate(value: float) -> float:
+    """Return the rate of a link that there could be, or 0."""
+    return _check_rate(value, LINK_RATE_MIN)
+
+
+Size = Annotated[int, BeforeValidator(parse_size), Field(le=SIZE_BYTES_MAX)]
+"""Bytes: ``"64 KiB"`` or a whole number; 4 PiB at most."""
+
+Capacity = Annotated[Size, Field(ge=1)]
+"""Bytes of something that holds any."""
+
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(le=SECONDS_MAX)]
+"""Seconds: ``"5 min"`` or a number; a year at most."""
+
+MemorySeconds = Annotated[Seconds, Field(le=1.0)]
+"""Chosen: memory that takes longer than a second is slower than any disk behind it."""
+
+Rate = Annotated[float, BeforeValidator(parse_rate), Field(ge=0), AfterValidator(_check_rate)]
+"""Bytes per second: ``"16 MiB/s"``, from 1 KiB/s to 1 TB/s; 0 is no limit."""
+
+LinkRate = Annotated[
+    float, BeforeValidator(parse_rate), Field(ge=0), AfterValidator(_check_link_rate)
+]
+"""The rate of a port or a network: from 10 Mbit/s on; 0 is never in the way."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 """A name of letters, digits, dots, dashes and underscores, 63 at most."""
@@ -46,7 +85,8 @@ class Table(BaseModel):
 def parameters(kind: type, table: dict[str, Any]) -> Any:
     """Return the dataclass *kind* with the fields that *table* names set.
 
-    Fields called ``…_bytes`` take sizes, ``…_seconds`` durations, ``…_per_second`` rates.
+    Fields called ``…_bytes`` take sizes, ``…_seconds`` durations, ``…_per_second`` rates, within
+    the bounds that a scenario's own keys have.
 
     Raises:
         ValueError: no such field, or not a value for it; says what is allowed.
@@ -82,7 +122,9 @@ def _converted(key: str, hint: Any, value: Any) -> Any:
         if value not in get_args(hint):
             raise ValueError(f"{value!r} is not one of {', '.join(map(repr, get_args(hint)))}")
         return value
-    return _scalar(hint, _quantity(key, hint, value))
+    found = _scalar(hint, _quantity(key, hint, value))
+    _check_reason(key, hint, found)
+    return found
 
 
 def _quantity(key: str, hint: Any, value: Any) -> Any:
@@ -94,6 +136,21 @@ def _quantity(key: str, hint: Any, value: Any) -> Any:
     if "_bytes" in key:
         return parse_size(value)
     return parse_duration(value) if "_seconds" in key else value
+
+
+def _check_reason(key: str, hint: Any, value: Any) -> None:
+    """Refuse what is beyond reason for what the name of a field says that it measures."""
+    if hint not in {int, float}:
+        return
+    if key.endswith("_per_second"):
+        if value >= 0:  # what is below, its owner refuses
+            _check_rate(value)
+        return
+    for part, most, unit in (
+        ("_bytes", SIZE_BYTES_MAX, "bytes"), ("_seconds", SECONDS_MAX, "seconds"),
+    ):  # fmt: skip
+        if part in key and value > most:
+            raise ValueError(f"{value!r} is more than {most:.0f} {unit}")
 
 
 def _scalar(hint: Any, value: Any) -> Any:
@@ -110,3 +167,22 @@ def _words(hint: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(
         hint, str(hint)
     )
+
+
+def check_unique(what: str, names: list[Any]) -> None:
+    """Refuse a name that is there twice."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{what}: {', '.join(map(str, twice))} is there more than once")
+
+
+def check_known(what: str, name: str, names: list[str]) -> None:
+    """Refuse a name that nothing defines."""
+    if name not in names:
+        raise ValueError(f"{what} {name!r} is not defined: use one of {', '.join(names)}")
+
+
+def check_divides(what: str, small: int, other: str, large: int) -> None:
+    """Refuse two sizes of which the one does not divide the other."""
+    if small == 0 or large % small:
+        raise ValueError(f"{what} ({small} B) must divide {other} ({large} B)")

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
-from stuntdouble.iops.checks import check_bytes, check_number
+from stuntdouble.iops.checks import SERVERS_MAX, check_bytes, check_number
 from stuntdouble.iops.work import Service, flash
 from stuntdouble.site import Role
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from stuntdouble.iops.route import Visit
     from stuntdouble.site import Step
 
-SIDE_BY_SIDE = 1 << 20
+SIDE_BY_SIDE = SERVERS_MAX
 """Servers of a cache's station: enough that nobody queues for its memory."""
 
 _INTERNAL = (Role.COPY_READ, Role.COPY_WRITE, Role.MERGE_READ)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf, isnan
 from typing import TYPE_CHECKING, Final
 
-from stuntdouble.errors import Misuse
+from stuntdouble.errors import Misuse, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 
 BYTES_MAX: Final = 1 << 62
 """No size or address reaches this, so that the sum of two still is an int64."""
+
+OUTSTANDING_MAX: Final = 1 << 16
+"""I/Os of a guest at a time that a closed load or a limit may ask for: as many as NVMe lets wait in
+a queue (64 Ki, NVM Express base specification)."""
+
+SERVERS_MAX: Final = 1 << 20
+"""Visits that a station may serve at a time.  Chosen: nobody queues for so many."""
+
+RATE_MIN: Final = 1e-9
+"""I/Os per second of a Poisson load.  Chosen: one in 31 years, so that no arrival is infinite."""
+
+RATE_MAX: Final = 1e9
+"""I/Os per second of a Poisson load.  Chosen: one each nanosecond, which is what float64 times of two
+months tell apart."""
 
 Row = tuple[float, int, bool, int, int]
 """Of a load: seconds, index of the disk, write, offset, length."""
@@ -45,6 +59,20 @@ def check_bytes(what: str, value: int, *, least: int = 1) -> None:
     """Raise ValueError unless *value* is a number of bytes that addresses can be made of."""
     if not least <= value < BYTES_MAX:
         raise ValueError(f"{what} is {value} bytes: it must be {least} or more, and below 4 EiB")
+
+
+def check_rate_of_arrivals(iops: float) -> None:
+    """Raise ValueError for a rate that makes no sense; 0 is no load."""
+    if iops != 0:
+        check_number("the rate of a Poisson load", iops, least=RATE_MIN, most=RATE_MAX)
+
+
+def check_servers(station: int, servers: int) -> None:
+    """Raise ValueError for a station that serves nobody, or more than there can be."""
+    if servers < 1:
+        raise ValueError(f"station {station} has {servers} servers: it needs at least one")
+    if servers > SERVERS_MAX:
+        raise ValueError(f"station {station} has {servers} servers: {SERVERS_MAX} is the most")
 
 
 def check_pace(depth: int, bytes_per_second: float) -> None:
@@ -95,10 +123,18 @@ def check_rate(station: int, factor: float, stations: int) -> None:
 
 
 def check_outstanding(guest: Guest, outstanding: int) -> None:
-    """Refuse a negative limit."""
+    """Refuse a negative limit, and one that nothing can reach."""
+    where = f"the outstanding I/Os of {guest.name}"
     if outstanding < 0:
-        where = f"the outstanding I/Os of {guest.name}"
         raise Misuse(where, f"{outstanding} is below 0; 0 is no limit")
+    if outstanding > OUTSTANDING_MAX:
+        raise Misuse(where, f"{outstanding} is more than {OUTSTANDING_MAX}; 0 is no limit")
+
+
+def check_first_start(guest: Guest, *, started: bool) -> None:
+    """Refuse to start a load that has begun."""
+    if started:
+        raise Unsupported(f"starting the load of {guest.name} twice", "add another guest")
 
 
 def check_threshold(threshold: float) -> None:
@@ -107,12 +143,16 @@ def check_threshold(threshold: float) -> None:
         raise Misuse("a watch", "its threshold is not a number")
 
 
-def check_steps(steps: Iterable[Step], pools: Collection[int]) -> None:
-    """Refuse steps to pools that are not there, and of no bytes."""
+def check_steps(steps: Iterable[Step], pools: Collection[int], block_bytes: int) -> None:
+    """Refuse steps to pools that are not there, of no bytes, and beyond any address.
+
+    How large a pool is nobody has said: its site knows where its reserve begins, and LUNs may lie
+    behind it.
+    """
     for step in steps:
         _, _, _, pool, block, length = step
         check_pool(pool, pools)
-        if length < 1 or block < 0 or block >= BYTES_MAX or length >= BYTES_MAX:
+        if length < 1 or block < 0 or block * block_bytes + length > BYTES_MAX:
             raise Misuse("an I/O", f"{length} bytes at block {block} of pool {pool}")
 
 

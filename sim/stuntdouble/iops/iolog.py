@@ -13,6 +13,9 @@ its documentation ("Trace file format v2" in HOWTO) defines as microseconds sinc
 those below 100 being discarded; that is what is read here.  fio's replay takes the same figure as
 milliseconds since fio began, so a file made for that needs another scale: see ``speed``.
 
+Lines are written as I/Os are issued, just before they are queued (``log_io_u`` in ioengines.c):
+their times never go back.  Measured: in none of 81,960 lines of fio 3.33 at a depth of 32.
+
 A version 2 file without any wait says what was done and not when, and is refused.  ``sync``,
 ``datasync`` and ``trim`` move no data of the guest and are counted, not returned.
 """
@@ -42,7 +45,8 @@ def read_iolog(name: str, first_line: str, disk: str | None) -> Recorded:
     """Read an iolog; *disk* is the name of one of its files.
 
     Raises:
-        Misuse: of another version, a line is none of this format, or no file is chosen of several.
+        Misuse: of another version, a line is none of this format, its clock went back, or no file
+            is chosen of several.
     """
     version = _HEADERS.get(first_line.rstrip())
     if version is None:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stuntdouble.iops.checks import check_bytes, check_number, check_positive, check_row
+from stuntdouble.iops.checks import (
+    OUTSTANDING_MAX,
+    check_bytes,
+    check_number,
+    check_outstanding,
+    check_positive,
+    check_rate_of_arrivals,
+    check_row,
+)
 from stuntdouble.iops.draw import Rows, draw_arrivals, draw_exponential
 from stuntdouble.iops.recorded import BLOCK_BYTES, IO_BYTES_MAX
 from stuntdouble.trace import stream_key
@@ -95,7 +103,7 @@ class PoissonLoad:
     curve: RateCurve | None = None
 
     def __post_init__(self) -> None:
-        check_number("the rate of a Poisson load", self.iops)
+        check_rate_of_arrivals(self.iops)
         _need_patterns(self.patterns)
 
     def ios(self) -> Iterator[Row]:
@@ -131,6 +139,9 @@ class ClosedLoad:
     def __post_init__(self) -> None:
         if self.outstanding < 1:
             raise ValueError(f"a closed load of {self.outstanding} I/Os never begins")
+        if self.outstanding > OUTSTANDING_MAX:
+            most = f"{OUTSTANDING_MAX} is the most"
+            raise ValueError(f"a closed load of {self.outstanding} I/Os: {most}")
         check_number("the think time of a closed load", self.think_seconds)
         _need_patterns(self.patterns)
 
@@ -215,9 +226,12 @@ def check_load(guest: Guest) -> None:
     What a load of another kind issues is looked at row by row, as it is read.
 
     Raises:
-        Misuse: a pattern or a trace for a disk that is not there, or past its end.
+        Misuse: a pattern or a trace for a disk that is not there, or past its end, or more I/Os at
+            a time than there can be.
     """
     load = guest.load
+    if load is not None:
+        check_outstanding(guest, load.outstanding)
     if isinstance(load, PoissonLoad | ClosedLoad):
         for disk, parts in enumerate(_mixes(load.patterns)):
             for _, p in parts:

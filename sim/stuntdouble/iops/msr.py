@@ -8,12 +8,14 @@
 ``usr_0``, as the files of the corpus are (Narayanan et al., "Write off-loading", FAST '08, and
 the README.txt of the distribution).
 
-A response time belongs to the hardware that was traced; here it is what we compute, so it is not
-read.
+A line may be written when its I/O has ended: its time is that of issue (README.txt), so it may be
+earlier than one above it by its response time, and by no more.  A response time else belongs to the
+hardware that was traced; here it is what we compute.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.iops.textrows import READ, WRITE, Gathered, batches, csv_fields
@@ -44,12 +46,13 @@ def read_msr(name: str, first_line: str, disk: str | None) -> Recorded:
     that are read one after the other stay in step.
 
     Raises:
-        Misuse: a line is none of this format, or the file is of several disks and none is chosen.
+        Misuse: a line is none of this format, its clock went back by more than its I/O took, or
+            the file is of several disks and none is chosen.
     """
     gathered = Gathered(name, disk, _TICKS_PER_SECOND)
     for lines in batches(name, skip=1 if is_header(first_line) else 0):
         batch = csv_fields(lines)
-        ticks, hosts, numbers, kinds, offset, length, _ = batch.columns(7)
+        ticks, hosts, numbers, kinds, offset, length, took = batch.columns(7)
         batch.whole(numbers, "has the disk number")
         gathered.add(
             batch,
@@ -58,5 +61,6 @@ def read_msr(name: str, first_line: str, disk: str | None) -> Recorded:
             kinds=batch.kinds(kinds, _KINDS),
             offset=batch.whole(offset, "has the offset"),
             length=batch.whole(length, "has the size"),
+            took=partial(batch.whole, took, "has the response time"),
         )
     return gathered.recorded()

@@ -58,6 +58,7 @@ class Reference:
         self.stations: list[Station] = []
         self.guests: list[Guest] = []
         self._seed = seed
+        self._started: set[int] = set()  # numbers of the guests whose loads have begun
         self._passages = Passages(env, self.stations, site.block_bytes)
         self._fences = Fences()
         self._fenced: list[ReferenceStream] = []
@@ -108,7 +109,9 @@ class Reference:
         """Let the guest's load begin."""
         if guest.load is None:
             return
+        checks.check_first_start(guest, started=guest.number in self._started)
         check_load(guest)
+        self._started.add(guest.number)
         guest.shift = guest.stunned_at = self.env.now
         ios = checked(guest.load, guest)
         if not guest.load.outstanding:
@@ -367,7 +370,7 @@ class Reference:
 
     def submit(self, steps: list[Step], purpose: Purpose) -> Event:
         """Post one I/O of given steps; the event happens when it has ended."""
-        checks.check_steps(steps, self._passages.ports)
+        checks.check_steps(steps, self._passages.ports, self.site.block_bytes)
         ended = self.env.expect(self.env.event())
 
         def model() -> Generator[Event, object, None]:

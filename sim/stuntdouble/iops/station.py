@@ -16,6 +16,7 @@ import numpy as np
 
 from stuntdouble.clock import Priority
 from stuntdouble.errors import Misuse
+from stuntdouble.iops.checks import check_servers
 from stuntdouble.iops.engine import BACKGROUND
 from stuntdouble.iops.work import DISK, Service, travel, visit_seconds
 from stuntdouble.trace import unit
@@ -52,8 +53,7 @@ class Station:
         *,
         foreground_first: bool = False,
     ) -> None:
-        if servers < 1:
-            raise ValueError(f"station {number} has {servers} servers: it needs at least one")
+        check_servers(number, servers)
         if service.kind == DISK and stroke <= 1:
             raise ValueError(f"station {number} is a disk and needs its size in bytes as stroke")
         self.env = env

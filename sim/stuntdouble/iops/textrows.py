@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Took = Callable[[], NDArray[Any]]
+
 # Kinds of records.  One that moves no data of the guest is counted, and not returned.
 READ: Final = 0
 WRITE: Final = 1
@@ -134,6 +136,34 @@ class Batch:
         return self.refusal(index, complaint.format(repr(column[index][:_SHOWN])))
 
 
+def went_back(
+    ticks: NDArray[Any], latest: NDArray[Any], took: Took | None
+) -> tuple[int, str] | None:
+    """Return which record is the first whose clock went back, and what is wrong with it.
+
+    A record that is written as its I/O ends may follow others that were issued later, yet none
+    that was issued after it had ended: it goes back by its response time at most.
+
+    Args:
+        ticks: when the records' I/Os were issued.
+        latest: the latest of the times before each.
+        took: returns response times, and is asked where a clock went back; None where records are
+            written as I/Os are issued.
+    """
+    back = latest > ticks
+    if not back.any():
+        return None
+    spans = took() if took is not None else np.zeros_like(ticks)
+    back &= np.where(back, latest - ticks, 0) > spans
+    if not back.any():
+        return None
+    index = int(back.argmax())
+    gone = f"goes back in time: to {ticks[index].item()!r}, after {latest[index].item()!r}"
+    if took is not None:
+        gone += f", which is more than the {spans[index].item()!r} that it took"
+    return index, gone
+
+
 def csv_fields(batch: Batch) -> Batch:
     """Split lines at commas; a field may be quoted, but not over the end of a line."""
     lines = [row[0] for row in batch.rows]
@@ -176,6 +206,7 @@ class Gathered:
         self._disks: dict[str, None] = {}
         self._records = 0
         self._origin: Any = None
+        self._latest: Any = None  # of the disk's records so far
         self._parts: list[tuple[NDArray[Any], ...]] = []
 
     def add(
@@ -187,8 +218,19 @@ class Gathered:
         kinds: NDArray[np.int8],
         offset: NDArray[np.int64],
         length: NDArray[np.int64],
+        took: Took | None = None,
     ) -> None:
-        """Take the rows of a batch that are of the disk; each must be an I/O that can be."""
+        """Take the rows of a batch that are of the disk; each must be an I/O that can be.
+
+        Args:
+            batch: where the rows stand.
+            disks: whose they are.
+            ticks: when they were issued.
+            kinds: READ, WRITE or OTHER.
+            offset: bytes.
+            length: bytes.
+            took: returns response times in ticks, if records may be written as their I/Os end.
+        """
         if not len(ticks):
             return
         moves = kinds != OTHER
@@ -207,11 +249,25 @@ class Gathered:
             return
         if self._disk is not None:
             mine = np.fromiter(map(self._disk.__eq__, disks), np.bool_, len(disks))
-            self._records += int(mine.sum())
             moves &= mine
         else:
-            self._records += len(ticks)
+            mine = np.ones(len(disks), np.bool_)
+        self._records += int(mine.sum())
+        self._check_clock(batch, np.flatnonzero(mine), ticks, took)
         self._parts.append((ticks[moves], kinds[moves] == WRITE, offset[moves], length[moves]))
+
+    def _check_clock(
+        self, batch: Batch, mine: NDArray[np.intp], ticks: NDArray[Any], took: Took | None
+    ) -> None:
+        """Refuse a disk's record whose clock went back."""
+        if not len(mine):
+            return
+        first = ticks[mine[0]] if self._latest is None else self._latest
+        latest = np.maximum.accumulate(np.concatenate(([first], ticks[mine])))
+        self._latest = latest[-1]
+        back = went_back(ticks[mine], latest[:-1], took and (lambda: took()[mine]))
+        if back is not None:
+            raise batch.refusal(int(mine[back[0]]), back[1])
 
     def recorded(self) -> Recorded:
         """Return what was gathered, in order of time.

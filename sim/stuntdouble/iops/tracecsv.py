@@ -14,7 +14,8 @@
 
 Names are read in any case and in any order; columns of other names are left alone.  Where the name
 does not say the unit, times are seconds; a file whose times then span more than ten years is
-refused, since its unit is another one.  Times are float64: nanoseconds since 1970 keep a quarter of
+refused, since its unit is another one.  Lines are in order of time: one that is earlier than one
+above it, of its disk, is refused.  Times are float64: nanoseconds since 1970 keep a quarter of
 a microsecond.
 """  # fmt: skip
 
@@ -64,8 +65,8 @@ def read_csv(name: str, first_line: str, disk: str | None) -> Recorded:
     """Read a CSV trace; *disk* is a value of its disk column.
 
     Raises:
-        Misuse: a column is missing or there twice, a value makes no sense, or no disk is chosen
-            of several.
+        Misuse: a column is missing or there twice, a value makes no sense, the clock goes back, or
+            no disk is chosen of several.
     """
     header = csv_fields(Batch(name, [1], [[first_line]])).rows[0]
     at, unit = _columns(name, header)
@@ -88,7 +89,7 @@ def read_csv(name: str, first_line: str, disk: str | None) -> Recorded:
     if recorded.seconds[-1] > _SPAN_SECONDS_MAX:
         word = header[at["time"]]
         raise Misuse(
-            name, f"spans {recorded.seconds[-1]:.0f} seconds: is {word!r} in ms, us or ns?"
+            name, f"spans {recorded.seconds[-1]:.6g} seconds: is {word!r} in ms, us or ns?"
         )
     return recorded
 

@@ -38,12 +38,14 @@ def read_trace(path: str | PathLike[str], *, disk: str | None = None) -> Recorde
     an iolog, a value of a CSV file's disk column.  A vSCSI trace is of one disk.
 
     An I/O of more than 4 MiB is cut up, since the engine takes no longer ones; its pieces are
-    issued at the same time.  Records may be out of order and are sorted by time, and those of one
-    time keep the order of the file.  Ten million text records take about a gigabyte.
+    issued at the same time.  Where a format has response times, a record may be earlier than others
+    before it by what it took, as if it were written when it ended: these are sorted by time, and
+    those of one time keep the order of the file.  A clock that goes back any further is refused.
+    Ten million text records take about a gigabyte.
 
     Raises:
-        Misuse: no such file, none of the formats, a record that cannot be (with its line), no I/O,
-            or several disks and none chosen (with their names).
+        Misuse: no such file, none of the formats, a record that cannot be (with its line), a clock
+            that goes back, no I/O, or several disks and none chosen (with their names).
     """
     name = str(path)
     with opened(name) as file:

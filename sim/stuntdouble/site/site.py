@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from stuntdouble.content import ZERO, LiteralPool, render
-from stuntdouble.errors import Bug, NoSpace
+from stuntdouble.errors import Bug, Misuse, NoSpace
 from stuntdouble.extents import Runs
 from stuntdouble.site import layout, log, lun, places, replica, reuse, rules, words
 from stuntdouble.site.arena import Arena
@@ -62,6 +62,7 @@ Step = tuple[int, int, int, int, int, int]
 
 _LOG_ROOM: Final = SHAPES["log"][0] - 8 * rules.IO_BLOCKS_MAX
 _PIECE_BYTES: Final = 256 * KIB  # what holds anything is shown whole: a part of a chunk
+_POOL_BYTES_MAX: Final = 1 << 62  # the sum of two addresses then still is an int64
 _BULK_WRITES_MAX: Final = 1 << 15  # per call, so that no call takes more leaves than are kept free
 
 
@@ -106,7 +107,14 @@ class Site:
     # Building. -----------------------------------------------------------------------------
 
     def create_pool(self, reserve_start: int, reserve_blocks: int) -> int:
-        """Return the number of a pool whose snapshot reserve lies at pool block *reserve_start*."""
+        """Return the number of a pool whose snapshot reserve lies at pool block *reserve_start*.
+
+        Raises:
+            Misuse: a reserve below 0, or beyond any address.
+        """
+        end = reserve_start + max(reserve_blocks, 1)
+        if min(reserve_start, reserve_blocks) < 0 or end * self.block_bytes > _POOL_BYTES_MAX:
+            raise Misuse("a pool", f"its reserve of {reserve_blocks} blocks is at {reserve_start}")
         number = self.arena.new_row("pools")
         row = self.arena.tables.pools[number]
         row[P_FREE], row[P_RESERVE], row[P_RESERVE_BLOCKS] = (

@@ -109,8 +109,7 @@ class CompiledEngine(Driver):
     ) -> int:
         """Return the number of a station; *stroke* is a disk's size in bytes."""
         number = self._stations
-        if servers < 1:
-            raise ValueError(f"station {number} has {servers} servers: it needs at least one")
+        checks.check_servers(number, servers)
         if service.kind == DISK and stroke <= 1:
             raise ValueError(f"station {number} is a disk and needs its size in bytes as stroke")
         bound(number, SHAPES["stations"][0], "stations of the compiled engine")
@@ -184,12 +183,11 @@ class CompiledEngine(Driver):
         mine, load = cast("KernelGuest", guest), guest.load
         if load is None:
             return
-        if mine.is_started:
-            raise Unsupported("starting a guest's load twice", "add another guest")
+        checks.check_first_start(guest, started=mine.is_started)
+        check_load(guest)
         loops = max(load.outstanding, 1)
         most = SHAPES["loaders"][0] - 1
         bound(int(self.state.ints[N_LOADERS, 0]) + loops, most, "loops of all loads")
-        check_load(guest)
         guest.shift = guest.stunned_at = self.env.now
         mine.begin(load)
         for _ in range(loops):
@@ -294,7 +292,7 @@ class CompiledEngine(Driver):
 
     def submit(self, steps: list[Step], purpose: Purpose) -> Event:
         """Post one I/O of given steps; the event happens when it has ended."""
-        checks.check_steps(steps, self._pools)
+        checks.check_steps(steps, self._pools, self.site.block_bytes)
         ended = self.env.expect(self.env.event())
         self.write_steps(steps)
         self._submits += 1
