@@ -21,6 +21,7 @@ from stuntdouble.hypervisor.allocator import (
 from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning
+from stuntdouble.units import SECTOR_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -172,19 +173,30 @@ class Datastore:
         """Take the time of a locked change of metadata: a file created or deleted.
 
         A reservation stops every VM of the datastore meanwhile, ATS none.
+
+        Raises:
+            NoSpace: the array has no room for the copies that it owes for it.
         """
-        step = self._host.site.metadata_step(self.luns[0])
         reserved = self._host.parameters.lock == "reservation"
         if reserved:
             self._host.engine.fence(list(self.luns))
         try:
             for _ in range(self._host.parameters.lock_ios):
-                yield self._host.engine.submit([step], Purpose.CONTROL)
+                yield from self.write_metadata()
             if reserved:
                 yield self._host.env.timeout(self._host.parameters.reservation_seconds)
         finally:
             if reserved:
                 self._host.engine.unfence(list(self.luns))
+
+    def write_metadata(self, length: int = SECTOR_BYTES) -> Generator[Event, object, None]:
+        """Write metadata, and wait for it: at most a file-system block.
+
+        Raises:
+            NoSpace: the array has no room for the copies that it owes for it.
+        """
+        steps = self._host.site.metadata_write(self.luns[0], length)
+        yield self._host.engine.submit(steps, Purpose.CONTROL)
 
     def _reserve(self) -> Generator[Event, object, None]:
         self._host.engine.fence(list(self.luns))
