@@ -21,6 +21,7 @@ from stuntdouble.hypervisor.allocator import (
 from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning
+from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import SECTOR_BYTES
 
 if TYPE_CHECKING:
@@ -190,13 +191,16 @@ class Datastore:
                 self._host.engine.unfence(list(self.luns))
 
     def write_metadata(self, length: int = SECTOR_BYTES) -> Generator[Event, object, None]:
-        """Write metadata, and wait for it: at most a file-system block.
+        """Write metadata and wait for it; more than a file-system block goes block by block.
 
         Raises:
             NoSpace: the array has no room for the copies that it owes for it.
         """
-        steps = self._host.site.metadata_write(self.luns[0], length)
-        yield self._host.engine.submit(steps, Purpose.CONTROL)
+        site = self._host.site
+        most = min(self._block_bytes, IO_BLOCKS_MAX * site.block_bytes)
+        for done in range(0, length, most):
+            steps = site.metadata_write(self.luns[0], min(most, length - done))
+            yield self._host.engine.submit(steps, Purpose.CONTROL)
 
     def _reserve(self) -> Generator[Event, object, None]:
         self._host.engine.fence(list(self.luns))

@@ -72,7 +72,8 @@ def create(
                 freeze.check()
                 return _freeze(vm, snapshot_id, name, freeze.consistency, deltas, moments)
 
-            made = yield from stunned(vm, "create", vm.snapshot_disks, switch)
+            tracking = partial(_write_tracking, vm)
+            made = yield from stunned(vm, "create", vm.snapshot_disks, switch, tracking)
         finally:
             freeze.end()
             deltas.undo()
@@ -84,6 +85,12 @@ def _check_depth(vm: Vm) -> None:
     depth_max = vm.host.parameters.chain_depth_max
     if any(disk.disk.head.depth >= depth_max for disk in vm.snapshot_disks):
         raise LimitReached(f"snapshot levels of {vm.name}", depth_max)
+
+
+def _write_tracking(vm: Vm) -> Generator[Event, object, None]:
+    """Write to the tracking files the sets of grains that are about to be sealed."""
+    for disk in vm.snapshot_disks if vm.tracking else ():
+        yield from disk.datastore.write_metadata(disk.tracker.sealed_bytes)
 
 
 def _freeze(

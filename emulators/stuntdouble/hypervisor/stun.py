@@ -2,7 +2,8 @@
 
     stun ── in-flight I/O ends ── metadata of each disk is written ── the switch ── fixed part ── resume
             (as long as the array      (likewise)                      (an instant)
-            takes under its load)
+            takes under its load)      and so are tracking files,
+                                       where a snapshot is taken
 
 So its length is an outcome: it grows with the load of the array and with the number of disks.
 """
