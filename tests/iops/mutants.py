@@ -109,7 +109,13 @@ def plan_of(seed: int) -> Plan:
         (int(draw.integers(0, 30)), str(draw.choice(kinds)), *map(int, draw.integers(0, 60, 2)))
         for _ in range(25)
     ]
-    acts += [(6, "limit", 1, 1), (9, "drop", 1, 2), (12, "limit", 1, 0), (15, "mirror", 1, 7)]
+    acts += [
+        (3, "limit", 2, 1),
+        (6, "limit", 1, 1),
+        (9, "drop", 1, 2),
+        (12, "limit", 1, 0),
+        (15, "mirror", 1, 7),
+    ]
     most = 2 if seed % 4 == 3 else 8  # whole blocks fill a cache to its mark exactly
     rows = [
         (
