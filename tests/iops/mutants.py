@@ -58,6 +58,8 @@ MUTANTS = (
     Mutant("a waiter that is not let go", "copies", "if left == 0:\n", "if left < 0:\n"),
     Mutant("copies that nobody finds", "copies", "k.cells[cell, 0] = span\n", "pass\n"),
     Mutant("copies that end too early", "copies", "= last\n", "= -1\n"),
+    Mutant("copies of a growth that end too late", "copies", "_BEFORE_ALL = -1 << 30",
+           "_BEFORE_ALL = -1"),
     Mutant("a bucket that is not refilled", "tokens", "+ come,", "+ 0.0 * come,"),
     Mutant("a token that nobody takes", "guests", "        take_token(k, g, job)\n", ""),
     Mutant("a wake-up among arrivals", "tokens", "plan(k, due, _RANK_POST", "plan(k, due, _RANK_POST + 2"),
