@@ -113,6 +113,16 @@ class History(Pair):
             lambda: textbook.address("read", both.book, block, count, SIZE),
         )
 
+    def metadata(self):
+        """Write metadata to a volume whose first blocks may well be a file's: they stay as they are."""
+        shelf = self.all_shelves()[self.pick(len(self.all_shelves()))]
+        both, length = shelf.luns[self.pick(len(shelf.luns))], 1 + self.pick(24 * SIZE)
+        count = -(-length // SIZE)
+        self.do(
+            lambda: self.site.metadata_write(both.real, length),
+            lambda: textbook.address("record", both.book, 0, count, SIZE, 0, length),
+        )
+
     # VM snapshots and their consolidation. -----------------------------------------------------
 
     def push(self, machine=None):
@@ -380,6 +390,7 @@ OPERATIONS = {
     History.read: 2,
     History.wire_write: 2,
     History.wire_read: 2,
+    History.metadata: 2,
     History.push: 3,
     History.consolidate: 3,
     History.step: 8,

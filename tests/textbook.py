@@ -8,7 +8,8 @@ is equal; its kind says "attached".  What cannot be admitted raises ``Lack`` and
 from itertools import groupby
 
 ZERO = 1 << 62
-GROUPS = {"metadata": 3, "zero-fill": 4}  # other writes are 5, reads 0
+GROUPS = {"metadata": 3, "record": 3, "zero-fill": 4}  # other writes are 5, reads 0
+NAMES = {"read": "data", "record": "metadata"}  # a record: metadata that has no block of its own
 Lack = type("Lack", (Exception,), {})
 
 
@@ -151,8 +152,8 @@ def admit(pieces, size, token=None, made=(), start=0, stop=1 << 62):  # the plan
         key = lambda i, v=v, block=block: v.lies(block + i) - i  # noqa: E731
         for _, (first, *rest) in groupby(range(count), key):
             a, b = (guest + first) * size, (guest + first + len(rest) + 1) * size
-            length = min(b, stop) - max(a, start) if kind in {"read", "data"} else b - a
-            name, wrote = "data" if kind == "read" else kind, "read" not in kind
+            length = min(b, stop) - max(a, start) if kind in {"read", "data", "record"} else b - a
+            name, wrote = NAMES.get(kind, kind), "read" not in kind
             where = wrote, v.pool.number, v.lies(block + first)
             steps.append((GROUPS.get(kind, 5 * wrote), name, *where, length))
     for kept, new in ((kept, new) for kept, new in made if new):
@@ -187,8 +188,9 @@ def move(level, block, count, size):
     return admit(pieces, size, tokens.get, [made])
 
 
-def address(kind, volume, block, count, size, first=0):
-    return admit([(kind, volume, block, block, count)], size, lambda d: first + d - block)
+def address(kind, volume, block, count, size, first=0, stop=1 << 62):
+    pieces = [(kind, volume, block, block, count)]
+    return admit(pieces, size, lambda d: first + d - block, (), 0, stop)
 
 
 def equalise(v, r, start, stop, size):

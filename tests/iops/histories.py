@@ -258,7 +258,8 @@ class World:
     def do_submit(self, number: int, purpose: int) -> None:
         steps = self.site.volume_write(self.lun, (number % 64) * BLOCK, 3 * BLOCK)
         if number % 2:
-            steps = [self.site.metadata_step(self.other), *steps]
+            lun = self.lun if number % 4 == 1 else self.other
+            steps = [*self.site.metadata_write(lun, 700), *steps]
         if number % 5 == 0:
             steps = []
         self.tell(self.engine.submit(steps, Purpose(purpose % 6)), "submit", number)

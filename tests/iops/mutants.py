@@ -58,6 +58,8 @@ MUTANTS = (
     Mutant("a waiter that is not let go", "copies", "if left == 0:\n", "if left < 0:\n"),
     Mutant("copies that nobody finds", "copies", "k.cells[cell, 0] = span\n", "pass\n"),
     Mutant("copies that end too early", "copies", "= last\n", "= -1\n"),
+    Mutant("copies of a growth that end too late", "copies", "_BEFORE_ALL = -1 << 30",
+           "_BEFORE_ALL = -1"),
     Mutant("a bucket that is not refilled", "tokens", "+ come,", "+ 0.0 * come,"),
     Mutant("a token that nobody takes", "guests", "        take_token(k, g, job)\n", ""),
     Mutant("a wake-up among arrivals", "tokens", "plan(k, due, _RANK_POST", "plan(k, due, _RANK_POST + 2"),
@@ -109,7 +111,13 @@ def plan_of(seed: int) -> Plan:
         (int(draw.integers(0, 30)), str(draw.choice(kinds)), *map(int, draw.integers(0, 60, 2)))
         for _ in range(25)
     ]
-    acts += [(6, "limit", 1, 1), (9, "drop", 1, 2), (12, "limit", 1, 0), (15, "mirror", 1, 7)]
+    acts += [
+        (3, "limit", 2, 1),
+        (6, "limit", 1, 1),
+        (9, "drop", 1, 2),
+        (12, "limit", 1, 0),
+        (15, "mirror", 1, 7),
+    ]
     most = 2 if seed % 4 == 3 else 8  # whole blocks fill a cache to its mark exactly
     rows = [
         (

@@ -52,7 +52,8 @@ class Consolidation:
         """Merge until no chain holds a level that nobody needs.
 
         Raises:
-            NoSpace: a thin parent cannot grow; what is left can be consolidated later.
+            NoSpace: a thin parent cannot grow, or the array has no room for the copies that moved
+                grains and metadata owe; what is left can be consolidated later.
         """
         began = self._host.env.now
         self._host.note("consolidation-start", self._vm.name)
@@ -256,7 +257,7 @@ def remove(vm: Vm, snapshot_id: str) -> Generator[Event, object, None]:
 
     Raises:
         TaskInProgress: the VM is busy.
-        NoSpace: the snapshot is gone, but consolidation is still needed.
+        NoSpace: the snapshot is gone, but consolidation may still be needed.
     """
     with vm.task("RemoveSnapshot_Task"):
         gone = vm.find(snapshot_id)

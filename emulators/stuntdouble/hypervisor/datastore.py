@@ -21,6 +21,8 @@ from stuntdouble.hypervisor.allocator import (
 from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning
+from stuntdouble.site import IO_BLOCKS_MAX
+from stuntdouble.units import SECTOR_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -172,19 +174,33 @@ class Datastore:
         """Take the time of a locked change of metadata: a file created or deleted.
 
         A reservation stops every VM of the datastore meanwhile, ATS none.
+
+        Raises:
+            NoSpace: the array has no room for the copies that it owes for it.
         """
-        step = self._host.site.metadata_step(self.luns[0])
         reserved = self._host.parameters.lock == "reservation"
         if reserved:
             self._host.engine.fence(list(self.luns))
         try:
             for _ in range(self._host.parameters.lock_ios):
-                yield self._host.engine.submit([step], Purpose.CONTROL)
+                yield from self.write_metadata()
             if reserved:
                 yield self._host.env.timeout(self._host.parameters.reservation_seconds)
         finally:
             if reserved:
                 self._host.engine.unfence(list(self.luns))
+
+    def write_metadata(self, length: int = SECTOR_BYTES) -> Generator[Event, object, None]:
+        """Write metadata and wait for it; more than a file-system block goes block by block.
+
+        Raises:
+            NoSpace: the array has no room for the copies that it owes for it.
+        """
+        site = self._host.site
+        most = min(self._block_bytes, IO_BLOCKS_MAX * site.block_bytes)
+        for done in range(0, length, most):
+            steps = site.metadata_write(self.luns[0], min(most, length - done))
+            yield self._host.engine.submit(steps, Purpose.CONTROL)
 
     def _reserve(self) -> Generator[Event, object, None]:
         self._host.engine.fence(list(self.luns))

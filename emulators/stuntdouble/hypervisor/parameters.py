@@ -83,7 +83,8 @@ class Parameters:
     """Part of a stun that does not depend on load.  The shortest stuns reported as a whole are
     188 ms; what remains of it after a few metadata I/Os on an idle array."""
     metadata_ios_per_disk: int = 8
-    """Metadata writes that a stun waits for, per disk, one after the other.  No source."""
+    """Metadata writes that a stun waits for, per disk, one after the other.  No source.  A snapshot
+    waits for one more per tracked disk, of its tracking file (``Tracker.sealed_bytes``)."""
 
     # Consolidation.
     consolidation: Consolidation = "mirror"

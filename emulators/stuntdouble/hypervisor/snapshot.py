@@ -31,7 +31,7 @@ class NewDeltas:
         self._files: dict[int, File] = {}
 
     def make(self, disks: list[VmDisk]) -> Generator[Event, object, None]:
-        """Make a file for each disk, under the file system's lock; NoSpace where there is none."""
+        """Make a file for each disk, under the file system's lock; NoSpace where there is no room."""
         for disk in disks:
             self._files[disk.key] = self._vm.new_delta(disk)
         for datastore in dict.fromkeys(disk.datastore for disk in disks):
@@ -56,7 +56,8 @@ def create(
     Raises:
         TaskInProgress: the VM is busy.
         LimitReached: a chain would become too long.
-        NoSpace: there is no room for the delta disks.
+        NoSpace: there is no room for the delta disks, or none in the array for the copies that
+            their metadata owes; nothing has changed.
         QuiesceFailed: the guest was not frozen in time; nothing has changed.
     """
     with vm.task("CreateSnapshot_Task"):
@@ -71,7 +72,8 @@ def create(
                 freeze.check()
                 return _freeze(vm, snapshot_id, name, freeze.consistency, deltas, moments)
 
-            made = yield from stunned(vm, "create", vm.snapshot_disks, switch)
+            tracking = partial(_write_tracking, vm)
+            made = yield from stunned(vm, "create", vm.snapshot_disks, switch, tracking)
         finally:
             freeze.end()
             deltas.undo()
@@ -83,6 +85,12 @@ def _check_depth(vm: Vm) -> None:
     depth_max = vm.host.parameters.chain_depth_max
     if any(disk.disk.head.depth >= depth_max for disk in vm.snapshot_disks):
         raise LimitReached(f"snapshot levels of {vm.name}", depth_max)
+
+
+def _write_tracking(vm: Vm) -> Generator[Event, object, None]:
+    """Write to the tracking files the sets of grains that are about to be sealed."""
+    for disk in vm.snapshot_disks if vm.tracking else ():
+        yield from disk.datastore.write_metadata(disk.tracker.sealed_bytes)
 
 
 def _freeze(
@@ -116,6 +124,7 @@ def revert(vm: Vm, snapshot_id: str, moments: Moments) -> Generator[Event, objec
     Raises:
         NotFound: no such snapshot.
         InvalidState: the truth of the snapshot is unknown (it was found on a mounted copy).
+        NoSpace: as ``create``.
     """
     with vm.task("RevertToSnapshot_Task"):
         target = vm.snapshot(snapshot_id)

@@ -2,7 +2,8 @@
 
     stun ── in-flight I/O ends ── metadata of each disk is written ── the switch ── fixed part ── resume
             (as long as the array      (likewise)                      (an instant)
-            takes under its load)
+            takes under its load)      and so are tracking files,
+                                       where a snapshot is taken
 
 So its length is an outcome: it grows with the load of the array and with the number of disks.
 """
@@ -10,8 +11,6 @@ So its length is an outcome: it grows with the load of the array and with the nu
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
-
-from stuntdouble.iops import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -40,6 +39,9 @@ def stunned(
         disks: the disks whose metadata is written.
         switch: what changes.
         before: work that is done with the VM stunned, before the switch.
+
+    Raises:
+        NoSpace: the array has no room for the copies that the metadata owes; nothing was switched.
     """
     host = vm.host
     if not vm.powered_on:
@@ -87,8 +89,6 @@ def _switched(vm: Vm, switch: Callable[[], T]) -> T:
 
 def _write_metadata(vm: Vm, disks: Iterable[VmDisk]) -> Generator[Event, object, None]:
     """Write each disk's descriptor and chain pointers, one I/O after the other."""
-    host = vm.host
     for disk in disks:
-        step = host.site.metadata_step(disk.datastore.luns[0])
-        for _ in range(host.parameters.metadata_ios_per_disk):
-            yield host.engine.submit([step], Purpose.CONTROL)
+        for _ in range(vm.host.parameters.metadata_ios_per_disk):
+            yield from disk.datastore.write_metadata()

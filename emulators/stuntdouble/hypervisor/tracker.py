@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.errors import Bug, ChangeHistoryLost, InvalidState, Misuse
+from stuntdouble.units import SECTOR_BYTES
 
 if TYPE_CHECKING:
     from stuntdouble.extents import Runs
@@ -46,6 +47,16 @@ class Tracker:
     def active(self) -> bool:
         """Whether writes are being noted."""
         return bool(self._identity)
+
+    @property
+    def sealed_bytes(self) -> int:
+        """What a seal writes to the tracking file: a bit for each grain, in whole sectors.
+
+        The bit is what a set of grains takes at least.  The file as a whole is larger (about 0.5 MB
+        per 10 GB of the disk, of whatever else it keeps); how much of it is written is not published.
+        """
+        grains = -(-self._disk.blocks // self._grain_blocks)
+        return -(-grains // (8 * SECTOR_BYTES)) * SECTOR_BYTES
 
     def start(self, *, complete: bool) -> None:
         """Begin a new state, with a new identity."""

@@ -45,6 +45,9 @@ _TABLE = int(Place.TABLE)
 _UNIT = int(Place.UNIT)
 _DATA = int(Place.DATA)
 _ABSENT = np.uint64(0)
+_NOT_THE_GUESTS = (
+    -1
+)  # the table's block is none of the guest's: nothing of it was added by rounding
 
 
 @njit(forceinline=True)
@@ -104,7 +107,7 @@ def _sparse(s: Any, n: Any, file: Any, block: Any, count: Any, source: Any) -> A
         n = add_block(s, n, _DATA, volume, b, d)
     if fresh != 0:
         volume, b = location(s, file, 0)
-        n = add_piece(s, n, _TABLE, volume, b, 1, 0)
+        n = add_piece(s, n, _TABLE, volume, b, 1, _NOT_THE_GUESTS)
     return n
 
 

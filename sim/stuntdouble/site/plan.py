@@ -29,7 +29,7 @@ class Place(IntEnum):
     SOURCE = 1  # data to be moved from here
     COPIED_CHUNK = 2  # a chunk that an array snapshot needs as it was: copy before write
     PARTIAL_CHUNK = 3  # a chunk that is redirected but not wholly overwritten: merge
-    TABLE = 4  # the grain table of a delta disk that allocates
+    TABLE = 4  # the grain table of a delta disk that allocates, or a file system's own metadata
     UNIT = 5  # a unit that must be zeroed before its first write
     DATA = 6  # data to be written
     REPLICA = 7  # what is written, on a replica that is kept equal

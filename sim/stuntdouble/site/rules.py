@@ -3,8 +3,8 @@
 An I/O is admitted whole or not at all.  Admission resolves its addresses (``places``), gathers its
 pieces (``pieces``), protects what images need (``protect``), lets replicas follow (``replicate``),
 fixes its plan (``steps``), updates the maps, takes its tokens and appends to the content log; it
-costs no emulated time.  Each rule is stated once, for guest writes, reads, moves (consolidation) and
-I/O that addresses a volume.
+costs no emulated time.  Each rule is stated once, for guest writes, reads, moves (consolidation),
+I/O that addresses a volume, and metadata, of which the content log knows nothing.
 
 When something is lacking, nothing has changed and the answer is negative: the file needs a
 file-system block (``NEED_PLACE``), the delta disk needs to grow (``NEED_ROOM``), or the array has
@@ -69,6 +69,7 @@ IO_BLOCKS_MAX: Final = 1024
 
 _READ = int(Place.READ)
 _SOURCE = int(Place.SOURCE)
+_TABLE = int(Place.TABLE)
 _UNIT = int(Place.UNIT)
 _DATA = int(Place.DATA)
 _ABSENT = np.uint64(0)
@@ -259,6 +260,16 @@ def admit_volume_zero(s: Any, volume: Any, block: Any, count: Any) -> Any:
 
 
 @njit(forceinline=True)
+def admit_metadata_write(s: Any, volume: Any, count: Any, tail: Any) -> Any:
+    """Admit a write of metadata where a volume starts, less *tail* bytes: it has no content."""
+    pieces = add_piece(s, 0, _TABLE, volume, 0, count, 0)
+    n = _protected(s, pieces)
+    if n < 0:
+        return n
+    return emit(s, n, 0, count, 0, tail)
+
+
+@njit(forceinline=True)
 def admit_volume_read(s: Any, volume: Any, block: Any, count: Any) -> Any:
     """Admit a read that addresses a volume."""
     n = add_piece(s, 0, _READ, volume, block, count, block)
@@ -296,6 +307,12 @@ def volume_write(t: Any, volume: Any, block: Any, count: Any, token: Any) -> Any
 def volume_zero(t: Any, volume: Any, block: Any, count: Any) -> Any:
     """See ``admit_volume_zero``."""
     return admit_volume_zero(view(t), volume, block, count)
+
+
+@njit("int64(int64, int64, int64, int64)", cache=True)
+def metadata_write(t: Any, volume: Any, count: Any, tail: Any) -> Any:
+    """See ``admit_metadata_write``."""
+    return admit_metadata_write(view(t), volume, count, tail)
 
 
 @njit("int64(int64, int64, int64, int64)", cache=True)

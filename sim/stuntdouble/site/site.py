@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
 from weakref import WeakValueDictionary
 
@@ -16,7 +17,7 @@ from stuntdouble.site.arena import Arena
 from stuntdouble.site.disk import Disk, Level, new_level
 from stuntdouble.site.faults import Faults
 from stuntdouble.site.lun import Image, Lun
-from stuntdouble.site.plan import Role
+from stuntdouble.site.plan import PLAN
 from stuntdouble.site.replica import Replica
 from stuntdouble.site.store import File, Store, new_store
 from stuntdouble.site.tables import (
@@ -58,11 +59,13 @@ if TYPE_CHECKING:
     from stuntdouble.site.disk import Bitmap, Moment
 
 Step = tuple[int, int, int, int, int, int]
-"""Group, role, write (0 or 1), pool, pool block, bytes: see stuntdouble.site.plan."""
+"""Group (below 0: growth of a file), role, write (0 or 1), pool, pool block, bytes: see plan.py."""
 
 _LOG_ROOM: Final = SHAPES["log"][0] - 8 * rules.IO_BLOCKS_MAX
 _PIECE_BYTES: Final = 256 * KIB  # what holds anything is shown whole: a part of a chunk
 _POOL_BYTES_MAX: Final = 1 << 62  # the sum of two addresses then still is an int64
+_GROUPS: Final = 1 + max(stage.group for stage in PLAN)
+_group = itemgetter(0)
 _BULK_WRITES_MAX: Final = 1 << 15  # per call, so that no call takes more leaves than are kept free
 
 
@@ -240,8 +243,8 @@ class Site:
 
         Raises:
             NoSpace: the datastore or the snapshot reserve is full.  Nothing was written, marked or
-                allocated, except that a file keeps the file-system blocks it was given before
-                the datastore was full: they read as zeros.
+                allocated, except that a file keeps the file-system blocks it was given before,
+                which read as zeros, and an image what was copied to write that down.
         """
         block, count, head, tail = self._rounded(offset, length, disk.blocks)
         return self._admit(lambda t: rules.write(t, disk.number, block, count, 0, head, tail))
@@ -301,10 +304,14 @@ class Site:
     def _zero(volume: int, block: int, count: int, addresses: Any) -> int:
         return int(rules.volume_zero(addresses, volume, block, count))
 
-    def metadata_step(self, lun: Lun) -> Step:
-        """Return the step that writes a sector of file-system metadata: it lies where *lun* starts."""
-        row = self.arena.tables.volumes[lun.number]
-        return (-1, int(Role.METADATA), 1, int(row[V_POOL]), int(row[V_PHYSICAL]), SECTOR_BYTES)
+    def metadata_write(self, lun: Lun, length: int = SECTOR_BYTES) -> list[Step]:
+        """Admit a write of file-system metadata: it lies where *lun* starts, and has no content.
+
+        Raises:
+            NoSpace: the snapshot reserve is full; nothing has changed.
+        """
+        _, count, _, tail = self._rounded(0, length, lun.blocks)
+        return self._admit(lambda t: rules.metadata_write(t, lun.number, count, tail))
 
     def fast_forward(self, disk: Disk, writes: NDArray[np.int64]) -> None:
         """Admit guest writes (block, count) without their time: what happened between backups.
@@ -338,6 +345,7 @@ class Site:
         extra: list[Step] = []
         while (steps := admit(self.arena.addresses)) < 0:
             extra += self._provide(steps)
+        extra.sort(key=_group)
         return extra + [tuple(row) for row in self.arena.tables.steps[:steps].tolist()]
 
     def _provide(self, need: int) -> list[Step]:
@@ -353,13 +361,9 @@ class Site:
                 raise Bug(f"the keeper of volume {at} neither made room nor refused")
             return []
         file = self.files[int(self.arena.tables.counters[C_NEED_FILE, 0])]
-        if file.store.keeper is None:
-            raise Bug(f"{file.name} needs to grow and nobody keeps its store")
-        held = len(file.places)
-        ios = file.store.keeper.provide(file, held if need == rules.NEED_ROOM else at)
-        if len(file.places) == held:
-            raise Bug(f"the keeper of {file.name} neither placed a block nor refused")
-        return [self.metadata_step(file.store.luns[0])] * ios
+        writes = file.grow(None if need == rules.NEED_ROOM else at)
+        steps = [self.metadata_write(file.store.luns[0]) for _ in range(writes)]
+        return [(step[0] - _GROUPS, *step[1:]) for some in steps for step in some]
 
     def _room(self, short: Lun) -> tuple[int, int]:
         """Return what changes when a keeper makes room: free blocks, and images kept."""

@@ -37,6 +37,7 @@ from stuntdouble.site.tables import (
 
 _DATA = int(Role.DATA)
 _COPY_WRITE = int(Role.COPY_WRITE)
+_METADATA = int(Role.METADATA)
 _COPIED_CHUNK = int(Place.COPIED_CHUNK)
 _PARTIAL_CHUNK = int(Place.PARTIAL_CHUNK)
 _REPLICA = int(Place.REPLICA)
@@ -77,7 +78,7 @@ def _data_steps(
     while block < stop:
         here, end = _stretch(s, volume, block, stop)
         length = (end - block) * s.counters[C_BLOCK_BYTES, 0]
-        if s.plan[line, 1] == _DATA:
+        if s.plan[line, 1] in (_DATA, _METADATA):
             length -= head if guest == first else 0
             length -= tail if guest + end - block == last else 0
         steps = _add_step(s, steps, line, pool, here, length)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from stuntdouble.errors import LimitReached
+from stuntdouble.errors import Bug, LimitReached
 from stuntdouble.site.tables import (
     F_PLACE,
     F_ROOM,
@@ -36,7 +36,8 @@ class FileKeeper(Protocol):
     def provide(self, file: File, index: int) -> int:
         """Make file-system block *index* of *file* exist, by ``File.place``.
 
-        Returns the number of metadata I/Os that this costs.  NoSpace refuses the write.
+        Returns the number of metadata writes to the store's first LUN that this costs.  NoSpace
+        refuses the write.
         """
         ...
 
@@ -77,6 +78,16 @@ class File:
         self.places[index] = ordinal, fs_block
         if self.sparse:
             store.site.arena.tables.files[self.number, F_ROOM] += store.fs_blocks
+
+    def grow(self, index: int | None) -> int:
+        """Let the keeper make block *index* exist, the next one if None; return what it returns."""
+        keeper, held = self.store.keeper, len(self.places)
+        if keeper is None:
+            raise Bug(f"{self.name} needs to grow and nobody keeps its store")
+        ios = keeper.provide(self, held if index is None else index)
+        if len(self.places) == held:
+            raise Bug(f"the keeper of {self.name} neither placed a block nor refused")
+        return ios
 
 
 @dataclass(eq=False)

@@ -66,6 +66,7 @@ _JOB_DESTAGE = JOB_DESTAGE
 _NEWS_GO = NEWS_GO
 _ROOM_ROWS = ROOM_ROWS
 _WAY_SET_OUT = WAY_SET_OUT
+_BEFORE_ALL = -1 << 30  # growth of a file comes in groups below 0, its copies too
 _COPY_READ = int(Role.COPY_READ)
 _COPY_WRITE = int(Role.COPY_WRITE)
 
@@ -138,7 +139,7 @@ def _copies(k: Any, table: Any, i: Any) -> Any:
 @njit(forceinline=True)
 def note_last_copy(k: Any, n: Any, job: Any) -> None:
     """Note the last group with a visit of a copy, of the *n* that were routed."""
-    last = -1
+    last = _BEFORE_ALL
     for i in range(n):
         if k.out[i, 5] in (_COPY_READ, _COPY_WRITE):
             last = max(last, k.out[i, 0])
