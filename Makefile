@@ -60,6 +60,7 @@ differential: $(READY)
 	    --timeout=0 tests/iops/test_kernel_differential.py $(ARGS)
 
 lab: $(READY)
+	@mkdir -p reports/lab
 	@$(BIN)/python -m stuntdouble.lab --json reports/lab/lab.json --html reports/lab/index.html $(ARGS)
 
 validity: $(READY)

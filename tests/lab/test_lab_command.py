@@ -80,7 +80,7 @@ def apt_was_told(bench) -> list[str]:
 
 
 def test_a_curve_that_is_met(fakes, run, tmp_path) -> None:
-    json_file, page = tmp_path / "new" / "lab.json", tmp_path / "new" / "index.html"
+    json_file, page = tmp_path / "lab.json", tmp_path / "index.html"
     code, out, err = run(*ONE, "--json", str(json_file), "--html", str(page))
     assert code == 0
     assert "no-snapshot" in out
@@ -90,7 +90,8 @@ def test_a_curve_that_is_met(fakes, run, tmp_path) -> None:
     assert content["met"] is True
     assert content["versions"]["fio"] == "fio-0 (fake)"
     assert "fio-0 (fake)" in page.read_text()
-    assert sorted(path.name for path in json_file.parent.iterdir()) == ["index.html", "lab.json"]
+    assert {path.name for path in tmp_path.iterdir()} >= {"index.html", "lab.json"}
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_a_curve_that_is_missed(fakes, run, tmp_path) -> None:
@@ -164,9 +165,12 @@ def test_a_daemon_that_dies_half_way_is_one_line(fakes, run) -> None:
     ("words", "said"),
     [
         (("--only", "nothing"), "'nothing' is not one of"),
-        (("--fast",), "No such option"),
+        (("--fast",), "no such option"),
+        (("--fast",), "(see python -m stuntdouble.lab --help)\n"),
+        (("surplus",), "(surplus) (see python -m stuntdouble.lab --help)\n"),
         (("--json", "."), "is a directory: name a file"),
-        (("--html", "README.md/page.html"), "README.md: cannot be made"),
+        (("--html", "README.md/page.html"), "README.md: there is no such directory: make it first"),
+        (("--json", "nowhere/lab.json"), "nowhere: there is no such directory: make it first"),
     ],
 )
 def test_wrong_words_are_one_line_before_anything_runs(fakes, run, monkeypatch, words, said):
@@ -177,6 +181,7 @@ def test_wrong_words_are_one_line_before_anything_runs(fakes, run, monkeypatch, 
     assert err.count("\n") == 1
     assert said in err
     assert not fakes.pids.exists()
+    assert not (ROOT / "nowhere").exists()
 
 
 def test_a_bug_is_no_miss(fakes, run, monkeypatch) -> None:

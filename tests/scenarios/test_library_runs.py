@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scenarios.living import of
+from scenarios.living import live, of
 from stuntdouble.backup.repository import Repository
+from stuntdouble.iops import Recorder
 from stuntdouble.scenarios import library, load
 
 if TYPE_CHECKING:
@@ -194,6 +196,28 @@ def test_consolidation_alone_saturates_the_pool(outcome):
     assert software.snapshot_open_seconds >= sum(phase.end - phase.start for phase in reading)
     assert storage.snapshot_open_seconds < 30
     assert storage.foreground.consolidating.seconds < merging.seconds / 10
+
+
+def test_removing_a_snapshot_takes_one_disk_from_35_past_80_ios_a_second(tmp_path):
+    table = tomllib.loads(
+        next(x.path for x in library() if x.name == "one-disk").read_text("utf-8")
+    )
+    lived = live(table, tmp_path, methods=("software",))
+    software, run = lived.result.methods["software"], lived.runs["software"]
+    meter = run.world.engine.meter
+    assert isinstance(meter, Recorder)
+    (disk,) = run.world.stations
+    visits = [start - run.began for station, _, start, _ in meter.visit_rows() if station == disk]
+
+    def rate(name: str) -> float:
+        (phase,) = (p for p in software.phases if p.name == name)
+        inside = sum(phase.start <= time < phase.end for time in visits)
+        return inside / (phase.end - phase.start)
+
+    assert 30 <= rate("before") <= 40
+    assert rate("consolidating") >= 80
+    busy = software.array_utilisation
+    assert busy.reading < 0.80 <= busy.consolidating
 
 
 @of("busy-exchange")

@@ -182,6 +182,7 @@ def test_every_scenario_of_the_library_is_sound_and_called_as_its_file():
         "quickstart", "busy-exchange", "array-shared-by-many", "spanning-luns",
         "snapshot-reserve-full", "existing-snapshots", "production-corrupted", "array-lost",
         "incrementals", "split-mirror", "trace-replay", "never-converges", "incremental-week",
+        "one-disk",
     }  # fmt: skip
     for each in listed:
         scenario = load(each.name)

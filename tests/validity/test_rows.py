@@ -25,7 +25,9 @@ from stuntdouble.validity import (
     run_grid,
 )
 from stuntdouble.validity.drawing import figure
+from stuntdouble.validity.queueing import _SYSTEMS
 from stuntdouble.validity.queues import mean_and_error, run_queue
+from stuntdouble.validity.rig import fixed
 from stuntdouble.validity.row import verdict_of
 
 BASELINE = Path(__file__).resolve().parents[2] / "reports" / "baseline" / "validity.json"
@@ -135,6 +137,19 @@ def test_an_engine_that_is_a_little_slow_is_noticed() -> None:
     for known, wrong in ((1.745541, False), (1.745541 * 1.15, True), (1.745541 / 1.15, True)):
         mean, error = mean_and_error(seconds)
         assert (abs(mean - known) / error > 3) == wrong
+
+
+@pytest.mark.parametrize("servers", [1, 3])
+def test_a_wait_is_what_is_inside_less_the_service(servers) -> None:
+    run = run_queue((fixed(1.0),), servers, 0.8, 5_000, SEED)
+    waits = run.waits[: len(run.seconds)]
+    assert waits == pytest.approx(run.seconds - 1.0, abs=1e-8)
+    assert 0.2 < (waits > 0).mean() < 0.9
+    (stripe,) = (s for s in _SYSTEMS if len(s.services) > 1)
+    mixed = run_queue(stripe.services, 1, stripe.rho, 5_000, SEED)
+    services = (mixed.seconds - mixed.waits[: len(mixed.seconds)])[:4_500]  # nobody is left inside
+    known = [min(abs(x - s.overhead_seconds) for s in stripe.services) for x in services]
+    assert max(known) < 1e-8
 
 
 @pytest.mark.plain

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.console import Console
 
-from stuntdouble.errors import Bug, Error, Misuse
+from stuntdouble.errors import Bug, Error
 from stuntdouble.lab.curves import stored_curves
 from stuntdouble.lab.judging import judge
 from stuntdouble.lab.measuring import measure_all
@@ -32,15 +32,16 @@ TERMINATED: Final = 143  # 128 + SIGTERM
 MISSED: Final = 1
 """A curve is off: what was measured, what is kept and what is emulated do not agree."""
 
+PROGRAM: Final = "python -m stuntdouble.lab"
+
 QUICK_BINS: Final = 30
 """60 s: the live commit has ended by second 53 in every run so far, and some bins show after it."""
 
 
 @click.command(
-    "python -m stuntdouble.lab",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\b\nExamples:\n  python -m stuntdouble.lab --quick\n"
-    "  python -m stuntdouble.lab --only redirect-overlay --json curve.json\n\n"
+    epilog=f"\b\nExamples:\n  {PROGRAM} --quick\n"
+    f"  {PROGRAM} --only redirect-overlay --json curve.json\n\n"
     "Exit codes: 0 every curve met, 1 a curve missed or the measurement failed,"
     " 2 usage or a program is missing,"
     " 70 a bug of ours, 130 Ctrl-C, 143 SIGTERM.",
@@ -77,7 +78,6 @@ def command(
     missing are installed where we may.
     """
     for path in filter(None, (json_file, html_file)):
-        _make_parents(path)
         check_file(path)
     kept = [curve for name, curve in stored_curves().items() if not only or name in only]
     console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -113,18 +113,10 @@ async def _measured(
     return await measure_all(wanted, began, side_by_side=quick), by_version
 
 
-def _make_parents(path: Path) -> None:
-    """Make the directories above *path* where they are missing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Misuse(str(path.parent), f"cannot be made: {error.strerror}") from error
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; a failure is one line on stderr."""
     try:
-        code = command.main(words, standalone_mode=False) or 0
+        code = command.main(words, PROGRAM, standalone_mode=False) or 0
     except BaseException as error:  # noqa: BLE001  (the outermost frame: whatever it is, it is told)
         code = _told(error)
     sys.exit(code)
@@ -140,13 +132,20 @@ def _told(error: BaseException) -> int:
         case asyncio.CancelledError():
             return _line("stopped; nothing is left behind", TERMINATED)
         case click.ClickException():
-            return _line(error.format_message(), error.exit_code)
+            return _line(_words(error), error.exit_code)
         case Error():
             return _line(str(error), error.exit_code)
         case SystemExit():
             raise error
     traceback.print_exception(error)  # a bug must not pass for a miss
     return _line("this is a bug in stuntdouble: please report the lines above", Bug.exit_code)
+
+
+def _words(error: click.ClickException) -> str:
+    message = error.format_message()
+    if not isinstance(error, click.UsageError):
+        return message
+    return f"{message[:1].lower()}{message[1:].rstrip('.')} (see {PROGRAM} --help)"
 
 
 def _line(message: str, code: int) -> int:

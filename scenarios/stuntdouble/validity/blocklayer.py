@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stuntdouble.validity.qemu import Commit
     from stuntdouble.validity.row import Parameter
 
-RMS_MAX: Final = {"redirect-overlay": 0.02, "copy-before-write": 0.03}
+RMS_MAX: Final = {"no-snapshot": 0.01, "redirect-overlay": 0.02, "copy-before-write": 0.03}
 """Root mean square of the relative errors of all bins."""
 
 COMMIT_MAX: Final = 0.10
@@ -74,7 +74,7 @@ def _curve_points(curve: Curve, modelled: Sequence[float], first: int) -> tuple[
     )
 
 
-def _first_writes(name: str, seed: int) -> Outcome:
+def _curve(name: str, seed: int) -> Outcome:
     curve = stored_curves()[name]
     seeds = range(seed, seed + DRAWS)
     found = emulated(curve.setup, curve.extra_ios, len(curve.iops), seeds=seeds).tolist()
@@ -82,22 +82,27 @@ def _first_writes(name: str, seed: int) -> Outcome:
     return Outcome(points, relative_rms(found[1:], curve.settled))
 
 
-def _first_writes_check(name: str, title: str, words: str) -> Check:
+def _curve_check(name: str, title: str, says: str, axis: str) -> Check:
     return Check(
         id=f"qemu-{name}",
         section="block layer",
         title=title,
-        says=f"The guest's writes recover as its clusters are written for the first time: {words}.",
+        says=says,
         source=_SOURCE,
-        compute=partial(_first_writes, name),
+        compute=partial(_curve, name),
         parameters=_setup(),
         unit="IOPS",
-        axis="seconds since the snapshot",
+        axis=axis,
         error_is="root mean square of the relative errors, all bins but the first, which holds the"
         " throttle's burst credit",
         tolerance=RMS_MAX[name],
         quick=True,
     )
+
+
+def _first_writes_check(name: str, title: str, words: str) -> Check:
+    says = f"The guest's writes recover as its clusters are written for the first time: {words}."
+    return _curve_check(name, title, says, "seconds since the snapshot")
 
 
 # The live commit. ----------------------------------------------------------------------------------
@@ -156,6 +161,27 @@ def _commit_seconds(seed: int) -> Outcome:
         " nothing under way, while the guest makes chunks dirty all the time: that is luck, so"
         f" {len(REPEATED_SECONDS)} measured runs are compared with {SEEDS} modelled ones, by their"
         " means. The run whose curve is kept took 30.4 s"
+    )
+    return Outcome(points, abs(seen / known - 1), why)
+
+
+def _commit_kept(seed: int) -> Outcome:
+    commit = stored_curves()["live-commit"].commit
+    assert commit is not None
+    lengths = [r.seconds for r in _commits(seed)]
+    known, again, seen = commit.ready_seconds, mean(REPEATED_SECONDS), mean(lengths)
+    points = (
+        Point(label="until ready: the kept run", measured=known, modelled=seen),
+        Point(label="until ready: mean of all runs", measured=again, modelled=seen),
+    )
+    as_long = sum(length >= known for length in lengths)
+    measured = sum(length >= known for length in REPEATED_SECONDS)
+    why = (
+        f"Known to miss: one run of what is luck. The same set-up took {min(REPEATED_SECONDS):.1f}"
+        f" to {max(REPEATED_SECONDS):.1f} s when it was measured {len(REPEATED_SECONDS)} times, on"
+        f" average {1 - again / known:.0%} less than that one run; {measured} of those and {as_long}"
+        f" of the {SEEDS} modelled runs took as long. Against their mean the model is"
+        f" {abs(seen / again - 1):.1%} off, see the row above"
     )
     return Outcome(points, abs(seen / known - 1), why)
 
@@ -240,6 +266,12 @@ _JOB: Final = _setup(
 _WORST: Final = "largest relative error of the points"
 
 BLOCK_LAYER: Final = (
+    _curve_check(
+        "no-snapshot",
+        "No snapshot: what the throttle lets through",
+        "Without a snapshot each of the guest's writes is one I/O, and it gets 400 a second.",
+        "seconds",
+    ),
     _first_writes_check(
         "redirect-overlay",
         "Redirect: an overlay takes the writes",
@@ -286,6 +318,19 @@ BLOCK_LAYER: Final = (
         unit="s",
         error_is="relative error of the mean time until ready",
         tolerance=COMMIT_MAX,
+    ),
+    Check(
+        id="qemu-commit-kept-run",
+        section="block layer",
+        title="Live commit: how long the kept run took",
+        says="The run whose curve is kept was ready after 30.4 s.",
+        source=_SOURCE,
+        compute=_commit_kept,
+        parameters=_JOB,
+        unit="s",
+        error_is="relative error of the mean time until ready, against that one run",
+        tolerance=COMMIT_MAX,
+        known_miss=True,
     ),
     Check(
         id="qemu-commit-in-line",

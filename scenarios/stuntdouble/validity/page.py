@@ -30,7 +30,7 @@ _SECTIONS: Final[dict[SectionName, tuple[str, str]]] = {
     ),
     "disks": (
         "Disks",
-        "Service times of single drives against measured ones.",
+        "Single drives: service times against measured ones, I/Os a second against rules of thumb.",
     ),
     "published": (
         "Published tables",

@@ -14,6 +14,8 @@ from stuntdouble.validity.rig import fixed
 from stuntdouble.validity.row import Point
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stuntdouble.iops import Service
     from stuntdouble.validity.queues import Queue
     from stuntdouble.validity.row import Parameter
@@ -35,6 +37,7 @@ _LITTLE_DIGITS: Final = 12  # kept of what differs: the last bits depend on the 
 RHO: Final = 0.8  # where queues begin to grow fast
 
 _RHOS: Final = (0.4, 0.8, 0.9, 0.95)
+_OPEN_SERVERS: Final = (1, 4, 8)
 _KLEINROCK: Final = 'queueing theory, exact (Kleinrock, "Queueing Systems", 1975)'
 _AWAY: Final = "standard errors between theory and model, by batch means; the worst point"
 
@@ -46,11 +49,22 @@ def _gap(seen: tuple[float, float], known: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A queueing system whose mean response is known; its mean service is 1."""
+    """A queueing system of which it is known how long an I/O waits; its mean service is 1.
+
+    Args:
+        name: as the field has it.
+        words: what it is.
+        wait: mean time in line.
+        waiting: chance of having to wait.
+        services: its stations, each with a line of its own.
+        servers: of each station.
+        rho: how busy they are.
+    """
 
     name: str
     words: str
-    known: float
+    wait: float
+    waiting: float
     services: tuple[Service, ...]
     servers: int = 1
     rho: float = RHO
@@ -60,10 +74,20 @@ class System:
         return run_queue(self.services, self.servers, self.rho, IOS, seed)
 
 
-def _mean(system: System, seed: int) -> Outcome:
-    seen = mean_and_error(system.run(seed).seconds)
-    point = Point(label="mean response / mean service", measured=system.known, modelled=seen[0])
-    return Outcome((point,), _gap(seen, system.known), f"standard error {seen[1]:.2g}")
+def _means(system: System, seed: int) -> Outcome:
+    run = system.run(seed)
+    compared = (
+        ("mean response / mean service", 1 + system.wait, run.seconds),
+        ("mean wait / mean service", system.wait, run.waits),
+        ("chance of having to wait", system.waiting, run.waits > 0),
+    )
+    points, worst, errors = [], 0.0, []
+    for label, known, values in compared:
+        seen = mean_and_error(values)
+        worst = max(worst, _gap(seen, known))
+        errors.append(f"{seen[1]:.2g}")
+        points.append(Point(label=label, measured=known, modelled=seen[0]))
+    return Outcome(tuple(points), worst, f"standard errors {', '.join(errors)}")
 
 
 def _given(*rows: tuple[str, str]) -> tuple[Parameter, ...]:
@@ -74,12 +98,12 @@ def _mean_check(system: System) -> Check:
     return Check(
         id=system.name.lower().replace("/", ""),
         section="theory",
-        title=f"{system.name}: mean response",
-        says=f"{system.words}: the mean response of an open load at {system.rho:.0%} busy.",
+        title=f"{system.name}: response and wait",
+        says=f"{system.words}: mean response, mean wait and the chance of having to wait"
+        f"{' (Erlang C)' * (system.servers > 1)} of an open load at {system.rho:.0%} busy.",
         source=_KLEINROCK,
-        compute=partial(_mean, system),
+        compute=partial(_means, system),
         parameters=_given(("utilisation", f"{system.rho}"), ("I/Os", f"{IOS:,}")),
-        unit="service times",
         error_is=_AWAY,
         tolerance=ERRORS_MAX,
         quick=True,
@@ -92,7 +116,7 @@ _MIXED: Final = (0.5, 1.5)  # seconds, mean 1
 
 
 def _mean_of_mixed(rho: float) -> float:
-    return sum(s / 2 * theory.mean_response_mg1(rho * s, 0.0) for s in _MIXED)
+    return sum(s / 2 * theory.mean_wait_mg1(rho * s, 0.0) for s in _MIXED)
 
 
 _MIXED_RHO: Final = 0.5  # so that the slower of the two is 75 % busy
@@ -111,11 +135,15 @@ def _percentiles(seed: int) -> Outcome:
     return Outcome(tuple(points), worst, why)
 
 
+def _open_run(servers: int, rho: float, seed: int) -> Queue:
+    return run_queue((exponential(1.0),), servers, rho, IOS_LONG, seed)
+
+
 def _open_load(servers: int, seed: int) -> Outcome:
     points, worst = [], 0.0
     for rho in _RHOS:
         known = theory.mean_response_mmc(servers, rho)
-        seen = mean_and_error(run_queue((exponential(1.0),), servers, rho, IOS_LONG, seed).seconds)
+        seen = mean_and_error(_open_run(servers, rho, seed).seconds)
         worst = max(worst, _gap(seen, known))
         points.append(Point(label=f"{rho:.0%} busy", measured=known, modelled=seen[0], x=rho))
     return Outcome(tuple(points), worst)
@@ -138,49 +166,74 @@ def _open_check(servers: int) -> Check:
     )
 
 
+def _mmc(servers: int, words: str) -> System:
+    wait, waiting = theory.mean_wait_mmc(servers, RHO), theory.erlang_c(servers, RHO)
+    return System(f"M/M/{servers}", words, wait, waiting, (exponential(1.0),), servers)
+
+
 _SYSTEMS: Final = (
+    _mmc(1, "One exponential server"),
     System(
-        "M/M/1", "One exponential server", theory.mean_response_mmc(1, RHO), (exponential(1.0),)
+        "M/D/1",
+        "One server of constant service",
+        theory.mean_wait_mg1(RHO, 0.0),
+        RHO,
+        (fixed(1.0),),
     ),
-    System(
-        "M/D/1", "One server of constant service", theory.mean_response_mg1(RHO, 0.0), (fixed(1.0),)
-    ),
-    System(
-        "M/M/4",
-        "Four exponential servers behind one queue (Erlang C 0.5964)",
-        theory.mean_response_mmc(4, RHO),
-        (exponential(1.0),),
-        4,
-    ),
-    System(
-        "M/M/8",
-        "Eight exponential servers behind one queue",
-        theory.mean_response_mmc(8, RHO),
-        (exponential(1.0),),
-        8,
-    ),
+    _mmc(4, "Four exponential servers behind one queue"),
+    _mmc(8, "Eight exponential servers behind one queue"),
     System(
         "M/G/1",
         "A stripe over a quick and a slow server (Pollaczek–Khinchine for each)",
         _mean_of_mixed(_MIXED_RHO),
+        _MIXED_RHO,  # the mean of both servers': half of the I/Os come to each
         tuple(fixed(s) for s in _MIXED),
         rho=_MIXED_RHO,
     ),
 )
 
 
-def _little(seed: int) -> Outcome:
+def _both_sides(runs: Mapping[str, Queue]) -> Outcome:
     points, worst = [], 0.0
-    for system in _SYSTEMS:
-        found = system.run(seed)
+    for name, found in runs.items():
         known, seen = found.rate_times_mean, found.inside
-        points.append(Point(label=system.name, measured=known, modelled=seen))
+        points.append(Point(label=name, measured=known, modelled=seen))
         worst = max(worst, round(abs(seen / known - 1), _LITTLE_DIGITS))
     why = (
         "the number inside is the integral of arrivals (as the load tells them) less completions,"
         " and no I/O is paired with itself; the other side pairs them"
     )
     return Outcome(tuple(points), worst, why)
+
+
+def _little(seed: int) -> Outcome:
+    return _both_sides({system.name: system.run(seed) for system in _SYSTEMS})
+
+
+def _little_open(seed: int) -> Outcome:
+    return _both_sides(
+        {
+            f"M/M/{servers} {rho:.0%}": _open_run(servers, rho, seed)
+            for servers in _OPEN_SERVERS
+            for rho in _RHOS
+        }
+    )
+
+
+def _little_check(name: str, title: str, runs: str, ios: int, *, quick: bool) -> Check:
+    return Check(
+        id=name,
+        section="theory",
+        title=title,
+        says=f"Mean number inside against arrival rate × mean time inside, {runs}.",
+        source=_KLEINROCK,
+        compute=_little if quick else _little_open,
+        parameters=_given(("I/Os", f"{ios:,} in each run")),
+        unit="I/Os inside",
+        error_is="worst relative difference of the two sides",
+        tolerance=LITTLE_MAX,
+        quick=quick,
+    )
 
 
 QUEUEING: Final = (
@@ -199,19 +252,14 @@ QUEUEING: Final = (
         tolerance=ERRORS_MAX,
         quick=True,
     ),
-    Check(
-        id="little",
-        section="theory",
-        title="Little's law",
-        says="Mean number inside against arrival rate × mean time inside, in each run above.",
-        source=_KLEINROCK,
-        compute=_little,
-        parameters=_given(("I/Os", f"{IOS:,} in each run")),
-        unit="I/Os inside",
-        error_is="worst relative difference of the two sides",
-        tolerance=LITTLE_MAX,
-        quick=True,
+    _little_check("little", "Little's law", "in each run of the rows above", IOS, quick=True),
+    *map(_open_check, _OPEN_SERVERS),
+    _little_check(
+        "little-open",
+        "Little's law at any utilisation",
+        "in each run of the curves above",
+        IOS_LONG,
+        quick=False,
     ),
-    *(_open_check(servers) for servers in (1, 4, 8)),
 )
 """The rows of theory."""

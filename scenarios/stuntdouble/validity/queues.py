@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -30,9 +30,10 @@ _WORKING_SET_BYTES: Final = BLOCK_BYTES << 10
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A run: times inside in order of arrival, and both sides of Little's law."""
+    """A run: times inside and in line, each in order of arrival, and both sides of Little's law."""
 
     seconds: Floats
+    waits: Floats
     inside: float
     rate_times_mean: float
 
@@ -48,13 +49,34 @@ def run_queue(
     rig.guest(load)
     until = ios / iops
     found = rig.run(until)
-    arrivals = np.fromiter((row[0] for row in islice(load.ios(), 2 * ios)), np.float64)
-    arrivals = arrivals[arrivals <= until]
+    issued = takewhile(lambda row: row[0] <= until, load.ios())
+    columns = np.dtype([("at", np.float64), ("place", np.int64)])
+    rows: NDArray[Any] = np.fromiter(((row[0], row[3]) for row in issued), columns)
+    arrivals, stations = rows["at"].copy(), rows["place"] // BLOCK_BYTES % len(services)
     return Queue(
         seconds=found.seconds,
+        waits=_in_line(arrivals, stations, found, servers),
         inside=_area(arrivals, np.sort(found.arrived + found.seconds), until) / until,
         rate_times_mean=_by_rate(arrivals, found, until),
     )
+
+
+def _in_line(arrivals: Floats, stations: NDArray[Any], found: Latencies, servers: int) -> Floats:
+    """Return the time in line of each I/O that has been begun, from both times without pairing them.
+
+    Behind one line the I/O number k of a station begins with its arrival or, where that is later,
+    with the completion number k - servers: then a server is free for it.
+    """
+    waits = np.full(len(arrivals), np.nan)
+    of_found = stations[np.searchsorted(arrivals, found.arrived)]
+    for station in np.unique(stations):
+        mine = np.flatnonzero(stations == station)
+        freed = np.sort((found.arrived + found.seconds)[of_found == station])
+        begun = mine[: servers + len(freed)]
+        waits[begun[:servers]] = 0.0
+        late = freed[: len(begun) - servers] - arrivals[begun[servers:]]
+        waits[begun[servers:]] = np.maximum(late, 0.0)
+    return np.asarray(waits[~np.isnan(waits)])
 
 
 def _area(arrivals: Floats, completions: Floats, until: float) -> float:

@@ -26,14 +26,24 @@ def erlang_c(servers: int, rho: float) -> float:
     return blocked / (1 - rho * (1 - blocked))
 
 
+def mean_wait_mmc(servers: int, rho: float) -> float:
+    """Return the mean time in line of an M/M/c system."""
+    return erlang_c(servers, rho) / (servers * (1 - rho))
+
+
 def mean_response_mmc(servers: int, rho: float) -> float:
     """Return the mean time in an M/M/c system."""
-    return 1 + erlang_c(servers, rho) / (servers * (1 - rho))
+    return 1 + mean_wait_mmc(servers, rho)
+
+
+def mean_wait_mg1(rho: float, variation: float) -> float:
+    """Return the mean time in line of an M/G/1 system whose service has this squared variation."""
+    return rho * (1 + variation) / (2 * (1 - rho))
 
 
 def mean_response_mg1(rho: float, variation: float) -> float:
     """Return the mean time in an M/G/1 system whose service has this squared variation."""
-    return 1 + rho * (1 + variation) / (2 * (1 - rho))
+    return 1 + mean_wait_mg1(rho, variation)
 
 
 def slower_than_mmc(servers: int, rho: float, seconds: float) -> float:
