@@ -114,7 +114,9 @@ class Counted(Reference):
 
 
 def note_outcome(world: Any) -> None:
-    """Count what is seen in what came of a history only."""
+    """Count what is seen in what came of a history only, and what was judged of it."""
+    for what, times in world.site.fired.items():
+        fire(what, times)
     for guest in world.guests:
         closed = guest.load is not None and guest.load.outstanding
         fire("I/Os of closed loops" if closed else "I/Os of open loads", guest.completed)

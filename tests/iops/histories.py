@@ -88,11 +88,15 @@ class World:
     """A site with an engine, under a script."""
 
     def __init__(
-        self, plan: Plan, engine: Callable[..., Any], meter: Callable[[], Meter] = Recorder
+        self,
+        plan: Plan,
+        engine: Callable[..., Any],
+        meter: Callable[[], Meter] = Recorder,
+        site: type[Site] = Site,
     ) -> None:
         self.plan, self.events = plan, []
         self.env = Environment()
-        self.site = Site(keep_log=True, content="counts" if plan.counts else "bytes")
+        self.site = site(keep_log=True, content="counts" if plan.counts else "bytes")
         self.pool = self.site.create_pool(1 << 20, plan.reserve)
         self.lun = self.site.create_lun(1 << 14, 4, self.pool, 0)
         self.other = self.site.create_lun(1 << 14, 4, self.pool, 1 << 14)
@@ -178,7 +182,7 @@ class World:
         self.log("relief is on its way", guest.number)
         yield self.env.timeout(5)
         self.store.keeper.blocks += 1
-        self.site.arena.tables.pools[self.pool, 0] += 8
+        self.site.release_reserve(self.lun, 8 * BLOCK)
         self.engine.resume(guest)
 
     def log(self, *what) -> None:

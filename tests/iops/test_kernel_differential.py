@@ -14,6 +14,7 @@ from hypothesis import example, given, note, settings
 
 from iops.fired import Counted, note_outcome, table
 from iops.histories import ACTS, SERVICES, Plan, World, plans
+from iops.second import BookedSite
 from stuntdouble.iops import Meter, Raid, Recorder
 from stuntdouble.iops.kernel import CompiledEngine
 
@@ -35,8 +36,9 @@ def _what_fired() -> Iterator[None]:
 
 def assert_same(plan: Plan, meter: Callable[[], Meter] = Recorder) -> dict[str, Any]:
     """Run *plan* on both engines, compare what came of it, and return that."""
-    specified = World(plan, Counted, meter)
+    specified = World(plan, Counted, meter, BookedSite)
     expected = specified.outcome()
+    specified.site.compare(specified.disks)
     note_outcome(specified)
     found = World(plan, CompiledEngine, meter).outcome()
     for what, value in expected.items():
