@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KERNEL = "stuntdouble.iops.kernel"
 HISTORIES = 14
+ADDED = {"mirror", "promote", "split"}  # at fixed times
 SECONDS = 6  # of processor time: a mutant may run for ever
 SITE_HISTORIES = 30
 SITE_SECONDS = 30  # the same, with the time of importing the project, and of judging
@@ -144,12 +145,20 @@ def plan_of(seed: int) -> Plan:
     """Return one of the fixed histories: everything happens in some of them."""
     draw = np.random.default_rng(seed)
     services = ["lattice", "lattice", "instant", "disk", "exponential"][seed % 5]
-    kinds = [act for act in ACTS if act != "mirror" and (act != "cut" or seed % 4 == 0)]
+    kinds = [act for act in ACTS if act not in ADDED and (act != "cut" or seed % 4 == 0)]
     acts = [
         (int(draw.integers(0, 30)), str(draw.choice(kinds)), *map(int, draw.integers(0, 60, 2)))
         for _ in range(25)
     ]
-    acts += [(6, "limit", 1, 1), (9, "drop", 1, 2), (12, "limit", 1, 0), (15, "mirror", 1, 7)]
+    acts += [
+        (6, "limit", 1, 1),
+        (9, "drop", 1, 2),
+        (12, "limit", 1, 0),
+        (15, "mirror", 1, 7),
+        (18, "promote", 1, 7),
+        (25, "split", 1, 1),
+        (27, "promote", 3, 2),
+    ]
     most = 2 if seed % 4 == 3 else 8  # whole blocks fill a cache to its mark exactly
     rows = [
         (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import example, given, note, settings
 
-from iops.fired import Counted, note_outcome, table
+from iops.fired import Counted, missing, note_outcome, table
 from iops.histories import ACTS, SERVICES, Plan, World, plans
 from iops.second import BookedSite
 from stuntdouble.iops import Meter, Raid, Recorder
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EXAMPLES = int(os.environ.get("DIFFERENTIAL", "0"))
+MANY = 1_000  # of the rarest feature, some ten are seen in so many histories
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,3 +92,8 @@ def test_a_long_history_is_the_same_on_both_engines(services: str) -> None:
     assert sum(figures[0] for figures in told["guests"]) > 100  # arrived
     assert len(told["visits"]) > 100
     assert len(told["history"]) > 20
+
+
+@pytest.mark.skipif(EXAMPLES < MANY, reason=f"asks for {MANY} histories (make differential)")
+def test_many_histories_make_everything_happen() -> None:
+    assert missing() == []
