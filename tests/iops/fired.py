@@ -74,6 +74,7 @@ FEATURES = (
     "pools cut off",
     "pools of one station",
     "port crossings",
+    "reads of a disk of an opened image",
     "reads of opened images",
     "reads served by a cache",
     "services",

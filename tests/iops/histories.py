@@ -117,6 +117,8 @@ class World(Bulk):
         self.lun = self.site.create_lun(LUN_BLOCKS, 4, self.pool, 0)
         self.other = self.site.create_lun(LUN_BLOCKS, 4, self.pool, LUN_BLOCKS)
         self.images: list[Any] = []
+        self.disks: list[Any] = []
+        self.guests: list[Any] = []
         self.lun.keeper = Sacrifice(self)
         self.store = self.site.create_store([self.lun], FS_BLOCKS, FS_BLOCKS // 4)
         self.store.keeper = Keeper(plan.room)
@@ -148,7 +150,7 @@ class World(Bulk):
         if plan.cache is not None:
             assert engine.add_cache(self.pool, self.cache(*plan.cache)) == self.lan + 1
         self.mirror = self.mirrored(plan.mirror) if plan.mirror else None
-        self.stations, self.disks, self.guests = stations, [], []
+        self.stations = stations
         self.deltas: dict[int, list[Any]] = {}
         for number in range(len(plan.loads) * (2 if plan.pairs else 1)):
             self.disks.append(self.new_disk(number))
@@ -272,6 +274,7 @@ class World(Bulk):
 
     def do_freeze(self, kind: int, _second: int) -> None:
         kinds = (COPY_INTO_EACH,) if self.plan.each else (COPY_ON_WRITE, REDIRECT_ON_WRITE)
+        self.write_catalogue()
         self.images += self.site.freeze([self.lun], kinds[kind % len(kinds)])
 
     def do_mirror(self, number: int, chunks: int) -> None:

@@ -9,6 +9,7 @@ of the message of its AssertionError.
 from __future__ import annotations
 
 from collections import Counter
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -104,6 +105,7 @@ class BookedSite(ReplayedSite):
     def __init__(self, **facts):
         super().__init__(**facts)
         self.books, self.pools, self.written = WeakKeyDictionary(), {}, 0
+        self.sheets = WeakKeyDictionary()  # file -> its slots and its zeroed units
         self.giving = False  # what a thaw gives back, which the textbook knows
         self.asked, self.growth = None, 0  # what is being admitted, and metadata I/Os it has cost
         self.fired = Counter()
@@ -141,9 +143,8 @@ class BookedSite(ReplayedSite):
         volumes = [self.books[lun] for lun in file.store.luns]
         slots = {} if file.sparse else None
         lazy = self.arena.column("files", file.number, F_ZEROED)
-        page = textbook.Level(
-            volumes, file.store.fs_blocks, file.store.zero_blocks, slots, set() if lazy else None
-        )
+        sheet = self.sheets.setdefault(file, (slots, set() if lazy else None))
+        page = textbook.Level(volumes, file.store.fs_blocks, file.store.zero_blocks, *sheet)
         page.places, page.parent = file.places, self.books[parent] if parent else None
         self.books[level] = page
         level.__class__ = BookedLevel
@@ -159,6 +160,12 @@ class BookedSite(ReplayedSite):
 
     def fork_luns(self, luns, image):
         twins = super().fork_luns(luns, image)
+        for lun, twin in zip(luns, twins, strict=True):
+            for store, fork in zip(lun.stores, twin.stores, strict=True):
+                known = {name: file for name, file in store.files.items() if file in self.sheets}
+                self.sheets.update(
+                    (fork.files[n], deepcopy(self.sheets[f])) for n, f in known.items()
+                )
         if image is not None:
             for lun, twin in zip(luns, twins, strict=True):
                 self.books[twin] = self.books[lun].open()
@@ -218,6 +225,8 @@ class BookedSite(ReplayedSite):
             return textbook.read(self.books[level], offset, offset + length, self.block_bytes)
 
         self._note_read(self.books[level], offset, length)
+        opened = any(self.books[lun].origin for lun in level.file.store.luns)
+        self.fired["reads of a disk of an opened image"] += opened
         return self._judge(lambda: super(BookedSite, self).read(level, offset, length), predict)
 
     def _note_read(self, page, offset, length):

@@ -122,7 +122,10 @@ class Bulk:
         if images is self.images and number % 2:
             self.write_to(opened, number, Purpose.RESTORE)
         items = [(k * 3 * BLOCK, 3 * BLOCK) for k in range(1 + number % 9)]
-        stream = self.open(Io.READ_LUN, opened, items, shape, Purpose.BACKUP)
+        read, target = Io.READ_LUN, opened
+        if shape % 2 and (head := self.registered(opened.stores[0], number)) is not None:
+            read, target = Io.READ_LEVEL, head
+        stream = self.open(read, target, items, shape, Purpose.BACKUP)
 
         def drop(_event: Event) -> None:
             self.site.drop_lun(opened)
@@ -131,10 +134,27 @@ class Bulk:
 
         stream.finished.callbacks.append(drop)
 
+    def registered(self, store: Any, number: int) -> Any:
+        """Return the head of a disk that the catalogue of an opened image knows; None if it knows none."""
+        level = None
+        for name in store.records.get(self.disks[number % len(self.disks)].name, ()):
+            level = self.site.new_level(store.files[name], level)
+        return level
+
+    def write_catalogue(self) -> None:
+        """Note in the store which files each disk consists of: an image keeps it as it is."""
+        for disk in self.disks:
+            level, names = disk.head, []
+            while level is not None:
+                names.insert(0, level.file.name)
+                level = level.parent
+            self.store.records[disk.name] = tuple(names)
+
     def do_split(self, number: int, _second: int) -> None:
         """Make the mirror equal, without time, and split it off."""
         if self.mirror is not None and self.mirror.attached:
             self.mirror.equalise(0, LUN_BLOCKS // 4)
+            self.write_catalogue()
             self.halves += self.site.split([self.mirror])
             self.log("split", number)
             self.note("mirrors split off")
