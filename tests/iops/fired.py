@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stuntdouble.iops import Purpose, Recorder, Reference
+from stuntdouble.iops import (
+    ClosedLoad,
+    Io,
+    Mix,
+    PoissonLoad,
+    Purpose,
+    Recorder,
+    Reference,
+    TraceLoad,
+)
 from stuntdouble.site import Role
 from stuntdouble.site.tables import L_MIRROR
 
@@ -18,11 +27,86 @@ if TYPE_CHECKING:
 FIRED: Counter[str] = Counter()
 """How often each feature fired since the process began."""
 
+FEATURES = (
+    "I/Os dropped",
+    "I/Os of closed loops",
+    "I/Os of open loads",
+    "I/Os of traces",
+    "I/Os without space",
+    "LAN crossings",
+    "admissions judged by the textbook",
+    "admissions while more than one snapshot is alive",
+    "allocations of deltas: grain tables written",
+    "caches heard to be quiet",
+    "chain reads: by three levels",
+    "chain reads: served by more than one level",
+    "change tracking: marks sealed",
+    "change tracking: seals",
+    "changes of a station's rate",
+    "chunks redirected",
+    "consolidations by helper",
+    "consolidations by mirror",
+    "copies into each image",
+    "copies on write",
+    "destages",
+    "ends of a merge: below a helper",
+    "ends of a merge: the parent is the head",
+    "ends of service at one instant",
+    "fences",
+    "files grown",
+    "grains moved to the parent",
+    "guests with one disk",
+    "guests with two disks",
+    "histories",
+    "images given up, or not, for room",
+    "IOPS limits set",
+    "IOPS limits set on a second disk",
+    "items of streams",
+    "limits on outstanding I/O",
+    "loads of mixed patterns",
+    "loads whose rate follows a curve",
+    "losses of power",
+    "merges of a redirected chunk",
+    "metadata writes, growth of deltas included",
+    "mirrors split off",
+    "opened images dropped",
+    "pools bound to addresses",
+    "pools cut off",
+    "pools of one station",
+    "port crossings",
+    "reads of a disk of an opened image",
+    "reads of opened images",
+    "reads served by a cache",
+    "services",
+    "streams: consolidation of a level",
+    "streams: reads of a level",
+    "streams: reads of a volume",
+    "streams: writes to a disk",
+    "streams held by a fence",
+    "streams stopped short",
+    "streams with a pace",
+    "stretches copied to a mirror",
+    "stuns",
+    "think times",
+    "units zeroed",
+    "waits for a token",
+    "waits for copies",
+    "waits for room in a cache",
+    "watches met or called off",
+    "writes to a mirror",
+    "writes to opened images",
+)
+"""What thousands of histories must make happen, all of it."""
+
+STREAMS = {
+    Io.READ_LEVEL: "reads of a level",
+    Io.READ_LUN: "reads of a volume",
+    Io.WRITE_DISK: "writes to a disk",
+    Io.MOVE_LEVEL: "consolidation of a level",
+}
 STEPS = {
     Role.MOVE_READ: "grains moved to the parent",
-    Role.COPY_WRITE: "chunks copied before a write",
-    Role.MERGE_READ: "merges of a redirected chunk",
-    Role.METADATA: "metadata writes, allocation of deltas included",
+    Role.METADATA: "metadata writes, growth of deltas included",
     Role.ZERO_FILL: "units zeroed",
     Role.REPLICA_READ: "stretches copied to a mirror",
     Role.REPLICA_WRITE: "writes to a mirror",
@@ -62,8 +146,10 @@ class Counted(Reference):
             "cut_off": "pools cut off",
             "set_limit": "limits on outstanding I/O",
             "set_rate": "changes of a station's rate",
+            "retire": "guests retired",
         }.items():
             tap(self, method, lambda *_, what=what: fire(what))
+        tap(self, "set_iops_limit", self._note_limit)
         tap(self, "hold", lambda held, _: fire("streams held by a fence", held))
         tap(self, "watch", self._note_watch)
         tap(self, "quiet", lambda event: self._note(event, "caches heard to be quiet"))
@@ -73,6 +159,11 @@ class Counted(Reference):
         for step in steps:
             if (what := STEPS.get(step[1])) is not None:
                 fire(what)
+
+    @staticmethod
+    def _note_limit(_set: object, _guest: object, disk: int, *_: object) -> None:
+        fire("IOPS limits set")
+        fire("IOPS limits set on a second disk", disk)
 
     @staticmethod
     def _note(event: Any, what: str) -> None:
@@ -88,14 +179,18 @@ class Counted(Reference):
 
     def add_guest(self, *args: Any) -> Any:
         guest = super().add_guest(*args)
+        fire(f"guests with {'one disk' if len(guest.disks) == 1 else 'two disks'}")
+        note_load(guest.load)
         tap(guest, "has_no_space", lambda *_: fire("I/Os without space"))
         return guest
 
     def add_pool(self, pool: int, geometry: Any) -> None:
         fire(f"pools of {geometry.raid.name}")
+        fire("pools of one station" if geometry.members == 1 else "pools bound to addresses")
         super().add_pool(pool, geometry)
 
     def stream(self, spec: Any) -> Any:
+        fire(f"streams: {STREAMS[spec.io]}")
         if spec.purpose is Purpose.CONSOLIDATION:
             mirrored = self.site.arena.column("levels", spec.target.number, L_MIRROR)
             fire(f"consolidations by {'mirror' if mirrored else 'helper'}")
@@ -113,11 +208,22 @@ class Counted(Reference):
         fire("reads served by a cache", step[1] == Role.DATA and not step[2] and kept is not visits)
 
 
+def note_load(load: Any) -> None:
+    """Count what kind of load a guest has."""
+    curve = isinstance(load, PoissonLoad) and load.curve is not None
+    fire("loads whose rate follows a curve", curve)
+    fire("loads of mixed patterns", any(isinstance(p, Mix) for p in getattr(load, "patterns", ())))
+
+
 def note_outcome(world: Any) -> None:
-    """Count what is seen in what came of a history only."""
+    """Count what is seen in what came of a history only, and what was judged of it."""
+    for what, times in [*world.site.fired.items(), *world.noted.items()]:
+        fire(what, times)
     for guest in world.guests:
         closed = guest.load is not None and guest.load.outstanding
         fire("I/Os of closed loops" if closed else "I/Os of open loads", guest.completed)
+        fire("I/Os of traces", isinstance(guest.load, TraceLoad) * guest.completed)
+        fire("think times", isinstance(guest.load, ClosedLoad) * guest.completed)
         fire("I/Os dropped", guest.dropped)
     fire("snapshots that each get a copy of their own", world.plan.each * len(world.images))
     for stream in world.streams:
@@ -125,15 +231,22 @@ def note_outcome(world: Any) -> None:
         fire("streams stopped short", stream.failure is not None)
         fire("streams with a pace", stream.bytes_per_second > 0)
     if isinstance(world.engine.meter, Recorder):
-        note_services(world.engine.meter.visit_rows())
+        note_services(world.engine.meter.visit_rows(), world.lan, world.port)
 
 
-def note_services(rows: list[tuple[int, int, float, float]]) -> None:
-    """Count services, and the instants at which several of them end."""
+def note_services(rows: list[tuple[int, int, float, float]], lan: int, port: int) -> None:
+    """Count services, where they are, and the instants at which several of them end."""
+    fire("LAN crossings", sum(row[0] == lan for row in rows))
+    fire("port crossings", sum(row[0] == port for row in rows))
     ends = np.array([start + seconds for _, _, start, seconds in rows])
     _, counts = np.unique(ends, return_counts=True)
     fire("ends of service at one instant", int((counts > 1).sum()))
     fire("services", len(rows))
+
+
+def missing() -> list[str]:
+    """Return which features never fired."""
+    return [what for what in FEATURES if not FIRED[what]]
 
 
 def table() -> str:

@@ -16,25 +16,28 @@ from hypothesis import strategies as st
 from iops.keepers import Keeper, Sacrifice
 from iops.lab import BLOCK, FS_BLOCKS, Script, conserved, fixed
 from iops.metering import heard
+from iops.streaming import BLOCKS, LUN_BLOCKS, Bulk
 from stuntdouble.clock import Environment
-from stuntdouble.errors import Unreachable
+from stuntdouble.errors import NoSpace, Unreachable
 from stuntdouble.iops import (
     Cache,
     ClosedLoad,
     DeltaGrains,
     Geometry,
     GuestCount,
-    Io,
     ItemsDone,
     Meter,
+    Mix,
     OfGuest,
     Pattern,
     PoissonLoad,
     Purpose,
     Raid,
+    RateCurve,
+    Recorded,
     Recorder,
     ReserveTaken,
-    StreamSpec,
+    TraceLoad,
     disk,
     exponential,
     flash,
@@ -44,9 +47,8 @@ from stuntdouble.site import COPY_INTO_EACH, COPY_ON_WRITE, REDIRECT_ON_WRITE, S
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stuntdouble.site import Replica
+    from stuntdouble.site import Disk, Lun, Replica
 
-BLOCKS = 2 * FS_BLOCKS  # of each disk
 UNTIL = 60.0
 GUESTS = 3
 WORDS = ("reading", "merging", "waiting")
@@ -72,6 +74,9 @@ class Plan:
     hot: bool = False  # everything near the start, where I/Os meet each other's copies
     each: bool = False  # images get a copy each
     mirror: int = 0  # 1: the LUN has a mirror in its own pool; 2: in another one
+    pairs: bool = False  # guests have two disks
+    chain: int = 0  # deltas of each disk from the start
+    pooled: bool = False  # the pool is one station with several servers
 
 
 SERVICES: dict[str, Callable[[int], Any]] = {
@@ -84,19 +89,36 @@ SERVICES: dict[str, Callable[[int], Any]] = {
 MEMBERS = {Raid.RAID0: 3, Raid.RAID10: 4, Raid.RAID5: 3, Raid.RAID6: 4}
 
 
-class World:
+TRACE, CURVE = 100, -100  # instead of a number of I/Os outstanding
+
+
+def recorded(rows: list[tuple[int, int, bool, int, int]], unit: float) -> Recorded:
+    """Return rows of a load as a recording, of a disk that is larger than the one it is played on."""
+    columns = np.array(rows, np.int64).reshape(-1, 5).T
+    offsets = 3 * columns[3] * BLOCK
+    return Recorded(columns[0] * unit, columns[2] > 0, offsets, columns[4] * BLOCK)
+
+
+class World(Bulk):
     """A site with an engine, under a script."""
 
     def __init__(
-        self, plan: Plan, engine: Callable[..., Any], meter: Callable[[], Meter] = Recorder
+        self,
+        plan: Plan,
+        engine: Callable[..., Any],
+        meter: Callable[[], Meter] = Recorder,
+        site: type[Site] = Site,
     ) -> None:
+        super().__init__()
         self.plan, self.events = plan, []
         self.env = Environment()
-        self.site = Site(keep_log=True, content="counts" if plan.counts else "bytes")
+        self.site = site(keep_log=True, content="counts" if plan.counts else "bytes")
         self.pool = self.site.create_pool(1 << 20, plan.reserve)
-        self.lun = self.site.create_lun(1 << 14, 4, self.pool, 0)
-        self.other = self.site.create_lun(1 << 14, 4, self.pool, 1 << 14)
+        self.lun = self.site.create_lun(LUN_BLOCKS, 4, self.pool, 0)
+        self.other = self.site.create_lun(LUN_BLOCKS, 4, self.pool, LUN_BLOCKS)
         self.images: list[Any] = []
+        self.disks: list[Any] = []
+        self.guests: list[Any] = []
         self.lun.keeper = Sacrifice(self)
         self.store = self.site.create_store([self.lun], FS_BLOCKS, FS_BLOCKS // 4)
         self.store.keeper = Keeper(plan.room)
@@ -113,31 +135,45 @@ class World:
 
     def build(self) -> None:
         plan, engine = self.plan, self.engine
-        service, members = SERVICES[plan.services], MEMBERS[plan.raid]
-        stations = [engine.add_station(service(k), plan.servers, 1 << 27) for k in range(members)]
+        service, members, raid = SERVICES[plan.services], MEMBERS[plan.raid], plan.raid
+        if plan.pooled:
+            members, raid = 1, Raid.RAID0
+        servers = plan.servers + 2 * plan.pooled
+        stations = [engine.add_station(service(k), servers, 1 << 27) for k in range(members)]
         port = engine.add_station(fixed(1.0)) if plan.port else -1
         self.lan = engine.add_station(fixed(2.0), 2)
-        engine.add_pool(self.pool, Geometry(plan.raid, stations[0], members, 2 * BLOCK, port))
+        engine.add_pool(self.pool, Geometry(raid, stations[0], members, 2 * BLOCK, port))
+        self.port = port
         if plan.blocking:  # a snapshot from the start, or there is seldom anything to copy
             self.do_freeze(0, 0)
             engine.block_copies(self.pool)
         if plan.cache is not None:
             assert engine.add_cache(self.pool, self.cache(*plan.cache)) == self.lan + 1
         self.mirror = self.mirrored(plan.mirror) if plan.mirror else None
-        self.stations, self.disks, self.guests = stations, [], []
-        self.streams: list[Any] = []
+        self.stations = stations
         self.deltas: dict[int, list[Any]] = {}
+        for number in range(len(plan.loads) * (2 if plan.pairs else 1)):
+            self.disks.append(self.new_disk(number))
         for number, (outstanding, rows) in enumerate(plan.loads):
-            file = self.store.create_file(f"base-{number}", BLOCKS, sparse=False, zeroed=number > 0)
-            disk = self.site.create_disk(f"disk-{number}", BLOCKS, file)
-            disk.track(8)
-            self.disks.append(disk)
-            guest = engine.add_guest(
-                f"vm-{number % 2}", [disk], [self.lun], self.load(number, outstanding, rows)
-            )
+            disks = self.disks[number :: len(plan.loads)]
+            load = self.load(number, outstanding, rows, len(disks))
+            guest = engine.add_guest(f"vm-{number % 2}", disks, [self.lun], load)
             guest.on_no_space = lambda error, guest=guest: self.pause(guest, error)
             self.guests.append(guest)
             engine.start(guest)
+
+    def new_disk(self, number: int) -> Disk:
+        """Return a disk with the deltas that it has from the start, each of which was written to."""
+        file = self.store.create_file(f"base-{number}", BLOCKS, sparse=False, zeroed=number > 0)
+        disk = self.site.create_disk(f"disk-{number}", BLOCKS, file)
+        disk.track(8)
+        for level in range(self.plan.chain):
+            self.push(number, disk)
+            try:  # what was written last year takes no time
+                self.site.write(disk, 2 * level * BLOCK, 2 * BLOCK)
+            except NoSpace:
+                self.log("a delta without space", number)
+        return disk
 
     def cache(self, mark: int, destages: int) -> Cache:
         seconds = 1.0 if self.plan.services in {"lattice", "instant"} else 0.1
@@ -157,17 +193,24 @@ class World:
         mirror.equalise(0, 2 * BLOCKS // 4)
         return mirror
 
-    def load(self, number: int, outstanding: int, rows) -> Any:
+    def load(self, number: int, outstanding: int, rows, disks: int) -> Any:
         size = (16 if self.plan.hot else BLOCKS) * BLOCK
-        patterns = (Pattern(0.4, 3 * BLOCK // 2, size, 1.7, 0.3),)
-        if outstanding < 0:
-            return PoissonLoad(number, "vm", 0.6 * -outstanding, patterns)
+        pattern = Pattern(0.4, 3 * BLOCK // 2, size, 1.7, 0.3)
+        mix = Mix(((3.0, pattern), (1.0, Pattern(0.8, 4 * BLOCK, size, 1.0, 0.5))))
+        patterns = (pattern, mix)[:disks] if number % 2 == 0 else (mix, pattern)[:disks]
+        if outstanding in {CURVE, -1, -3}:
+            curve = RateCurve(((4.0, 0.2), (3.0, 0.0), (5.0, 2.0)))
+            rate = 0.6 * (2 if outstanding == CURVE else -outstanding)
+            return PoissonLoad(
+                number, "vm", rate, patterns, curve=curve if outstanding == CURVE else None
+            )
+        unit = 1.0 if self.plan.services in {"lattice", "instant"} else 0.37
+        if outstanding == TRACE:
+            return TraceLoad(recorded(sorted(rows), unit), BLOCKS * BLOCK, speed=2.0)
         if outstanding > 4:
             return ClosedLoad(number, "vm", outstanding - 4, 1.5, patterns)
-        unit = 1.0 if self.plan.services in {"lattice", "instant"} else 0.37
-        return Script(
-            [(t * unit, 0, w, b * BLOCK + 512, n * BLOCK) for t, _, w, b, n in rows], outstanding
-        )
+        script = [(t * unit, d % disks, w, b * BLOCK + 512, n * BLOCK) for t, d, w, b, n in rows]
+        return Script(script, outstanding)
 
     def pause(self, guest, error) -> None:
         self.log("no space", guest.number, str(error))
@@ -178,7 +221,7 @@ class World:
         self.log("relief is on its way", guest.number)
         yield self.env.timeout(5)
         self.store.keeper.blocks += 1
-        self.site.arena.tables.pools[self.pool, 0] += 8
+        self.site.release_reserve(self.lun, 8 * BLOCK)
         self.engine.resume(guest)
 
     def log(self, *what) -> None:
@@ -207,7 +250,7 @@ class World:
     def do_iops_limit(self, number: int, factor: int) -> None:
         guest = self.guests[number % len(self.guests)]
         iops = [0.0, 0.5, 1.0, 1.7, 0.3][factor % 5]
-        self.engine.set_iops_limit(guest, 0, iops, 1 + number % 3)
+        self.engine.set_iops_limit(guest, number // 3 % len(guest.disks), iops, 1 + number % 3)
 
     def do_quiet(self, number: int, _second: int) -> None:
         self.log("dirty", self.engine.dirty_bytes(self.pool))
@@ -231,6 +274,7 @@ class World:
 
     def do_freeze(self, kind: int, _second: int) -> None:
         kinds = (COPY_INTO_EACH,) if self.plan.each else (COPY_ON_WRITE, REDIRECT_ON_WRITE)
+        self.write_catalogue()
         self.images += self.site.freeze([self.lun], kinds[kind % len(kinds)])
 
     def do_mirror(self, number: int, chunks: int) -> None:
@@ -248,76 +292,32 @@ class World:
 
     def do_push(self, number: int, _second: int) -> None:
         number %= len(self.disks)
+        self.push(number, self.disks[number])
+
+    def push(self, number: int, disk: Disk) -> None:
         name = f"delta-{next(self.numbers)}"
         file = self.store.create_file(name, BLOCKS, sparse=True, zeroed=True)
-        self.deltas.setdefault(number, []).append(self.disks[number].push(file))
+        self.deltas.setdefault(number, []).append(disk.push(file))
 
     def do_seal(self, number: int, _second: int) -> None:
         self.disks[number % len(self.disks)].seal()
 
     def do_submit(self, number: int, purpose: int) -> None:
-        steps = self.site.volume_write(self.lun, (number % 64) * BLOCK, 3 * BLOCK)
+        self.write_to(self.lun, number, Purpose(purpose % 6))
+
+    def write_to(self, lun: Lun, number: int, purpose: Purpose) -> None:
+        """Write to a volume, if the reserve allows it."""
+        try:
+            steps = self.site.volume_write(lun, (number % 64) * BLOCK, 3 * BLOCK)
+        except NoSpace as error:
+            self.log("refused", str(error))
+            return
         if number % 2:
             lun = self.lun if number % 4 == 1 else self.other
             steps = [*self.site.metadata_write(lun, 700), *steps]
         if number % 5 == 0:
             steps = []
-        self.tell(self.engine.submit(steps, Purpose(purpose % 6)), "submit", number)
-
-    def open(self, io: Io, target, items, shape: int, purpose: Purpose) -> None:
-        rows = np.array(items, np.int64).reshape(-1, 2)
-        rate = [0.0, 2048.0, 0.0, 4096.0][shape % 4]
-        luns = [(), (self.lun,), (self.other, self.lun)][shape % 3]
-        link = self.lan if shape % 5 == 0 else -1
-        stream = self.engine.stream(
-            StreamSpec(io, target, rows, shape % 4, purpose, rate, link, luns)
-        )
-        name = len(self.streams)
-        self.tell(stream.finished, "finished", name)
-        for n in (0, 2, len(items), len(items) + 1):
-            self.tell(stream.reached(n), "reached", name, n)
-        self.streams.append(stream)
-
-    def do_read(self, number: int, shape: int) -> None:
-        disk = self.disks[number % len(self.disks)]
-        items = [(k * 5 * BLOCK + 512, 4 * BLOCK) for k in range(number % 7)]
-        self.open(Io.READ_LEVEL, disk.head, items, shape, Purpose.BACKUP)
-
-    def do_scan(self, number: int, shape: int) -> None:
-        items = [(k * 3 * BLOCK, 3 * BLOCK) for k in range(number % 9)]
-        self.open(Io.READ_LUN, self.lun, items, shape, Purpose.BACKUP)
-
-    def do_restore(self, number: int, shape: int) -> None:
-        disk = self.disks[number % len(self.disks)]
-        items = [(k * 40 * BLOCK, 2 * BLOCK) for k in range(number % 9)]
-        self.open(Io.WRITE_DISK, disk, items, shape, Purpose.RESTORE)
-
-    def do_move(self, number: int, shape: int) -> None:
-        levels = self.deltas.get(number % len(self.disks))
-        if not levels:
-            self.do_push(number, 0)
-            later = self.env.at(self.env.now + 6)
-            later.callbacks.append(lambda _: self.do_move(number, shape))
-        else:
-            moved = levels[-1]
-            if shape % 3:
-                moved.mirror(on=True)
-            else:  # by helper, which moves a level that nobody writes to any more
-                self.do_push(number, 0)
-            items = [(k * 64, 64) for k in range(BLOCKS // 64)]
-            self.open(Io.MOVE_LEVEL, moved, items, shape, Purpose.CONSOLIDATION)
-
-    def do_depth(self, number: int, depth: int) -> None:
-        if self.streams:
-            self.streams[number % len(self.streams)].depth = depth % 4
-
-    def do_pace(self, number: int, rate: int) -> None:
-        if self.streams:
-            self.streams[number % len(self.streams)].bytes_per_second = (rate % 3) * 3000.0
-
-    def do_stop(self, number: int, _second: int) -> None:
-        if self.streams:
-            self.streams[number % len(self.streams)].stop()
+        self.tell(self.engine.submit(steps, purpose), "submit", number)
 
     def do_drained(self, number: int, _second: int) -> None:
         self.tell(self.engine.drained(self.guests[number % len(self.guests)]), "drained", number)
@@ -352,9 +352,10 @@ class World:
 
     # What came of it. ----------------------------------------------------------------------------
 
-    def outcome(self) -> dict[str, Any]:
+    def outcome(self, run: Callable[[float], object] | None = None) -> dict[str, Any]:
+        """Play the history, in virtual time unless *run* lets time pass, and return what it made."""
         for until in (UNTIL / 3, UNTIL / 2, UNTIL):
-            self.env.run(until)
+            (run or self.env.run)(until)
             assert all(conserved(guest) for guest in self.guests)
         self.site.settle()
         tables = self.site.arena.tables
@@ -398,21 +399,22 @@ class World:
 
 # near the start, where I/Os meet each other's copies and dirty blocks, or anywhere
 places = st.one_of(st.integers(0, 12), st.integers(0, BLOCKS - 9))
-row = st.tuples(st.integers(0, 20), st.just(0), st.booleans(), places, st.integers(1, 8))
+row = st.tuples(st.integers(0, 20), st.integers(0, 1), st.booleans(), places, st.integers(1, 8))
 loads = st.lists(
     st.one_of(
         st.tuples(st.just(0), st.lists(row, max_size=12).map(sorted)),
         st.tuples(st.integers(1, 3), st.lists(row, max_size=12)),
-        st.tuples(st.sampled_from([-3, -1, 5, 7]), st.just([])),
+        st.tuples(st.just(TRACE), st.lists(row, max_size=12)),
+        st.tuples(st.sampled_from([-3, -1, 5, 7, CURVE]), st.just([])),
     ),
     min_size=1,
     max_size=GUESTS,
 )
-ACTS = sorted(name[3:] for name in vars(World) if name.startswith("do_"))
+ACTS = sorted(name[3:] for name in dir(World) if name.startswith("do_"))
 acts = st.lists(
     st.tuples(
         st.integers(0, 30),
-        st.sampled_from([*ACTS, "freeze", "freeze", "iops_limit", "mirror"]),
+        st.sampled_from([*ACTS, "freeze", "freeze", "iops_limit", "mirror", "promote"]),
         st.integers(0, 60),
         st.integers(0, 12),
     ),
@@ -435,4 +437,7 @@ plans = st.builds(
     cache=st.sampled_from([None, None, (1, 1), (4, 1), (16, 2), (1 << 20, 4)]),
     each=st.booleans(),
     mirror=st.sampled_from([0, 0, 1, 2]),
+    pairs=st.booleans(),
+    chain=st.sampled_from([0, 0, 1, 2]),
+    pooled=st.sampled_from([False, False, True]),
 )

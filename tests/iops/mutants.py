@@ -1,8 +1,10 @@
-"""Mutants of the compiled loop, each one line of its source changed, played as plain Python.
+"""Mutants of the compiled loop and of the site, each one line of source changed, as plain Python.
 
 Run as a program with NUMBA_DISABLE_JIT=1, it prints a line for each: the history that noticed, and
-what differed.  What the specification makes of the histories is found once; each mutant is then a
-process of its own that has not imported the kernel yet, so that it imports the changed source.
+what differed.  What the specification makes of the histories is found once; each mutant of the loop
+is then a process of its own that has not imported the kernel yet, so that it imports the changed
+source.  The site is shared by both engines, which agree on its errors: the judges of its mutants are
+those of ``iops.second``, and each of them imports the whole project anew.
 """
 
 from __future__ import annotations
@@ -10,18 +12,26 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder, SourceFileLoader
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from iops.histories import ACTS, MEMBERS, Plan, World
 from stuntdouble.iops import Reference
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 KERNEL = "stuntdouble.iops.kernel"
 HISTORIES = 14
+ADDED = {"mirror", "promote", "split"}  # at fixed times
 SECONDS = 6  # of processor time: a mutant may run for ever
+SITE_HISTORIES = 30
+SITE_SECONDS = 30  # the same, with the time of importing the project, and of judging
+ANEW = {"stuntdouble", "iops", "log_replay", "textbook"}  # what a mutant of the site may change
 
 
 class Mutant(NamedTuple):
@@ -74,6 +84,37 @@ MUTANTS = (
 )  # fmt: skip
 
 
+SITE_MUTANTS = (
+    Mutant("data before the copy of what it overwrites", "stuntdouble.site.plan",
+           "Role.DATA, write=True, group=5", "Role.DATA, write=True, group=1"),
+    Mutant("copies that are not read", "stuntdouble.site.plan",
+           "Stage(Place.COPIED_CHUNK, Role.COPY_READ, write=False, group=1),", ""),
+    Mutant("redirected chunks that are not merged", "stuntdouble.site.plan",
+           "Stage(Place.PARTIAL_CHUNK, Role.MERGE_READ, write=False, group=1),", ""),
+    Mutant("grain tables that are not written", "stuntdouble.site.plan",
+           "Stage(Place.TABLE, Role.METADATA, write=True, group=3),", ""),
+    Mutant("mirrors that are not written", "stuntdouble.site.plan",
+           "Stage(Place.REPLICA, Role.REPLICA_WRITE, write=True, group=5),", ""),
+    Mutant("a ledger settled a block too far", "stuntdouble.site.log",
+           "s.log[row, G_GUEST], count, token, _NEXT", "s.log[row, G_GUEST] + 1, count, token, _NEXT"),
+    Mutant("moves settled from the next block", "stuntdouble.site.log",
+           "s.log[row, G_FROM] + i)", "s.log[row, G_FROM] + i + 1)"),
+    Mutant("writes settled a block short", "stuntdouble.site.log",
+           "put_run(s, medium, block, count, token, _NEXT)",
+           "put_run(s, medium, block, count - 1, token, _NEXT)"),
+    Mutant("zeroes that are not settled", "stuntdouble.site.log",
+           "put_run(s, medium, block, count, _ZERO, _SAME)", "pass"),
+    Mutant("grains that nobody tracks", "stuntdouble.site.rules", "if tracked != 0:", "if tracked < 0:"),
+    Mutant("moves that are not logged", "stuntdouble.site.rules", "    _log_moves(s, n)\n", ""),
+    Mutant("writes that do not follow to the parent", "stuntdouble.site.rules",
+           "    _log_data(s, middle, pieces, 0, block, token)\n", ""),
+    Mutant("a reserve of one chunk less", "stuntdouble.site.protect",
+           "s.pools[pool, P_FREE] < copies << shift", "s.pools[pool, P_FREE] <= copies << shift"),
+    Mutant("chunks merged though overwritten whole", "stuntdouble.site.protect",
+           "size = 0 if whole and", "size = 0 if False and"),
+)  # fmt: skip
+
+
 class Changed(SourceFileLoader):
     """Loads a module of the kernel with the mutant's change."""
 
@@ -89,14 +130,14 @@ class Changed(SourceFileLoader):
 
 
 class Finder(MetaPathFinder):
-    """Finds the module that a mutant changes."""
+    """Finds the module that a mutant changes; a module of the kernel goes by its last name."""
 
     def __init__(self, mutant: Mutant) -> None:
         self.mutant = mutant
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         spec = PathFinder.find_spec(name, path, target)
-        if name == f"{KERNEL}.{self.mutant.module}":
+        if name in {self.mutant.module, f"{KERNEL}.{self.mutant.module}"}:
             spec.loader = Changed(name, spec.origin)
             spec.loader.mutant = self.mutant
         return spec
@@ -106,7 +147,7 @@ def plan_of(seed: int) -> Plan:
     """Return one of the fixed histories: everything happens in some of them."""
     draw = np.random.default_rng(seed)
     services = ["lattice", "lattice", "instant", "disk", "exponential"][seed % 5]
-    kinds = [act for act in ACTS if act != "mirror" and (act != "cut" or seed % 4 == 0)]
+    kinds = [act for act in ACTS if act not in ADDED and (act != "cut" or seed % 4 == 0)]
     acts = [
         (int(draw.integers(0, 30)), str(draw.choice(kinds)), *map(int, draw.integers(0, 60, 2)))
         for _ in range(25)
@@ -117,6 +158,9 @@ def plan_of(seed: int) -> Plan:
         (9, "drop", 1, 2),
         (12, "limit", 1, 0),
         (15, "mirror", 1, 7),
+        (18, "promote", 1, 7),
+        (25, "split", 1, 1),
+        (27, "promote", 3, 2),
     ]
     most = 2 if seed % 4 == 3 else 8  # whole blocks fill a cache to its mark exactly
     rows = [
@@ -158,15 +202,35 @@ def killer(told: list[tuple[Plan, dict[str, Any]]]) -> str:
     return ""
 
 
-def judge(mutant: Mutant | None, told: list[tuple[Plan, dict[str, Any]]]) -> str:
+def second_opinion() -> str:
+    """Import the project anew; return which judge noticed what of it in which history."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ANEW]:
+        del sys.modules[name]
+    histories, second = (import_module(f"iops.{name}") for name in ("histories", "second"))
+    engines = import_module("stuntdouble.iops")
+    plan_of = import_module("iops.mutants").plan_of
+    for number in range(SITE_HISTORIES):
+        plan = plan_of(number)
+        plan.reserve = 64 if number % 2 else plan.reserve  # which is soon full
+        try:
+            arguments = plan, engines.Reference, engines.Recorder, second.BookedSite
+            world = histories.World(*arguments)
+            world.outcome()
+            world.site.compare(world.disks)
+        except Exception as error:  # noqa: BLE001  (a mutant may break in any way)
+            return f"history {number:2}: {str(error).splitlines()[0] or type(error).__name__}"
+    return ""
+
+
+def judge(mutant: Mutant | None, opinion: Callable[[], str], seconds: int) -> str:
     """Let a mutant play in a process of its own; return what noticed."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # which ends it
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # which ends it
         if mutant is not None:
             sys.meta_path.insert(0, Finder(mutant))
-        os.write(write, killer(told).encode())
+        os.write(write, opinion().encode())
         os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as answer:
@@ -175,13 +239,16 @@ def judge(mutant: Mutant | None, told: list[tuple[Plan, dict[str, Any]]]) -> str
     return text if status == 0 else "it never ends" if os.WIFSIGNALED(status) else "it breaks"
 
 
-def main() -> None:
+def main(of_site: bool) -> None:
     np.seterr(over="ignore")
-    told = [(plan, World(plan, Reference).outcome()) for plan in map(plan_of, range(HISTORIES))]
-    for mutant in (None, *MUTANTS):
+    mutants, opinion, seconds = SITE_MUTANTS, second_opinion, SITE_SECONDS
+    if not of_site:
+        told = [(plan, World(plan, Reference).outcome()) for plan in map(plan_of, range(HISTORIES))]
+        mutants, opinion, seconds = MUTANTS, lambda: killer(told), SECONDS
+    for mutant in (None, *mutants):
         name = "nothing is changed" if mutant is None else mutant.name
-        print(f"{name}|{judge(mutant, told)}", flush=True)  # noqa: T201  (the answer)
+        print(f"{name}|{judge(mutant, opinion, seconds)}", flush=True)  # noqa: T201  (the answer)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] == ["site"])

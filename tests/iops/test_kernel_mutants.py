@@ -1,4 +1,4 @@
-"""Mutants of the compiled loop: fixed histories must notice every one of them.
+"""Mutants of the compiled loop and of the site: fixed histories must notice every one of them.
 
 ``pytest tests/iops/test_kernel_mutants.py -rP`` prints which history noticed, and what differed.
 """
@@ -10,14 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from iops.mutants import MUTANTS
+import pytest
+
+from iops.mutants import MUTANTS, SITE_MUTANTS
 
 
-def test_every_mutant_is_noticed_and_nothing_else() -> None:
+@pytest.mark.parametrize(("table", "mutants"), [("loop", MUTANTS), ("site", SITE_MUTANTS)])
+def test_every_mutant_is_noticed_and_nothing_else(table, mutants) -> None:
     tests = Path(__file__).parents[1]
     path = os.pathsep.join([str(tests), *filter(None, sys.path)])
     told = subprocess.run(
-        [sys.executable, "-m", "iops.mutants"],
+        [sys.executable, "-m", "iops.mutants", table],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -27,5 +30,5 @@ def test_every_mutant_is_noticed_and_nothing_else() -> None:
     for name, what in noticed.items():
         print(f"{name:40} {what}")  # noqa: T201  # the table of mutants
     assert not noticed.pop("nothing is changed")
-    assert [mutant.name for mutant in MUTANTS] == list(noticed)
+    assert [mutant.name for mutant in mutants] == list(noticed)
     assert all(noticed.values()), [name for name, what in noticed.items() if not what]
