@@ -414,7 +414,7 @@ ACTS = sorted(name[3:] for name in dir(World) if name.startswith("do_"))
 acts = st.lists(
     st.tuples(
         st.integers(0, 30),
-        st.sampled_from([*ACTS, "freeze", "freeze", "iops_limit", "mirror", "promote"]),
+        st.sampled_from([*ACTS, "freeze", "freeze", "iops_limit", "mirror", "promote", "move"]),
         st.integers(0, 60),
         st.integers(0, 12),
     ),

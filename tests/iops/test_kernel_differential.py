@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EXAMPLES = int(os.environ.get("DIFFERENTIAL", "0"))
-MANY = 2_000  # in so many, the rarest feature (a merge below a helper that ends) was seen 8 times
+MANY = 2_000  # in so many, the rarest feature (a merge below a helper that ends) was seen 31 times
 
 
 @pytest.fixture(scope="module", autouse=True)
