@@ -3,7 +3,7 @@ tested, however many histories agree."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,6 +129,14 @@ def fire(what: str, times: int = 1) -> None:
     FIRED[what] += times
 
 
+class Late(deque[Any]):
+    """The queue behind the queue of a station that serves the foreground first."""
+
+    def append(self, entry: Any) -> None:
+        fire("visits that wait until no foreground does")
+        super().append(entry)
+
+
 class Counted(Reference):
     """The specification, with an ear to it."""
 
@@ -183,6 +191,12 @@ class Counted(Reference):
         note_load(guest.load)
         tap(guest, "has_no_space", lambda *_: fire("I/Os without space"))
         return guest
+
+    def add_station(self, *args: Any, **facts: Any) -> int:
+        station = super().add_station(*args, **facts)
+        late = Late(self.stations[station].late)
+        self.stations[station].late = late
+        return station
 
     def add_pool(self, pool: int, geometry: Any) -> None:
         fire(f"pools of {geometry.raid.name}")

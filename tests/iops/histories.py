@@ -7,6 +7,7 @@ control fall on the same instants and the order within an instant decides.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,7 @@ class Plan:
     pairs: bool = False  # guests have two disks
     chain: int = 0  # deltas of each disk from the start
     pooled: bool = False  # the pool is one station with several servers
+    first: bool = False  # stations serve the foreground first
 
 
 SERVICES: dict[str, Callable[[int], Any]] = {
@@ -139,7 +141,8 @@ class World(Bulk):
         if plan.pooled:
             members, raid = 1, Raid.RAID0
         servers = plan.servers + 2 * plan.pooled
-        stations = [engine.add_station(service(k), servers, 1 << 27) for k in range(members)]
+        build = partial(engine.add_station, foreground_first=plan.first)
+        stations = [build(service(k), servers, 1 << 27) for k in range(members)]
         port = engine.add_station(fixed(1.0)) if plan.port else -1
         self.lan = engine.add_station(fixed(2.0), 2)
         engine.add_pool(self.pool, Geometry(raid, stations[0], members, 2 * BLOCK, port))
@@ -440,4 +443,5 @@ plans = st.builds(
     pairs=st.booleans(),
     chain=st.sampled_from([0, 0, 1, 2]),
     pooled=st.sampled_from([False, False, True]),
+    first=st.sampled_from([False, False, True]),
 )

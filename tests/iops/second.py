@@ -31,6 +31,7 @@ from stuntdouble.site import (
     rules,
 )
 from stuntdouble.site.tables import D_LEDGER, D_TRACK_SHIFT, F_ZEROED, I_COPIED, V_MOVED
+from stuntdouble.units import SECTOR_BYTES
 from textbook import Lack
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class BookedSite(ReplayedSite):
         self.books, self.pools, self.written = WeakKeyDictionary(), {}, 0
         self.sheets = WeakKeyDictionary()  # file -> its slots and its zeroed units
         self.giving = False  # what a thaw gives back, which the textbook knows
-        self.asked, self.growth = None, 0  # what is being admitted, and metadata I/Os it has cost
+        self.asked, self.growth = None, 0  # what is being admitted, and steps its growth has cost
+        self.short = False  # whether the metadata of a growth found no room
         self.fired = Counter()
 
     # Building. -------------------------------------------------------------------------------------
@@ -268,6 +270,13 @@ class BookedSite(ReplayedSite):
             lambda: super(BookedSite, self).volume_write(target, offset, length), predict
         )
 
+    def metadata_write(self, lun, length=SECTOR_BYTES):
+        page, size = self.books[lun], self.block_bytes
+        return self._judge(
+            lambda: super(BookedSite, self).metadata_write(lun, length),
+            lambda: textbook.address("record", page, 0, -(-length // size), size, 0, length),
+        )
+
     def _addressed(self, kind, page, offset, length, first=0):
         size = self.block_bytes
         block, stop = offset // size, -(-(offset + length) // size)
@@ -275,22 +284,25 @@ class BookedSite(ReplayedSite):
 
     def _judge(self, act: Callable[[], list[Step]], predict: Callable[[], list]) -> list[Step]:
         """Admit an I/O, and let the textbook admit it: both or neither."""
-        self.asked, self.growth = predict, 0
-        moved = self._moved()
+        outer, moved = (self.asked, self.growth), self._moved()
+        self.asked, self.growth, self.short = predict, 0, False
         try:
             steps = act()
+            growth = self.growth
         except NoSpace:
-            self._must_lack("admission refused what fits")
+            if not self.short:  # else the file has grown, and the reserve had no room to say so
+                self._must_lack("admission refused what fits")
+            self.short = outer[0] is not None
             raise
         finally:
-            self.asked = None
+            self.asked, self.growth = outer
         try:
             predicted = predict()
         except Lack:
             raise AssertionError("admission accepted what does not fit") from None
         extra = [step for step in steps if step[0] < 0]
-        assert len(extra) == self.growth, "plan: metadata I/Os of growth"
-        self.compare_plan(steps[self.growth :], predicted)
+        assert len(extra) == growth, "plan: metadata I/Os of growth"
+        self.compare_plan(steps[growth:], predicted)
         self.fired["chunks redirected"] += self._moved() - moved
         return steps
 
