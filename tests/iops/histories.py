@@ -312,12 +312,12 @@ class World(Bulk):
         """Write to a volume, if the reserve allows it."""
         try:
             steps = self.site.volume_write(lun, (number % 64) * BLOCK, 3 * BLOCK)
+            if number % 2:
+                lun = self.lun if number % 4 == 1 else self.other
+                steps = [*self.site.metadata_write(lun, 700), *steps]
         except NoSpace as error:
             self.log("refused", str(error))
             return
-        if number % 2:
-            lun = self.lun if number % 4 == 1 else self.other
-            steps = [*self.site.metadata_write(lun, 700), *steps]
         if number % 5 == 0:
             steps = []
         self.tell(self.engine.submit(steps, purpose), "submit", number)
