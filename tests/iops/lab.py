@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -218,7 +219,7 @@ class Held:
 
 
 class Judge:
-    """Order by the book, on whole seconds: posts, ends in order of starts, arrivals by guest.
+    """Order by the book, on whole seconds: posts, ends by station as they started, arrivals by guest.
 
     Written from the rule alone, with lists; services take at least a second.
     """
@@ -256,7 +257,7 @@ class Judge:
             posts, self.posts = self.posts, []
             for post in [*self.later.pop(self.now, []), *posts]:
                 post()
-            ending = [x for x in self.serving if x[0] == self.now]
+            ending = sorted((x for x in self.serving if x[0] == self.now), key=itemgetter(1))
             self.serving = [x for x in self.serving if x[0] != self.now]
             for _, station, io in ending:
                 self._end(station, io)

@@ -43,20 +43,20 @@ class Mutant(NamedTuple):
     new: str
 
 
-RANKS = "RANK_POST, RANK_END, RANK_ARRIVAL = range(3)"
+RANKS = "= 0, 1, 1 << 17"
 MUTANTS = (
-    Mutant("ends before posts", "tables", RANKS, RANKS.replace("range(3)", "1, 0, 2")),
-    Mutant("arrivals before ends", "tables", RANKS, RANKS.replace("range(3)", "0, 9, 1")),
+    Mutant("ends before posts", "tables", RANKS, "= 1 << 17, 0, (1 << 17) + 1"),
+    Mutant("arrivals before ends", "tables", RANKS, "= 0, 1 << 17, 1"),
     Mutant("serials run backwards", "agenda", "rank << _RANK_SHIFT | serial",
            "rank << _RANK_SHIFT | (1 << 40) - serial"),
     Mutant("data beside the zeroing before it", "visits", "(table[i, T_GROUP],",
            "(min(table[i, T_GROUP], 4),"),
     Mutant("side effects on the guest's account", "visits", "_SIDE if aside else", "purpose if aside else"),
-    Mutant("an arm that stays", "visits", "k.stations[station, A_ARM] = position + size", "pass"),
+    Mutant("an arm that stays", "services", "k.stations[station, A_ARM] = position + size", "pass"),
     Mutant("a stun's shift is forgotten", "engine", "guest.shift += self.env.now - guest.stunned_at",
            "pass"),
-    Mutant("a limit off by one", "guests", "k.guests[g, G_IN_FLIGHT] < limit",
-           "k.guests[g, G_IN_FLIGHT] <= limit"),
+    Mutant("a limit off by one", "guests", "return k.guests[g, G_IN_FLIGHT] < limit",
+           "return k.guests[g, G_IN_FLIGHT] <= limit"),
     Mutant("a fence that holds no stream", "streams", "if k.streams[z, S_FENCES] == 0:", "if True:"),
     Mutant("a pace that forgets bytes", "streams", "= _bytes(k, s, z, count)\n        add", "= 0\n        add"),
     Mutant("a mark one item late", "streams", "prefix >= k.streams[z, S_MARK]",
@@ -72,7 +72,7 @@ MUTANTS = (
            "_BEFORE_ALL = -1"),
     Mutant("a bucket that is not refilled", "tokens", "+ come,", "+ 0.0 * come,"),
     Mutant("a token that nobody takes", "guests", "        take_token(k, g, job)\n", ""),
-    Mutant("a wake-up among arrivals", "tokens", "plan(k, due, _RANK_POST", "plan(k, due, _RANK_POST + 2"),
+    Mutant("a wake-up among arrivals", "tokens", "plan(k, due, _RANK_POST", "plan(k, due, (1 << 17) + _RANK_POST"),
     Mutant("room that is not returned", "cache", "    _count(k, later, -1)\n", ""),
     Mutant("room for one more", "cache", "CACHE_DIRTY] >= k.caches", "CACHE_DIRTY] > k.caches"),
     Mutant("a destage too many", "cache", "CACHE_UNDER_WAY] < k.caches",
@@ -80,6 +80,17 @@ MUTANTS = (
     Mutant("half dirty is dirty enough", "cache", "return block >= stop", "return True"),
     Mutant("a mirror is written past the cache", "cache", "int(Role.MERGE_READ))",
            "int(Role.MERGE_READ), int(Role.REPLICA_WRITE))"),
+    Mutant("a rate for those that come later only", "rates", "if row < k.ints[N_SERVICES, 0]:", "if False:"),
+    Mutant("services that change their rate", "rates", "if k.services[i, SERVED_START] > now or left <= 0:",
+           "if True:"),
+    Mutant("servers that are not given back", "rates", "k.free[server, 0] = start", "pass"),
+    Mutant("a group that ends with its first visit", "visits", "if end > last or (",
+           "if last < 0.0 or end < last or ("),
+    Mutant("ends that those who wait do not hear", "guests", "        speak(k, g)\n", "        pass\n"),
+    Mutant("ends that drains do not hear", "silent", "and k.guests[g, G_DRAINS] == 0", ""),
+    Mutant("ends that watches do not hear", "silent", "k.ints[N_WATCHES, 0] != 0 or", ""),
+    Mutant("ends before their place in the instant", "silent", "k.jobs[job, J_KEY] <= key", "True"),
+    Mutant("a latest server first", "services", "< k.free[first + below, 0])", "> k.free[first + below, 0])"),
     Mutant("clean blocks that stay dirty", "dirt", "k.dirty[hole, DIRTY_KEY] = 0", "pass"),
 )  # fmt: skip
 

@@ -3,7 +3,7 @@
     within one instant, in this order               SimPy priority     in a compiled kernel
     control, to exhaustion                          URGENT, NORMAL     stops short of it
     what control posted (it never starts I/O)       POST               first
-    ends of service, in order of their starts       END                then
+    ends of service, by station, as they started    END + station      then
     arrivals, by stream                             ARRIVAL + stream   last
 
 A watch (a stream has ended, a limit is passed) is control at the instant of its cause.
@@ -37,7 +37,7 @@ class Priority(IntEnum):
     NORMAL = 1
     POST = 2
     END = 3
-    ARRIVAL = 4
+    ARRIVAL = 3 + (1 << 20)  # behind every station
 
 
 _NORMAL: Final = int(Priority.NORMAL)  # a plain number is the quicker to compare

@@ -113,7 +113,7 @@ class Station:
         # an event that is triggered from the start and happens at the end of the service
         ended._ok = True  # noqa: SLF001  (as simpy.Timeout is made)
         ended._value = None  # noqa: SLF001
-        self.env.schedule(ended, Priority.END, seconds)
+        self.env.schedule(ended, Priority.END + self.number, seconds)
 
     def _leave(self, _ended: Event) -> None:
         waiting = self.queue or self.late

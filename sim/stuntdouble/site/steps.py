@@ -120,9 +120,14 @@ def emit(s: Any, n: Any, block: Any, count: Any, head: Any, tail: Any) -> Any:
     nothing.
     """
     steps = 0
+    touched = 0  # kinds of places, as bits
+    for k in range(n):
+        touched |= 1 << s.scratch[k, X_STATE]
     for line in range(s.plan.shape[0]):
         if s.plan[line, 3] < 0:
             break
+        if touched >> s.plan[line, 0] & 1 == 0:
+            continue
         for k in range(n):
             if s.scratch[k, X_STATE] != s.plan[line, 0] or s.scratch[k, X_COUNT] == 0:
                 continue

@@ -47,6 +47,13 @@ def _move(k: Any, source: Any, target: Any) -> None:
 
 
 @njit(forceinline=True)
+def _comes_first(k: Any, one: Any, other: Any) -> Any:
+    """Say which of two entries comes first."""
+    time, late = k.times[one, 0], k.times[other, 0]
+    return time < late or (time == late and k.agenda[one, 1] < k.agenda[other, 1])
+
+
+@njit(forceinline=True)
 def _sink(k: Any, n: Any, when: Any, key: Any, do: Any, what: Any) -> None:
     """Put an entry into the hole at the root of *n* entries; behind them, time is infinite."""
     i = 0
@@ -84,11 +91,22 @@ def _rise(k: Any, n: Any, when: Any, key: Any, do: Any, what: Any) -> None:
 
 
 @njit(forceinline=True)
-def plan(k: Any, when: Any, rank: Any, do: Any, what: Any) -> None:
-    """Put down that *what* is to be done at *when*."""
+def next_key(k: Any, rank: Any) -> Any:
+    """Return the key of an event that is fixed now."""
     serial = k.ints[N_SERIAL, 0]
     k.ints[N_SERIAL, 0] = serial + 1
-    key = rank << _RANK_SHIFT | serial
+    return rank << _RANK_SHIFT | serial
+
+
+@njit(forceinline=True)
+def plan(k: Any, when: Any, rank: Any, do: Any, what: Any) -> None:
+    """Put down that *what* is to be done at *when*."""
+    plan_as(k, when, next_key(k, rank), do, what)
+
+
+@njit(forceinline=True)
+def plan_as(k: Any, when: Any, key: Any, do: Any, what: Any) -> None:
+    """Put down an event that has its key."""
     n = k.ints[N_AGENDA, 0]
     if k.ints[N_HOLE, 0] != 0:
         k.ints[N_HOLE, 0] = 0
@@ -181,6 +199,31 @@ def take_normal(k: Any) -> Any:
         k.ints[N_NORMAL_TAIL, 0] = 0
     k.ints[N_NORMAL_HEAD, 0] = n
     return news, what
+
+
+@njit
+def restore_order(k: Any) -> None:
+    """Make a heap of the agenda again, after times in it have been changed."""
+    fill_hole(k)
+    n = k.ints[N_AGENDA, 0]
+    for root in range(n // 2 - 1, -1, -1):
+        when, key, do, what = (
+            k.times[root, 0],
+            k.agenda[root, 1],
+            k.agenda[root, 2],
+            k.agenda[root, 3],
+        )
+        i = root
+        while 2 * i + 1 < n:
+            below = 2 * i + 1
+            if below + 1 < n and _comes_first(k, below + 1, below):
+                below += 1
+            time = k.times[below, 0]
+            if when < time or (when == time and key < k.agenda[below, 1]):
+                break
+            _move(k, below, i)
+            i = below
+        _put(k, i, when, key, do, what)
 
 
 @njit("void(int64, float64, int64, int64)", cache=True)

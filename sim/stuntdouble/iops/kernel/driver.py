@@ -13,6 +13,7 @@ from stuntdouble.iops.kernel import loop
 from stuntdouble.iops.kernel.cells import row_of
 from stuntdouble.iops.kernel.copies import NO_POOL
 from stuntdouble.iops.kernel.parts import KernelGuest, KernelStream
+from stuntdouble.iops.kernel.silent import let_all_speak
 from stuntdouble.iops.kernel.tables import (
     ANSWER_GIVEN,
     ANSWER_REFUSED,
@@ -42,7 +43,6 @@ from stuntdouble.iops.kernel.tables import (
     N_NORMAL_TAIL,
     N_OPAQUE,
     N_REFILL,
-    N_SERVICES,
     N_STEPS,
     N_URGENT_HEAD,
     N_WATCHES,
@@ -64,6 +64,7 @@ from stuntdouble.iops.kernel.tables import (
     bound,
     new_state,
 )
+from stuntdouble.iops.kernel.telling import tell
 from stuntdouble.iops.measure import Meter
 from stuntdouble.iops.paths import Paths, fail
 from stuntdouble.iops.stream import item_steps, refuse_oversize
@@ -167,13 +168,13 @@ class Driver:
     def _flush(self) -> None:
         """Hand over to the meter what was measured."""
         k = self.state
-        ios, services = int(k.ints[N_IOS, 0]), int(k.ints[N_SERVICES, 0])
-        k.ints[[N_IOS, N_SERVICES]] = 0
+        services, ios = int(tell(self.addresses)), int(k.ints[N_IOS, 0])
+        k.ints[N_IOS] = 0
         if ios:
             names = np.array(self.name_of)[k.io_guests[:ios, 0]]
             self.meter.take_ios(self.names, names, k.ios[:ios])
         if services:
-            self.meter.take_visits(k.service_kinds[:services], k.services[:services])
+            self.meter.take_visits(k.told_kinds[:services], k.told[:services])
 
     # News for control, and questions to it. ------------------------------------------------------
 
@@ -217,6 +218,7 @@ class Driver:
     def add_watch(self, quantity: Callable[[], float], threshold: float, event: Event) -> None:
         """Let *event* happen as soon as I/O has driven *quantity* to *threshold*."""
         bound(len(self._watches) + 1, WATCHES_MAX, "watches at a time")
+        let_all_speak(self.addresses)
         self._watches.append(Watch(quantity, threshold, event))
         self.check_watches()
 

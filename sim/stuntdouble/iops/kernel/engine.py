@@ -19,10 +19,15 @@ from stuntdouble.iops.kernel.copies import NO_POOL
 from stuntdouble.iops.kernel.driver import Driver
 from stuntdouble.iops.kernel.guests import drop_waiting
 from stuntdouble.iops.kernel.parts import KernelGuest, KernelStream
+from stuntdouble.iops.kernel.rates import set_rate
+from stuntdouble.iops.kernel.services import HEAP_MAX, IS_HEAP
+from stuntdouble.iops.kernel.silent import let_all_speak, let_speak
 from stuntdouble.iops.kernel.tables import (
     A_FIRST,
+    A_FREE,
     A_KIND,
     A_SERVERS,
+    A_TAKEN,
     B_RATE,
     B_ROW,
     B_STROKE,
@@ -52,6 +57,7 @@ from stuntdouble.iops.kernel.tables import (
     N_BLOCKING,
     N_CACHES,
     N_DIRTY_BYTES,
+    N_FREE_TOP,
     N_GUESTS,
     N_JOBS,
     N_LOADERS,
@@ -63,6 +69,7 @@ from stuntdouble.iops.kernel.tables import (
     O_PORT,
     S_FENCES,
     S_LOST,
+    SERVERS_MAX,
     SHAPES,
     STREAMS_MAX,
     bound,
@@ -115,6 +122,9 @@ class CompiledEngine(Driver):
         bound(number, SHAPES["stations"][0], "stations of the compiled engine")
         row, speeds = self.state.stations[number], self.state.speeds[number]
         row[[A_KIND, A_SERVERS, A_FIRST]] = service.kind, servers, foreground_first
+        if not foreground_first:
+            row[A_FREE] = self._servers(servers)
+            row[A_TAKEN] = IS_HEAP if servers < HEAP_MAX else 0
         speeds[B_RATE] = 1.0
         speeds[B_ROW : B_ROW + 6] = service.row()
         speeds[B_STROKE] = float(stroke)
@@ -122,6 +132,16 @@ class CompiledEngine(Driver):
         self.state.keys[number] = np.uint64(stream_key(self._seed, "station", str(number)))
         self._stations += 1
         return number
+
+    def _servers(self, servers: int) -> int:
+        """Return where the heap of a station's servers lies, all of them free; 0 is nowhere."""
+        top = int(self.state.ints[N_FREE_TOP, 0])
+        if servers > SERVERS_MAX or top + servers >= SHAPES["free"][0]:
+            return 0
+        self.state.free[top : top + servers] = 0.0
+        self.state.free[top + servers] = np.inf
+        self.state.ints[N_FREE_TOP] = top + servers + 1
+        return top
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
@@ -222,6 +242,7 @@ class CompiledEngine(Driver):
         elif guest.in_flight:
             guest.drains.append(event)
             self.state.guests[guest.number, G_DRAINS] = 1
+            let_speak(self.addresses, guest.number)
         else:
             event.succeed()
         return event
@@ -251,6 +272,7 @@ class CompiledEngine(Driver):
 
     def cut_off(self, pool: int, error: Unreachable) -> None:
         """Answer no I/O to a pool of the site any more, for good."""
+        let_all_speak(self.addresses)
         self.paths.cut(pool, error)
         self.state.pools[pool, O_CUT] = 1
         self.state.ints[N_ANY_CUT] = 1
@@ -321,7 +343,7 @@ class CompiledEngine(Driver):
     def set_rate(self, station: int, factor: float) -> None:
         """Let a station work *factor* times as fast as built."""
         checks.check_rate(station, factor, self._stations)
-        self.state.speeds[station, B_RATE] = factor
+        set_rate(self.addresses, station, factor)
 
     def watch(self, quantity: Callable[[], float], threshold: float) -> Event:
         """Return an event that happens as soon as I/O has driven *quantity* to *threshold*.

@@ -1,4 +1,4 @@
-"""Guests: arrival, the queue of what waits, admission, completion."""
+"""Guests: the queue of what waits, admission, completion."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from stuntdouble.compiled import njit
 from stuntdouble.iops.engine import Purpose
 from stuntdouble.iops.kernel.agenda import add_normal, plan, push
-from stuntdouble.iops.kernel.loads import free_job, new_job
+from stuntdouble.iops.kernel.loads import free_job
 from stuntdouble.iops.kernel.lost import give_up, hang, lost_pool
+from stuntdouble.iops.kernel.silent import note_io, speak, take_out_ended
 from stuntdouble.iops.kernel.tables import (
     ANSWER_NONE,
     ANSWER_REFUSED,
@@ -24,8 +25,6 @@ from stuntdouble.iops.kernel.tables import (
     DO_NEXT_GUEST,
     DO_REST,
     DO_UNTIL,
-    G_ARRIVED,
-    G_COMPLETED,
     G_DISK_COUNT,
     G_DISKS,
     G_DRAINS,
@@ -34,12 +33,10 @@ from stuntdouble.iops.kernel.tables import (
     G_HEAD,
     G_IN_FLIGHT,
     G_LIMIT,
-    G_LOOPS,
-    G_RETIRED,
+    G_SILENT,
     G_STUNS,
     G_TAIL,
     G_WAITING,
-    H_SHIFT,
     J_ADMITTED,
     J_BEFORE,
     J_DISK,
@@ -50,16 +47,10 @@ from stuntdouble.iops.kernel.tables import (
     J_OWNER,
     J_WRITE,
     JOB_GUEST,
-    L_DISK,
-    L_GUEST,
-    L_LENGTH,
-    L_OFFSET,
-    L_WRITE,
     N_ANSWER,
     N_ANY_FENCE,
     N_ASK,
     N_GUESTS,
-    N_IOS,
     N_LEAVES_MAX,
     N_NODES_MAX,
     N_STEPS,
@@ -78,7 +69,6 @@ from stuntdouble.iops.kernel.watches import check_later
 from stuntdouble.site import rules
 from stuntdouble.site.rules import IO_BLOCKS_MAX
 from stuntdouble.site.tables import (
-    C_BLOCK_BYTES,
     C_BLOCK_SHIFT,
     C_LEAVES,
     C_LOG,
@@ -127,55 +117,6 @@ _STORE_VOLUMES = STORE_VOLUMES
 
 
 @njit(forceinline=True)
-def arrive(k: Any, s: Any, loader: Any) -> Any:
-    """Let a loader's I/O arrive if its time has come, else let it wait on."""
-    g = k.loaders[loader, L_GUEST]
-    if k.guests[g, G_RETIRED] != 0:
-        return 0
-    come = k.loader_seconds[loader, 0] + k.clocks[g, H_SHIFT] <= k.now[0, 0]
-    if k.guests[g, G_STUNS] != 0 or not come:
-        push(k, _DO_UNTIL, loader)
-        return 0
-    job = new_job(k, _JOB_GUEST, g)
-    k.jobs[job, J_DISK] = k.loaders[loader, L_DISK]
-    k.jobs[job, J_WRITE] = k.loaders[loader, L_WRITE]
-    k.jobs[job, J_OFFSET] = k.loaders[loader, L_OFFSET]
-    k.jobs[job, J_LENGTH] = k.loaders[loader, L_LENGTH]
-    k.arrived[job, 0] = k.now[0, 0]
-    loops = k.guests[g, G_LOOPS] != 0
-    if loops:
-        k.jobs[job, J_LOADER] = loader
-    if k.jobs[job, J_LENGTH] > _IO_BLOCKS_MAX * s.counters[C_BLOCK_BYTES, 0]:
-        k.ints[N_ASK, 0] = job
-        return _OVERSIZE
-    k.guests[g, G_ARRIVED] += 1
-    k.guests[g, G_WAITING] += 1
-    tail = k.guests[g, G_TAIL]
-    k.jobs[job, J_BEFORE] = tail
-    if tail == 0:
-        k.guests[g, G_HEAD] = job
-    else:
-        k.jobs[tail, J_NEXT] = job
-    k.guests[g, G_TAIL] = job
-    k.guests[g, G_FRESH] = job
-    push(k, _DO_AFTER_ARRIVAL, g)
-    check_later(k)
-    push(k, _DO_ADMIT, g)
-    if not loops:
-        push(k, _DO_NEXT, loader)
-    return 0
-
-
-@njit(forceinline=True)
-def after_arrival(k: Any, g: Any) -> None:
-    """Let what has just arrived go on, if it was admitted at once."""
-    job = k.guests[g, G_FRESH]
-    k.guests[g, G_FRESH] = 0
-    if job != 0 and k.jobs[job, J_ADMITTED] != 0:
-        push(k, _DO_GO, job)
-
-
-@njit(forceinline=True)
 def site_is_full(k: Any, s: Any) -> Any:
     """Say whether the site's log must be settled, or its arena looked at, before an admission."""
     return (
@@ -186,7 +127,7 @@ def site_is_full(k: Any, s: Any) -> Any:
 
 
 @njit(forceinline=True)
-def _attempt(k: Any, t: Any, s: Any, g: Any, job: Any) -> Any:
+def attempt(k: Any, t: Any, s: Any, g: Any, job: Any) -> Any:
     """Try to admit a guest's I/O: the number of its steps, or negative."""
     disk = k.disks[k.guests[g, G_DISKS] + k.jobs[job, J_DISK], 0]
     shift = s.counters[C_BLOCK_SHIFT, 0]
@@ -205,11 +146,16 @@ def _attempt(k: Any, t: Any, s: Any, g: Any, job: Any) -> Any:
 
 
 @njit(forceinline=True)
-def _is_open(k: Any, g: Any) -> Any:
+def is_open(k: Any, g: Any) -> Any:
+    """Say whether a guest may have one more I/O under way now."""
     if k.guests[g, G_STUNS] != 0:
         return False
     limit = k.guests[g, G_LIMIT]
-    return limit == 0 or k.guests[g, G_IN_FLIGHT] < limit
+    if limit == 0 or k.guests[g, G_IN_FLIGHT] < limit:
+        return True
+    if k.guests[g, G_SILENT] != 0:
+        take_out_ended(k, g)
+    return k.guests[g, G_IN_FLIGHT] < limit
 
 
 @njit(forceinline=True)
@@ -252,7 +198,7 @@ def _next_to_admit(k: Any, s: Any, g: Any, job: Any) -> Any:
     count = k.guests[g, G_DISK_COUNT]
     held = np.int64(0)  # which disks are, as bits; where all are, nothing behind need be looked at
     every = (1 << count) - 1 if count < _MASK_BITS else -1
-    while job != 0 and _is_open(k, g):
+    while job != 0 and is_open(k, g):
         lost = lost_pool(k, s, g, job)
         if lost != 0:
             following = _take_out(k, g, job)
@@ -266,6 +212,13 @@ def _next_to_admit(k: Any, s: Any, g: Any, job: Any) -> Any:
         else:
             return job
     return 0
+
+
+@njit(forceinline=True)
+def _let_ends_be_heard(k: Any, g: Any) -> None:
+    """See to it that what waits is looked at when an I/O of its guest ends."""
+    if k.guests[g, G_HEAD] != 0 and k.guests[g, G_SILENT] != 0:
+        speak(k, g)
 
 
 @njit(forceinline=True)
@@ -285,6 +238,7 @@ def admit(k: Any, kt: Any, t: Any, s: Any, g: Any) -> Any:
     answer = k.ints[N_ANSWER, 0]
     k.ints[N_ANSWER, 0] = _ANSWER_NONE
     if answer == _ANSWER_REFUSED:
+        _let_ends_be_heard(k, g)
         return 0
     job = k.guests[g, G_HEAD] if answer == _ANSWER_NONE else k.ints[N_ASK, 0]
     while True:
@@ -292,11 +246,12 @@ def admit(k: Any, kt: Any, t: Any, s: Any, g: Any) -> Any:
         if answer == _ANSWER_NONE:
             job = _next_to_admit(k, s, g, job)
             if job == 0:
+                _let_ends_be_heard(k, g)
                 return 0
             if site_is_full(k, s):
                 push(k, _DO_ADMIT, g)
                 return _SETTLE
-            steps = _attempt(k, t, s, g, job)
+            steps = attempt(k, t, s, g, job)
             if steps < 0:
                 push(k, _DO_ADMIT, g)
                 k.ints[N_ASK, 0] = job
@@ -337,13 +292,7 @@ def complete(k: Any, s: Any, job: Any) -> None:
     if lost != 0:
         hang(k, g, job, lost)
         return
-    k.guests[g, G_COMPLETED] += 1
-    k.guests[g, G_IN_FLIGHT] -= 1
-    n = k.ints[N_IOS, 0]
-    k.ints[N_IOS, 0] = n + 1
-    k.io_guests[n, 0] = g
-    k.ios[n, 0] = k.arrived[job, 0]
-    k.ios[n, 1] = k.now[0, 0]
+    note_io(k, g, job, k.now[0, 0])
     if k.guests[g, G_HEAD] == 0:
         rest_of_completion(k, job)
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from stuntdouble.compiled import njit
-from stuntdouble.iops.kernel import guests, loads, streams, watches
+from stuntdouble.iops.kernel import arrivals, guests, loads, streams, watches
 from stuntdouble.iops.kernel.agenda import (
     add_normal,
     fill_hole,
@@ -20,6 +20,7 @@ from stuntdouble.iops.kernel.agenda import (
 )
 from stuntdouble.iops.kernel.copies import free_kept
 from stuntdouble.iops.kernel.passages import STAYS, pass_on
+from stuntdouble.iops.kernel.silent import take_out_all_ended
 from stuntdouble.iops.kernel.tables import (
     ASK_ITEM,
     DO_ADMIT,
@@ -30,6 +31,7 @@ from stuntdouble.iops.kernel.tables import (
     DO_DROPPED,
     DO_END,
     DO_GO,
+    DO_GROUP_END,
     DO_ITEM_FAILED,
     DO_LET_GO,
     DO_NEXT,
@@ -56,10 +58,12 @@ from stuntdouble.iops.kernel.tables import (
     N_AGENDA,
     N_CONTROLLED,
     N_EVENTS,
+    N_FLUSH_AT,
     N_IOS,
     N_JOBS,
     N_NORMAL_HEAD,
     N_NORMAL_TAIL,
+    N_REACHED,
     N_REFILL,
     N_SERVICES,
     N_STACK,
@@ -70,20 +74,28 @@ from stuntdouble.iops.kernel.tables import (
     NEWS_ENDED,
     NEWS_GO,
     NEWS_UNTIL,
+    NOW,
     P_STATE,
     REFILL,
     SETTLE,
     TRANSFER,
+    UNTIL,
     V_NEXT,
     see,
 )
-from stuntdouble.iops.kernel.visits import end_visit, lay_out, start_group
+from stuntdouble.iops.kernel.visits import end_visit, is_group_over, lay_out, start_group
 from stuntdouble.site.tables import view
 
 _DONE, _TRANSFER, _REFILL, _FLUSH, _FULL = DONE, TRANSFER, REFILL, FLUSH, FULL
 _ASK_ITEM, _SETTLE = ASK_ITEM, SETTLE
 _DO_ADMIT, _DO_AFTER_ARRIVAL, _DO_ARRIVAL, _DO_END = DO_ADMIT, DO_AFTER_ARRIVAL, DO_ARRIVAL, DO_END
-_DO_GO, _DO_ITEM_FAILED, _DO_LET_GO, _DO_OPEN = DO_GO, DO_ITEM_FAILED, DO_LET_GO, DO_OPEN
+_DO_GO, _DO_GROUP_END, _DO_ITEM_FAILED, _DO_LET_GO, _DO_OPEN = (
+    DO_GO,
+    DO_GROUP_END,
+    DO_ITEM_FAILED,
+    DO_LET_GO,
+    DO_OPEN,
+)
 _DO_NEXT_GUEST, _DO_NEXT_STREAM, _DO_REST = DO_NEXT_GUEST, DO_NEXT_STREAM, DO_REST
 _DO_START, _DO_UNFENCE, _DO_UNTIL = DO_START, DO_UNFENCE, DO_UNTIL
 _DO_NEXT, _DO_DROPPED = DO_NEXT, DO_DROPPED
@@ -151,20 +163,14 @@ def _do_rarely(k: Any, do: Any, what: Any) -> None:
 
 
 @njit(forceinline=True)
-def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
-    """Do one thing; return 0, or why Python is needed."""
-    if do == _DO_END:
-        end_visit(k, what)
-    elif do == _DO_GO:
-        return _go(k, kt, s, what)
-    elif do == _DO_ARRIVAL:
-        return guests.arrive(k, s, what)
-    elif do == _DO_ADMIT:
+def _do_else(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
+    """Do what neither begins nor ends a group of visits; return 0, or why Python is needed."""
+    if do == _DO_ADMIT:
         return guests.admit(k, kt, t, s, what)
-    elif do == _DO_NEXT:
+    if do == _DO_NEXT:
         loads.next_of_load(k, s, what)
     elif do == _DO_AFTER_ARRIVAL:
-        guests.after_arrival(k, what)
+        arrivals.after_arrival(k, what)
     elif do == _DO_REST:
         guests.rest_of_completion(k, what)
     elif do == _DO_OPEN:
@@ -174,6 +180,28 @@ def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
     else:
         _do_rarely(k, do, what)
     return 0
+
+
+@njit(forceinline=True)
+def _do(k: Any, kt: Any, t: Any, s: Any, do: Any, what: Any) -> Any:
+    """Do one thing; return 0, or why Python is needed.
+
+    What has arrived, and what has ended a group of visits, goes on at once.
+    """
+    if do == _DO_ARRIVAL:
+        code, what = arrivals.arrive(k, kt, t, s, what)
+        if what == 0:
+            return code
+        do = _DO_GO
+    elif do in (_DO_END, _DO_GROUP_END):
+        if do == _DO_END:
+            what = end_visit(k, what)
+        if not is_group_over(k, what):
+            return 0
+        do = _DO_GO
+    if do == _DO_GO:
+        return _go(k, kt, s, what)
+    return _do_else(k, kt, t, s, do, what)
 
 
 @njit(forceinline=True)
@@ -196,12 +224,15 @@ def _between_events(k: Any, limit: Any) -> Any:
     k.ints[N_CONTROLLED, 0] = 0
     if k.ints[N_REFILL, 0] != 0:
         return _REFILL + 1
-    if k.ints[N_IOS, 0] >= _FLUSH_ROWS or k.ints[N_SERVICES, 0] >= _FLUSH_ROWS:
+    if k.ints[N_IOS, 0] >= _FLUSH_ROWS or k.ints[N_SERVICES, 0] >= k.ints[N_FLUSH_AT, 0]:
         return _FLUSH + 1
     if k.ints[N_JOBS, 0] >= _JOBS_MAX:
-        return _FULL + 1
+        take_out_all_ended(k)
+        if k.ints[N_JOBS, 0] >= _JOBS_MAX:
+            return _FULL + 1
     fill_hole(k)
     if k.ints[N_AGENDA, 0] == 0 or not k.times[0, 0] < limit:
+        k.now[UNTIL, 0] = limit
         return _DONE + 1
     return 0
 
@@ -219,6 +250,7 @@ def run(kt: Any, t: Any, limit: Any) -> Any:
     """Run every event before *limit*; return DONE, or why Python is needed."""
     k = see(kt)
     s = view(t)
+    k.now[UNTIL, 0] = k.now[NOW, 0]
     while True:
         n = k.ints[N_STACK, 0]
         if n != 0:
@@ -238,7 +270,9 @@ def run(kt: Any, t: Any, limit: Any) -> Any:
             code = _between_events(k, limit)
             if code != 0:
                 return code - 1
-            k.now[0, 0] = k.times[0, 0]
+            when, key = k.times[0, 0], k.agenda[0, 1]
+            k.ints[N_REACHED, 0] = max(key, k.ints[N_REACHED, 0]) if when == k.now[NOW, 0] else key
+            k.now[NOW, 0] = when
             k.ints[N_EVENTS, 0] += 1
             do, what = take_first(k)
         code = _do(k, kt, t, s, do, what)

@@ -11,6 +11,7 @@ from stuntdouble.errors import Bug, Misuse
 from stuntdouble.iops.checks import check_new_pace
 from stuntdouble.iops.engine import Guest, Io, Turn
 from stuntdouble.iops.kernel.batches import batches
+from stuntdouble.iops.kernel.silent import catch_up
 from stuntdouble.iops.kernel.streams import MOVE_LEVEL, READ_LEVEL, READ_LUN, WRITE_DISK
 from stuntdouble.iops.kernel.tables import (
     DO_OPEN,
@@ -87,6 +88,20 @@ def _count(column: int) -> Any:
     return property(read, write)
 
 
+def _present(column: int) -> Any:
+    """Return a property that is a cell of the guest's row, once it is brought up to the present."""
+
+    def read(guest: KernelGuest) -> int:
+        guest.catch_up()
+        return int(guest.row[column])
+
+    def write(guest: KernelGuest, value: int) -> None:
+        guest.catch_up()
+        guest.row[column] = value
+
+    return property(read, write)
+
+
 def _seconds(column: int) -> Any:
     """Return a property that is a cell of the guest's clock."""
 
@@ -110,8 +125,8 @@ class KernelGuest(Guest):
     stuns = _count(G_STUNS)
     fences = _count(G_FENCES)
     arrived = _count(G_ARRIVED)
-    completed = _count(G_COMPLETED)
-    in_flight = _count(G_IN_FLIGHT)
+    completed = _present(G_COMPLETED)
+    in_flight = _present(G_IN_FLIGHT)
     dropped = _count(G_DROPPED)
     stunned_at = _seconds(H_STUNNED_AT)
     shift = _seconds(H_SHIFT)
@@ -126,6 +141,7 @@ class KernelGuest(Guest):
         load: Load | None,
     ) -> None:
         self.row, self.clock = engine.state.guests[number], engine.state.clocks[number]
+        self._addresses = engine.addresses
         self._paths = engine.paths
         self._batches: Iterator[Batch] | None = None
         self._refused: Misuse | None = None  # what is to be said once all before it is issued
@@ -159,6 +175,10 @@ class KernelGuest(Guest):
     def is_started(self) -> bool:
         """Whether the guest's load has begun."""
         return self._batches is not None
+
+    def catch_up(self) -> None:
+        """Count the I/Os that have ended, though nobody was told."""
+        catch_up(self._addresses, self.number)
 
     def begin(self, load: Load) -> None:
         """Read the load from its start."""
@@ -198,6 +218,7 @@ class Poster(Protocol):
 
     env: Environment
     state: State
+    addresses: int
     paths: Paths
 
     def post(self, do: int, what: int) -> None:

@@ -7,6 +7,7 @@
         submit ───────────────────┘
 
     agenda   what happens at a time to come: posts, ends of service, arrivals; a heap
+    free     when the servers of a station come free
     stack    what is left to do of the event at hand, last in, first out
     urgent   items of streams, destages that start now       ┐ first in, first out, as SimPy's
     normal   I/Os let go, loops resumed, news for control     ┘ events of these priorities are
@@ -32,23 +33,28 @@ from stuntdouble.site.pool import reserve
  N_ASK, N_EVENTS, N_ANY_FENCE, N_LEAVES_MAX, N_NODES_MAX, N_FAULTY, N_ANY_CUT, N_WATCHES,
  N_OPAQUE, N_STREAMS, N_HOLE, N_WAYS, N_CACHES, N_BLOCKING, N_BLOCK_BYTES, N_KEPT_FREE,
  N_KEPT_TOP, N_SPAN_FREE, N_SPAN_TOP, N_WAIT_FREE, N_WAIT_TOP, N_COPYING, N_DIRTY_BYTES,
- N_DIRTY_BLOCKS, N_QUIET, N_LIMITS) = range(49)  # fmt: skip
+ N_DIRTY_BLOCKS, N_QUIET, N_LIMITS, N_REACHED, N_FREE_TOP,
+ N_FLUSH_AT) = range(52)  # fmt: skip
 (A_KIND, A_SERVERS, A_BUSY, A_HEAD, A_TAIL, A_LATE_HEAD, A_LATE_TAIL, A_COUNT, A_ARM,
- A_FIRST) = range(10)  # fmt: skip
+ A_FIRST, A_FREE, A_TAKEN, A_IDLE) = range(13)  # fmt: skip
 (B_RATE, B_ROW, B_STROKE, B_TRACK) = (0, 1, 7, 8)  # B_ROW is the first of six parameters
 (G_STUNS, G_FENCES, G_LIMIT, G_IN_FLIGHT, G_ARRIVED, G_COMPLETED, G_DROPPED, G_WAITING, G_HEAD,
  G_TAIL, G_FRESH, G_DRAINS, G_RETIRED, G_RESUMED_HEAD, G_RESUMED_TAIL, G_SECONDS, G_ROWS,
  G_COUNT, G_CURSOR, G_ENDED, G_LOOPS, G_DISKS, G_DISK_COUNT, G_HUNG, G_HUNG_HEAD, G_HUNG_TAIL,
- G_LOST) = range(27)  # fmt: skip
+ G_LOST, G_SILENT, G_SILENT_HEAD, G_SILENT_MAX) = range(30)  # fmt: skip
 H_STUNNED_AT, H_SHIFT = range(2)
 (L_GUEST, L_DISK, L_WRITE, L_OFFSET, L_LENGTH, L_NEXT) = range(6)
 (J_KIND, J_OWNER, J_LOADER, J_DISK, J_WRITE, J_OFFSET, J_LENGTH, J_LEFT, J_VISITS, J_NEXT,
- J_ADMITTED, J_BEFORE) = range(12)  # fmt: skip
+ J_ADMITTED, J_BEFORE, J_KEY) = range(13)  # fmt: skip
+M_ARRIVED, M_END = range(2)
+NOW, UNTIL = range(2)
 (V_JOB, V_GROUP, V_STATION, V_WRITE, V_POSITION, V_BYTES, V_PURPOSE, V_NEXT, V_QUEUED) = range(9)
 (S_IO, S_TARGET, S_BLOCKS, S_ITEMS, S_ENDED, S_COUNT, S_FIRST, S_UNDER_WAY, S_DEPTH, S_DONE,
  S_PREFIX, S_MARK, S_STOPPED, S_FINISHED, S_FENCES, S_IS_HELD, S_NEXT, S_PURPOSE, S_LINK,
  S_PACED_BYTES, S_LOST, S_FAILED) = range(22)  # fmt: skip
 Y_RATE, Y_PACED_FROM, Y_WAKE = range(3)
+(SERVED_STATION, SERVED_PURPOSE, SERVED_JOB, SERVED_KEY) = range(4)
+SERVED_START, SERVED_SECONDS, SERVED_BUILT = range(3)
 W_ADDRESS, W_SIGN, W_THRESHOLD = range(3)
 (O_LAID, O_RAID, O_FIRST, O_MEMBERS, O_STRIPE, O_PORT, O_CUT, O_BLOCKS) = range(8)
 DISK_NUMBER, DISK_BUCKET = range(2)
@@ -73,7 +79,7 @@ WAY_SET_OUT, WAY_ROOM, WAY_COPIES, WAY_MOVING = 1, 2, 3, 4
 # What happens, on the agenda; and what is left to do, on the stack. ------------------------------
 (DO_END, DO_ARRIVAL, DO_START, DO_LET_GO, DO_ADMIT, DO_UNFENCE, DO_OPEN, DO_GO, DO_AFTER_ARRIVAL,
  DO_REST, DO_NEXT_STREAM, DO_NEXT_GUEST, DO_ITEM_FAILED, DO_UNTIL, DO_NEXT,
- DO_DROPPED, DO_CHECK, DO_AFTER_REST, DO_TELL) = range(1, 20)  # fmt: skip
+ DO_DROPPED, DO_CHECK, DO_AFTER_REST, DO_TELL, DO_GROUP_END) = range(1, 21)  # fmt: skip
 
 # Entries of the normal queue: the first three are the kernel's, the rest news for control.
 (NEWS_GO, NEWS_UNTIL, NEWS_NEXT, NEWS_DRAINED, NEWS_MARK, NEWS_FINISHED, NEWS_ENDED,
@@ -86,13 +92,16 @@ WAY_SET_OUT, WAY_ROOM, WAY_COPIES, WAY_MOVING = 1, 2, 3, 4
 ANSWER_NONE, ANSWER_GIVEN, ANSWER_REFUSED = range(3)
 LOAD_READ, LOAD_REFUSED = 1, 2  # how the rows of a guest's load came to an end
 
-# Ranks within an instant, in the agenda's keys: rank << 44 | serial.
-RANK_POST, RANK_END, RANK_ARRIVAL = range(3)
+# Ranks within an instant, in the agenda's keys: rank << 44 | serial.  Ends of service are ranked by
+# station, arrivals by guest.
+RANK_POST, RANK_END, RANK_ARRIVAL = 0, 1, 1 << 17
 RANK_SHIFT: Final = 44  # 17 trillion events, 260,000 guests
 
 FLUSH_ROWS: Final = 1 << 16  # measured rows that the meter takes over at a time
 JOBS_MAX: Final = 1 << 21  # I/Os at a time, whether they wait or are under way
 VISIT_ROWS: Final = 1 << 24  # visits of all of them
+FREE_ROWS: Final = 1 << 20  # servers of all stations that know ahead when visits end
+SERVERS_MAX: Final = 1 << 12  # of such a station: one of more has room for everybody
 OUT_ROWS: Final = 1 << 21  # visits of one I/O
 DEPTH_MAX: Final = 1 << 16  # items of a stream at a time
 GUESTS_MAX: Final = 1 << 16  # with one row each for up to 16 disks
@@ -111,13 +120,14 @@ class State(NamedTuple):
     stations: Any
     speeds: Any
     keys: Any
+    free: Any
     guests: Any
     clocks: Any
     disks: Any
     loaders: Any
     loader_seconds: Any
     jobs: Any
-    arrived: Any
+    moments: Any
     visits: Any
     streams: Any
     paces: Any
@@ -132,6 +142,8 @@ class State(NamedTuple):
     io_guests: Any
     services: Any
     service_kinds: Any
+    told: Any
+    told_kinds: Any
     fences: Any
     watches: Any
     passages: Any
@@ -147,17 +159,18 @@ class State(NamedTuple):
 
 SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "ints": (64, 1, np.int64),
-    "now": (1, 1, np.float64),
-    "stations": (1 << 16, 10, np.int64),
+    "now": (2, 1, np.float64),
+    "stations": (1 << 16, 13, np.int64),
     "speeds": (1 << 16, 9, np.float64),
     "keys": (1 << 16, 1, np.uint64),
-    "guests": (GUESTS_MAX, 27, np.int64),
+    "free": (FREE_ROWS, 1, np.float64),
+    "guests": (GUESTS_MAX, 30, np.int64),
     "clocks": (GUESTS_MAX, 2, np.float64),
     "disks": (1 << 20, 2, np.int64),
     "loaders": (1 << 20, 6, np.int64),
     "loader_seconds": (1 << 20, 1, np.float64),
-    "jobs": (2 * JOBS_MAX, 12, np.int64),
-    "arrived": (2 * JOBS_MAX, 1, np.float64),
+    "jobs": (2 * JOBS_MAX, 13, np.int64),
+    "moments": (2 * JOBS_MAX, 2, np.float64),
     "visits": (VISIT_ROWS, 9, np.int64),
     "streams": (STREAMS_MAX, 22, np.int64),
     "paces": (STREAMS_MAX, 3, np.float64),
@@ -169,8 +182,10 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "out": (OUT_ROWS, 6, np.int64),
     "ios": (1 << 23, 2, np.float64),
     "io_guests": (1 << 23, 1, np.int64),
-    "services": (1 << 23, 2, np.float64),
-    "service_kinds": (1 << 23, 2, np.int64),
+    "services": (VISIT_ROWS, 3, np.float64),
+    "service_kinds": (VISIT_ROWS, 4, np.int64),
+    "told": (VISIT_ROWS, 2, np.float64),
+    "told_kinds": (VISIT_ROWS, 2, np.int64),
     "fences": (1 << 14, 1, np.int64),
     "watches": (WATCHES_MAX, 3, np.int64),
     "passages": (2 * JOBS_MAX, 13, np.int64),
@@ -191,7 +206,8 @@ def new_state() -> tuple[State, np.ndarray[Any, Any]]:
     tables = {name: reserve(*shape) for name, shape in SHAPES.items()}
     state = State(**tables, times=tables["agenda"].view(np.float64))
     addresses = np.array([[table.ctypes.data, table.shape[0]] for table in state], np.int64)
-    state.ints[[N_JOB_TOP, N_VISIT_TOP, N_KEPT_TOP, N_SPAN_TOP, N_WAIT_TOP]] = 1
+    state.ints[[N_JOB_TOP, N_VISIT_TOP, N_KEPT_TOP, N_SPAN_TOP, N_WAIT_TOP, N_FREE_TOP]] = 1
+    state.ints[N_FLUSH_AT] = FLUSH_ROWS
     return state, addresses
 
 

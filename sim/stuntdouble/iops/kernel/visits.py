@@ -10,28 +10,26 @@ from typing import Any
 
 from stuntdouble.compiled import njit
 from stuntdouble.iops.engine import BACKGROUND, Purpose
-from stuntdouble.iops.kernel.agenda import plan, push
+from stuntdouble.iops.kernel.agenda import plan_as
 from stuntdouble.iops.kernel.copies import NO_POOL, keep
+from stuntdouble.iops.kernel.services import serve_in_turn, serve_now
+from stuntdouble.iops.kernel.silent import fall_silent, may_be_silent
 from stuntdouble.iops.kernel.tables import (
-    A_ARM,
     A_BUSY,
-    A_COUNT,
     A_FIRST,
+    A_FREE,
     A_HEAD,
-    A_KIND,
     A_LATE_HEAD,
     A_LATE_TAIL,
     A_SERVERS,
     A_TAIL,
-    B_RATE,
-    B_ROW,
-    B_STROKE,
-    B_TRACK,
     DO_END,
-    DO_GO,
+    DO_GROUP_END,
     FULL,
+    J_KEY,
     J_LEFT,
     J_VISITS,
+    M_END,
     N_BLOCK_BYTES,
     N_BLOCKING,
     N_CACHES,
@@ -47,7 +45,6 @@ from stuntdouble.iops.kernel.tables import (
     P_LINK,
     P_LINK_BYTES,
     P_PURPOSE,
-    RANK_END,
     V_BYTES,
     V_GROUP,
     V_JOB,
@@ -60,7 +57,6 @@ from stuntdouble.iops.kernel.tables import (
     see,
 )
 from stuntdouble.iops.route import PIECE_VISITS, add_visits
-from stuntdouble.iops.work import DISK, travel, visit_seconds
 from stuntdouble.site import Role
 from stuntdouble.site.tables import (
     T_BLOCK,
@@ -71,14 +67,11 @@ from stuntdouble.site.tables import (
     T_WRITE,
     view,
 )
-from stuntdouble.trace import unit
 
 _VISITS_OF_PIECE = PIECE_VISITS
-_DISK = DISK
 _DO_END = DO_END
-_DO_GO = DO_GO
+_DO_GROUP_END = DO_GROUP_END
 _FULL = FULL
-_RANK_END = RANK_END
 _GUEST = int(Purpose.GUEST)
 _SIDE = int(Purpose.SIDE)
 _BACKGROUND = tuple(sorted(int(purpose) for purpose in BACKGROUND))
@@ -187,7 +180,8 @@ def lay_out(kt: Any, t: Any, count: Any, job: Any, purpose: Any, link: Any, size
         n = route(k, s.steps, i, n)
         if n < 0:
             return _FULL
-    if k.ints[N_VISIT_TOP, 0] + n + 1 >= k.visits.shape[0]:
+    most = max(k.ints[N_VISIT_TOP, 0], k.ints[N_SERVICES, 0])
+    if most + n + 1 >= k.visits.shape[0]:
         return _FULL
     last = enlist(k, n, job, purpose)
     if link >= 0:
@@ -195,44 +189,6 @@ def lay_out(kt: Any, t: Any, count: Any, job: Any, purpose: Any, link: Any, size
     if k.ints[N_BLOCKING, 0] != 0:
         return keep(kt, t, count, job, n)
     return 0
-
-
-@njit(forceinline=True)
-def _serve(k: Any, v: Any) -> None:
-    """Start a service: its time is fixed now."""
-    station = k.visits[v, V_STATION]
-    size = k.visits[v, V_BYTES]
-    kind = k.stations[station, A_KIND]
-    distance = 0.0
-    if kind == _DISK:
-        position = k.visits[v, V_POSITION]
-        stroke = k.speeds[station, B_STROKE]
-        track = k.speeds[station, B_TRACK]
-        distance, passed = travel(k.stations[station, A_ARM], position, stroke, track)
-        k.stations[station, A_ARM] = position + size
-        size += passed
-    count = k.stations[station, A_COUNT]
-    k.stations[station, A_COUNT] = count + 1
-    drawn = unit(k.keys[station, 0], count)
-    row = (
-        k.speeds[station, B_ROW],
-        k.speeds[station, B_ROW + 1],
-        k.speeds[station, B_ROW + 2],
-        k.speeds[station, B_ROW + 3],
-        k.speeds[station, B_ROW + 4],
-        k.speeds[station, B_ROW + 5],
-    )
-    built = visit_seconds(kind, row, k.visits[v, V_WRITE], size, distance, drawn)
-    rate = k.speeds[station, B_RATE]
-    seconds = built if rate == 1.0 else built / rate  # a division takes as long as all the rest
-    now = k.now[0, 0]
-    n = k.ints[N_SERVICES, 0]
-    k.ints[N_SERVICES, 0] = n + 1
-    k.service_kinds[n, 0] = station
-    k.service_kinds[n, 1] = k.visits[v, V_PURPOSE]
-    k.services[n, 0] = now
-    k.services[n, 1] = seconds
-    plan(k, now + seconds, _RANK_END, _DO_END, v)
 
 
 @njit(forceinline=True)
@@ -249,32 +205,68 @@ def _queue_up(k: Any, v: Any, station: Any) -> None:
 
 
 @njit(forceinline=True)
+def _free_visit(k: Any, v: Any) -> None:
+    k.visits[v, V_NEXT] = k.ints[N_VISIT_FREE, 0]
+    k.ints[N_VISIT_FREE, 0] = v
+
+
+@njit(forceinline=True)
+def _serve(k: Any, v: Any) -> None:
+    """Start a service of a station with queues; its end is an event."""
+    end, key = serve_now(k, v)
+    plan_as(k, end, key, _DO_END, v)
+
+
+@njit(forceinline=True)
+def _come(k: Any, v: Any, station: Any) -> None:
+    """Let a visit come to a station with queues."""
+    if k.stations[station, A_BUSY] < k.stations[station, A_SERVERS]:
+        k.stations[station, A_BUSY] += 1
+        _serve(k, v)
+    else:
+        _queue_up(k, v, station)
+
+
+@njit(forceinline=True)
 def start_group(k: Any, job: Any) -> None:
-    """Start the next group of a job that has one."""
+    """Start the next group of a job that has one.
+
+    Where all ends are known the last of them is the group's, and one event, or none.
+    """
     v = k.jobs[job, J_VISITS]
     group = k.visits[v, V_GROUP]
     left = 0
+    last, last_key = -1.0, 0
     while v != 0 and k.visits[v, V_GROUP] == group:
-        left += 1
         station = k.visits[v, V_STATION]
         following = k.visits[v, V_NEXT]
-        if k.stations[station, A_BUSY] < k.stations[station, A_SERVERS]:
-            k.stations[station, A_BUSY] += 1
-            _serve(k, v)
+        if k.stations[station, A_FREE] != 0:
+            end, key = serve_in_turn(k, v)
+            _free_visit(k, v)
+            if end > last or (end == last and key > last_key):
+                last, last_key = end, key
         else:
-            _queue_up(k, v, station)
+            left += 1
+            _come(k, v, station)
         v = following
     k.jobs[job, J_VISITS] = v
+    if last >= 0.0:
+        k.moments[job, M_END] = last
+        k.jobs[job, J_KEY] = last_key
+        if v == 0 and left == 0 and may_be_silent(k, job, last):
+            fall_silent(k, job)
+            return
+        left += 1
+        plan_as(k, last, last_key, _DO_GROUP_END, job)
     k.jobs[job, J_LEFT] = left
 
 
 @njit(forceinline=True)
-def end_visit(k: Any, v: Any) -> None:
-    """End a service: the station takes its next visit before the I/O that was served moves on."""
+def end_visit(k: Any, v: Any) -> Any:
+    """End a service of a station with queues, which takes its next visit; return whose it was."""
     station = k.visits[v, V_STATION]
     job = k.visits[v, V_JOB]
-    k.visits[v, V_NEXT] = k.ints[N_VISIT_FREE, 0]
-    k.ints[N_VISIT_FREE, 0] = v
+    _free_visit(k, v)
     head, last = A_HEAD, A_TAIL
     if k.stations[station, head] == 0:
         head, last = A_LATE_HEAD, A_LATE_TAIL
@@ -287,7 +279,12 @@ def end_visit(k: Any, v: Any) -> None:
         _serve(k, following)
     else:
         k.stations[station, A_BUSY] -= 1
+    return job
+
+
+@njit(forceinline=True)
+def is_group_over(k: Any, job: Any) -> Any:
+    """Count an end of a job's group; say whether it was the last."""
     left = k.jobs[job, J_LEFT] - 1
     k.jobs[job, J_LEFT] = left
-    if left == 0:
-        push(k, _DO_GO, job)
+    return left == 0

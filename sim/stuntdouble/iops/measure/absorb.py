@@ -48,7 +48,7 @@ def absorb_ios(tables: Any, row: Any, guests: Any, times: Any, seconds: Any, bit
         tables: ``Tables``.
         row: where to begin.
         guests: the number of each I/O's guest.
-        times: rows of (arrived, completed), in order of completion.
+        times: rows of (arrived, completed).
         seconds: completed - arrived.
         bits: the same memory as whole numbers.
     """
@@ -120,7 +120,7 @@ def absorb_flights(
 
     Args:
         guests: the number of each I/O's guest.
-        times: rows of (arrived, completed), in order of completion.
+        times: rows of (arrived, completed).
         seconds: completed - arrived.
         edges: of cells, in nanoseconds.
         flights: by cell and guest: nanoseconds of I/O in flight.
@@ -138,8 +138,9 @@ def absorb_flights(
         while slot < now:
             slot = max(slot + 1, now - SLOTS + 1)
             recent[slot & (SLOTS - 1), :, :] = 0
-        recent[slot & (SLOTS - 1), guest, SUM_NS] += np.int64(seconds[row] * 1e9 + 0.5)
-        recent[slot & (SLOTS - 1), guest, SUM_IOS] += 1
+        if slot - now < SLOTS:
+            recent[now & (SLOTS - 1), guest, SUM_NS] += np.int64(seconds[row] * 1e9 + 0.5)
+            recent[now & (SLOTS - 1), guest, SUM_IOS] += 1
     state[AT_SLOT] = slot
 
 

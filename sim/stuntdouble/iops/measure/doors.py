@@ -23,8 +23,9 @@ _ROWS: Final = 1 << 16  # of a batch: the cost of entering compiled code is gone
 class Doors(ABC):
     """Takes rows, and hands them on in batches to ``_keep_ios`` and ``_keep_visits``.
 
-    I/Os come in order of completion and visits in order of their starts.  What comes of them does
-    not depend on the size of batches, nor on whether they came in batches.
+    What comes of the rows depends neither on the size of batches, nor on whether they came in
+    batches, nor on the order within one; but all of a batch has completed, or started, later than
+    all of the one before it.
     """
 
     def __init__(self) -> None:

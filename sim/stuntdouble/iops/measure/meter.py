@@ -275,14 +275,14 @@ class Meter(Doors):
         """
         if len(self._numbers) > len(self._guest_sums):
             self._make_room(max(len(self._numbers), 2 * len(self._guest_sums)))
-        now = times[-1, 1]
+        now = times[:, 1].max()
         if self._held and now > self._held[0][1][0, 1]:
             self._take_held()
         self._cells.advance(float(now))
-        last = int(np.searchsorted(times[:, 1], now))
-        if (times[last:, 0] >= now).any():
-            self._held.append((guests[last:].copy(), times[last:].copy()))
-            guests, times = guests[:last], times[:last]
+        if (times[:, 0] >= now).any():
+            last = times[:, 1] >= now
+            self._held.append((guests[last], times[last]))
+            guests, times = guests[~last], times[~last]
         self._count(guests, times)
 
     def _take_held(self) -> None:
@@ -309,8 +309,10 @@ class Meter(Doors):
         )  # fmt: skip
         if self._before:
             self._count_before(guests, times, seconds)
-        if len(seconds) and seconds.max() > SILENCE_SECONDS:
-            self._note_silences(guests, times)
+        silent = np.flatnonzero(seconds > SILENCE_SECONDS)
+        if len(silent):
+            silent = silent[np.argsort(times[silent, 1], kind="stable")]
+            self._note_silences(guests[silent], times[silent])
 
     def _count_before(
         self, guests: NDArray[np.int64], times: NDArray[np.float64], seconds: NDArray[np.float64]
@@ -332,7 +334,7 @@ class Meter(Doors):
                 self._span_before = grown(self._span_before, len(self._spans))
 
     def _keep_visits(self, kinds: NDArray[np.int64], times: NDArray[np.float64]) -> None:
-        self._cells.advance(float(times[-1, 0]))
+        self._cells.advance(float(times[:, 0].max()))
         station = int(kinds[:, 0].max())
         if station >= len(self._accounts):
             self._accounts = grown(self._accounts, max(station + 1, 2 * len(self._accounts)))

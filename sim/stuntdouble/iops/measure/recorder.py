@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,18 +60,23 @@ class Recorder(Meter):
         """Return a guest's I/Os as rows of (arrived, completed), in order of completion."""
         self._settle()
         rows = [times[guests == self._numbers.get(guest, -1)] for guests, times in self._ios]
-        return np.concatenate([*rows, np.empty((0, 2))])
+        found = np.concatenate([*rows, np.empty((0, 2))])
+        return found[np.lexsort(found.T)]
 
     def visit_rows(self) -> list[tuple[int, int, float, float]]:
-        """Return all visits as rows of (station, purpose, start, seconds), in order of start."""
+        """Return all visits as rows of (station, purpose, start, seconds), in order of start.
+
+        Of those that start at one instant, each station's are together, in the order of its queue.
+        """
         self._settle()
-        return [
+        rows = [
             (station, purpose, start, seconds)
             for kinds, times in self._all_visits
             for (station, purpose), (start, seconds) in zip(
                 kinds.tolist(), times.tolist(), strict=True
             )
         ]
+        return sorted(rows, key=itemgetter(2, 0))
 
     def latencies(self, *guests: str) -> Latencies:
         """Return the I/Os of *guests*, of all where none is named, in order of arrival."""
@@ -160,11 +166,11 @@ class Recorder(Meter):
     # How it is kept. ---------------------------------------------------------------------------
 
     def _keep_ios(self, guests: NDArray[np.int64], times: NDArray[np.float64]) -> None:
-        self._cells.frontier = max(self._cells.frontier, float(times[-1, 1]))
+        self._cells.frontier = max(self._cells.frontier, float(times[:, 1].max()))
         self._ios.append((guests.copy(), times.copy()))
 
     def _keep_visits(self, kinds: NDArray[np.int64], times: NDArray[np.float64]) -> None:
-        self._cells.frontier = max(self._cells.frontier, float(times[-1, 0]))
+        self._cells.frontier = max(self._cells.frontier, float(times[:, 0].max()))
         self._all_visits.append((kinds.copy(), times.copy()))
 
     def _chosen(self, stations: list[int], purposes: tuple[int, ...]) -> NDArray[np.float64]:
