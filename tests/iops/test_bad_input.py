@@ -10,6 +10,7 @@ import pytest
 from iops.lab import BLOCK, Lab, Script, conserved, fixed, reads
 from stuntdouble.errors import LimitReached, Misuse, Unsupported
 from stuntdouble.iops import (
+    OUTSTANDING_MAX,
     Cache,
     ClosedLoad,
     Geometry,
@@ -154,6 +155,7 @@ def test_a_trace_needs_a_disk_and_a_speed(size, speed, said) -> None:
     ("change", "said"),
     [
         ({"depth": -1}, "depth -1"),
+        ({"depth": OUTSTANDING_MAX + 1}, "depth 65537: 65536 is the most"),
         ({"bytes_per_second": -1.0}, "-1.0 bytes per second"),
         ({"bytes_per_second": nan}, "nan bytes per second"),
         ({"link": -2}, "station -2"),
@@ -326,7 +328,7 @@ def test_a_refused_act_leaves_an_engine_that_works(engine) -> None:
     lab.stripe(fixed(1.0))
     guest = lab.guest(reads(1.0))
     stream = lab.stream(Io.READ_LUN, lab.lun, [(0, BLOCK)] * 2)
-    for wrong in ({"depth": -1}, {"bytes_per_second": nan}):
+    for wrong in ({"depth": -1}, {"depth": OUTSTANDING_MAX + 1}, {"bytes_per_second": nan}):
         ((name, value),) = wrong.items()
         with pytest.raises(Misuse, match="a change of pace"):
             setattr(stream, name, value)

@@ -32,7 +32,6 @@ from stuntdouble.iops.kernel.tables import (
     CACHE_MARK,
     CACHE_PORT,
     CACHE_STATION,
-    DEPTH_MAX,
     DISK_NUMBER,
     DO_ADMIT,
     DO_GO,
@@ -309,7 +308,6 @@ class CompiledEngine(Driver):
     def stream(self, spec: StreamSpec) -> KernelStream:
         """Post a stream."""
         check_stream(spec, self._stations)
-        bound(spec.depth, DEPTH_MAX, "items of a stream under way at a time")
         number = self._streams_made + 1
         bound(number, STREAMS_MAX, "streams of one run of the compiled engine")
         self._streams_made = self.state.ints[N_STREAMS, 0] = number

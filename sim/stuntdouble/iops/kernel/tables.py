@@ -94,7 +94,6 @@ FLUSH_ROWS: Final = 1 << 16  # measured rows that the meter takes over at a time
 JOBS_MAX: Final = 1 << 21  # I/Os at a time, whether they wait or are under way
 VISIT_ROWS: Final = 1 << 24  # visits of all of them
 OUT_ROWS: Final = 1 << 21  # visits of one I/O
-DEPTH_MAX: Final = 1 << 16  # items of a stream at a time
 GUESTS_MAX: Final = 1 << 16  # with one row each for up to 16 disks
 STREAMS_MAX: Final = 1 << 18  # of one run
 WATCHES_MAX: Final = 1 << 10  # at a time
