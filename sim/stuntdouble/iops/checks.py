@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf, isnan
 from typing import TYPE_CHECKING, Final
 
-from stuntdouble.errors import Misuse, Unsupported
+from stuntdouble.errors import Misuse
 from stuntdouble.units import ADDRESS_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -129,12 +129,6 @@ def check_outstanding(guest: Guest, outstanding: int) -> None:
         raise Misuse(where, f"{outstanding} is below 0; 0 is no limit")
     if outstanding > OUTSTANDING_MAX:
         raise Misuse(where, f"{outstanding} is more than {OUTSTANDING_MAX}; 0 is no limit")
-
-
-def check_first_start(guest: Guest, *, started: bool) -> None:
-    """Refuse to start a load that has begun."""
-    if started:
-        raise Unsupported(f"starting the load of {guest.name} twice", "add another guest")
 
 
 def check_threshold(threshold: float) -> None:

@@ -58,7 +58,6 @@ class Reference:
         self.stations: list[Station] = []
         self.guests: list[Guest] = []
         self._seed = seed
-        self._started: set[int] = set()  # numbers of the guests whose loads have begun
         self._passages = Passages(env, self.stations, site.block_bytes)
         self._fences = Fences()
         self._fenced: list[ReferenceStream] = []
@@ -109,9 +108,8 @@ class Reference:
         """Let the guest's load begin."""
         if guest.load is None:
             return
-        checks.check_first_start(guest, started=guest.number in self._started)
         check_load(guest)
-        self._started.add(guest.number)
+        guest.started = True
         guest.shift = guest.stunned_at = self.env.now
         ios = checked(guest.load, guest)
         if not guest.load.outstanding:

@@ -182,7 +182,6 @@ class CompiledEngine(Driver):
         mine, load = cast("KernelGuest", guest), guest.load
         if load is None:
             return
-        checks.check_first_start(guest, started=mine.is_started)
         check_load(guest)
         loops = max(load.outstanding, 1)
         most = SHAPES["loaders"][0] - 1
