@@ -201,11 +201,18 @@ def doors(engine: type[Reference | CompiledEngine]) -> dict:
             "its link is station 1, and there are 1",
         ),
         "a pool on no station": (
-            lambda: engine.add_pool(9, Geometry(Raid.RAID0, 0, 2, BLOCK)),
+            lambda: engine.add_pool(pool, Geometry(Raid.RAID0, 0, 2, BLOCK)),
             "lies on station 1, and there are 1",
         ),
+        **{
+            f"no such pool of the site: {number}": (
+                lambda number=number: engine.add_pool(number, Geometry(Raid.RAID0, 0, 1, BLOCK)),
+                f"pool {number}: the site has 1, counted from 1",
+            )
+            for number in (-1, 0, 2, 1 << 8)
+        },
         "a port that is not there": (
-            lambda: engine.add_pool(9, Geometry(Raid.RAID0, 0, 1, BLOCK, 7)),
+            lambda: engine.add_pool(pool, Geometry(Raid.RAID0, 0, 1, BLOCK, 7)),
             "lies on station 7",
         ),
         "an unknown pool that blocks": (lambda: engine.block_copies(9), "pool 9: add it first"),

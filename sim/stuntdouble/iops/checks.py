@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.iops.engine import Guest
     from stuntdouble.iops.route import Geometry
-    from stuntdouble.site import Step
+    from stuntdouble.site import Site, Step
 
 OUTSTANDING_MAX: Final = 1 << 16
 """I/Os at a time that a closed load, a limit of a guest or a stream may ask for: as many as NVMe
@@ -84,6 +84,13 @@ def check_pace(depth: int, bytes_per_second: float) -> None:
 
 
 # For doors. --------------------------------------------------------------------------------------
+
+
+def check_pool_of(site: Site, pool: int) -> None:
+    """Refuse a pool that the site does not have."""
+    pools = site.arena.used("pools") - 1  # row 0 is none
+    if not 1 <= pool <= pools:
+        raise Misuse(f"pool {pool}", f"the site has {pools}, counted from 1")
 
 
 def check_geometry(geometry: Geometry, stations: int) -> None:

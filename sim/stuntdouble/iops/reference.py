@@ -81,6 +81,7 @@ class Reference:
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
+        checks.check_pool_of(self.site, pool)
         self._passages.add_pool(pool, geometry)
 
     def block_copies(self, pool: int) -> None:

@@ -124,6 +124,7 @@ class CompiledEngine(Driver):
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
+        checks.check_pool_of(self.site, pool)
         checks.check_geometry(geometry, self._stations)
         self._pools[pool] = None
         self.state.pools[pool, :O_CUT] = (1, *geometry.row())
