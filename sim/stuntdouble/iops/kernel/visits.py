@@ -224,7 +224,7 @@ def _serve(k: Any, v: Any) -> None:
     )
     built = visit_seconds(kind, row, k.visits[v, V_WRITE], size, distance, drawn)
     rate = k.speeds[station, B_RATE]
-    seconds = built if rate == 1.0 else built / rate  # a division takes as long as all the rest
+    seconds = built if rate == 1.0 else built / rate  # 1 but for faults; a division is slow
     now = k.now[0, 0]
     n = k.ints[N_SERVICES, 0]
     k.ints[N_SERVICES, 0] = n + 1
