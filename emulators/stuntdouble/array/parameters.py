@@ -116,10 +116,10 @@ class Parameters:
             raise Misuse("exhaustion", f"{self.exhaustion!r} is neither 'invalidate' nor 'refuse'")
 
     def _check_numbers(self) -> None:
-        if not 512 <= self.chunk_bytes <= SIZE_BYTES_MAX or self.chunk_bytes & (
-            self.chunk_bytes - 1
-        ):
-            raise Misuse("chunk_bytes", f"{self.chunk_bytes} is not a power of two of 512 or more")
+        chunk = self.chunk_bytes
+        if not 512 <= chunk <= SIZE_BYTES_MAX or chunk & (chunk - 1):
+            wanted = f"a power of two from 512 to {SIZE_BYTES_MAX}"
+            raise Misuse("chunk_bytes", f"{chunk} is not {wanted}")
         if not 0.0 <= self.reserve_fraction < 1.0:
             raise Misuse("reserve_fraction", f"{self.reserve_fraction} is not in [0, 1)")
         if not 0 <= self.lun_max <= 255:
