@@ -62,7 +62,7 @@ Step = tuple[int, int, int, int, int, int]
 """Group (below 0: growth of a file), role, write (0 or 1), pool, pool block, bytes: see plan.py."""
 
 _LOG_ROOM: Final = SHAPES["log"][0] - 8 * rules.IO_BLOCKS_MAX
-_PIECE_BYTES: Final = 256 * KIB  # what holds anything is shown whole: a part of a chunk
+_PIECE_BYTES: Final = 256 * KIB  # a read parts zeros from the rest in steps of these
 _GROUPS: Final = 1 + max(stage.group for stage in PLAN)
 _group = itemgetter(0)
 _BULK_WRITES_MAX: Final = 1 << 15  # per call, so that no call takes more leaves than are kept free
