@@ -24,7 +24,7 @@ from stuntdouble.extents import Runs
 from stuntdouble.iops import DISK_7200, FLASH_CHANNEL, Purpose, Raid, link
 from stuntdouble.ports import Mapping, Throttle
 from stuntdouble.site import Role
-from stuntdouble.units import KIB, MIB
+from stuntdouble.units import KIB, MIB, SIZE_BYTES_MAX
 
 SERVER = "iqn.2026-01.example:backup"
 
@@ -444,6 +444,12 @@ def test_pools(build) -> None:
 def test_parameters_that_make_no_sense_are_refused(wrong: dict, error: type) -> None:
     with pytest.raises(error):
         Parameters(**wrong)
+
+
+@pytest.mark.parametrize("chunk", [256, 48 * KIB, 2 * SIZE_BYTES_MAX])
+def test_a_chunk_that_cannot_be_is_told_which_can(chunk) -> None:
+    with pytest.raises(Misuse, match=f"{chunk} is not a power of two from 512 to {SIZE_BYTES_MAX}"):
+        Parameters(chunk_bytes=chunk)
 
 
 def test_a_chunk_is_whole_content_blocks(build) -> None:

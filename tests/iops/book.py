@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
@@ -11,10 +12,10 @@ from iops.lab import BLOCK, Ask, Held, Script, conserved
 from stuntdouble.site import COPY_ON_WRITE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from iops.lab import Judge, Lab
-    from stuntdouble.iops import Guest
+    from stuntdouble.iops import Engine, Guest
 
     Outcome = tuple[list[tuple[float, int, int]], list[tuple[int, float, float]]]
     Rows = list[tuple[int, tuple[int, int], bool]]  # when; first block and how many; a write
@@ -47,6 +48,43 @@ def seen(lab: Lab, guests: Sequence[Guest]) -> Outcome:
         for arrived, completed in lab.io_times(guest.name)
     ]
     return lab.starts, sorted(over)
+
+
+def schedule(
+    control: Acts,
+    guests: Sequence[Any],
+    at: Callable[[int, Callable[[], object]], object],
+    host: Judge | Engine,
+    *,
+    limit: Callable[[Any, int], object],
+    other: Callable[[int, int], object],
+) -> None:
+    """Have a judge or an engine stun, resume and limit guests when *control* says so.
+
+    Whatever else *control* says goes to *other*, with the guest's number and the figure.
+    """
+    for time, (act, first, second) in control:
+        number = first % len(guests)
+        guest = guests[number]
+        if act == "stun":
+            at(time, partial(host.stun, guest))
+            at(time + second, partial(host.resume, guest))
+        elif act == "limit":
+            at(time, partial(limit, guest, second))
+        else:
+            at(time, partial(other, number, second))
+
+
+def judged(judge: Judge, control: Acts, until: int, other: Callable[[int, int], object]) -> Outcome:
+    """Return what the book says of its guests and of *control*."""
+    acts: dict[int, list[Callable[[], object]]] = {}
+
+    def at(time: int, action: Callable[[], object]) -> None:
+        acts.setdefault(time, []).append(action)
+
+    schedule(control, judge.guests, at, judge, limit=judge.limit, other=other)
+    judge.run(until, acts)
+    return judge.starts, sorted(judge.over)
 
 
 # Under a snapshot in chunks of two blocks. -----------------------------------------------------
@@ -84,28 +122,21 @@ def _ask(at: int, size: int, *, write: bool) -> Ask:
 def told(judge: Judge, control: Acts, until: int, *, blocking: bool) -> Outcome:
     """Return what the book says, from a snapshot at the start on."""
     judge.blocking, judge.owed = blocking, set()
-    acts: dict = {}
-    for time, (act, first, second) in control:
-        guest = judge.guests[first % len(judge.guests)]
-        if act == "stun":
-            acts.setdefault(time, []).append(lambda guest=guest: judge.stun(guest))
-            acts.setdefault(time + second, []).append(lambda guest=guest: judge.resume(guest))
-        elif act == "limit":
-            action = lambda guest=guest, second=second: judge.limit(guest, second)  # noqa: E731
-            acts.setdefault(time, []).append(action)
-        else:
-            acts.setdefault(time, []).append(lambda: setattr(judge, "owed", set()))
-    judge.run(until, acts)
-    return judge.starts, sorted(judge.over)
+    return judged(judge, control, until, lambda *_: setattr(judge, "owed", set()))
 
 
 def played(
     lab: Lab, guests: list[tuple[int, Rows]], control: Acts, until: int, *, blocking: bool
 ) -> Outcome:
     """Return what the engine makes of the same."""
-    lab.site.freeze([lab.lun], COPY_ON_WRITE)
+    engine = lab.engine
+
+    def freeze(*_: int) -> None:
+        lab.site.freeze([lab.lun], COPY_ON_WRITE)
+
+    freeze()
     if blocking:
-        lab.engine.block_copies(lab.pool)
+        engine.block_copies(lab.pool)
     made = []
     for number, (outstanding, rows) in enumerate(guests):
         script = [
@@ -113,14 +144,6 @@ def played(
             for t, (at, size), write in rows
         ]
         made.append(lab.guest(Script(script, outstanding), str(number)))
-    for time, (act, first, second) in control:
-        guest = made[first % len(made)]
-        if act == "stun":
-            lab.at(time, lambda guest=guest: lab.engine.stun(guest))
-            lab.at(time + second, lambda guest=guest: lab.engine.resume(guest))
-        elif act == "limit":
-            lab.at(time, lambda guest=guest, second=second: lab.engine.set_limit(guest, second))
-        else:
-            lab.at(time, lambda: lab.site.freeze([lab.lun], COPY_ON_WRITE))
+    schedule(control, made, lab.at, engine, limit=engine.set_limit, other=freeze)
     lab.run(until - 0.5)
     return seen(lab, made)

@@ -89,6 +89,7 @@ FEATURES = (
     "stuns",
     "think times",
     "units zeroed",
+    "visits that wait until no foreground does",
     "waits for a token",
     "waits for copies",
     "waits for room in a cache",

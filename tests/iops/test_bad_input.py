@@ -10,6 +10,7 @@ import pytest
 from iops.lab import BLOCK, Lab, Script, conserved, fixed, reads
 from stuntdouble.errors import LimitReached, Misuse, Unsupported
 from stuntdouble.iops import (
+    OUTSTANDING_MAX,
     Cache,
     ClosedLoad,
     Geometry,
@@ -154,6 +155,7 @@ def test_a_trace_needs_a_disk_and_a_speed(size, speed, said) -> None:
     ("change", "said"),
     [
         ({"depth": -1}, "depth -1"),
+        ({"depth": OUTSTANDING_MAX + 1}, "depth 65537: 65536 is the most"),
         ({"bytes_per_second": -1.0}, "-1.0 bytes per second"),
         ({"bytes_per_second": nan}, "nan bytes per second"),
         ({"link": -2}, "station -2"),
@@ -199,11 +201,18 @@ def doors(engine: type[Reference | CompiledEngine]) -> dict:
             "its link is station 1, and there are 1",
         ),
         "a pool on no station": (
-            lambda: engine.add_pool(9, Geometry(Raid.RAID0, 0, 2, BLOCK)),
+            lambda: engine.add_pool(pool, Geometry(Raid.RAID0, 0, 2, BLOCK)),
             "lies on station 1, and there are 1",
         ),
+        **{
+            f"no such pool of the site: {number}": (
+                lambda number=number: engine.add_pool(number, Geometry(Raid.RAID0, 0, 1, BLOCK)),
+                f"pool {number}: the site has 1, counted from 1",
+            )
+            for number in (-1, 0, 2, 1 << 8)
+        },
         "a port that is not there": (
-            lambda: engine.add_pool(9, Geometry(Raid.RAID0, 0, 1, BLOCK, 7)),
+            lambda: engine.add_pool(pool, Geometry(Raid.RAID0, 0, 1, BLOCK, 7)),
             "lies on station 7",
         ),
         "an unknown pool that blocks": (lambda: engine.block_copies(9), "pool 9: add it first"),
@@ -326,7 +335,7 @@ def test_a_refused_act_leaves_an_engine_that_works(engine) -> None:
     lab.stripe(fixed(1.0))
     guest = lab.guest(reads(1.0))
     stream = lab.stream(Io.READ_LUN, lab.lun, [(0, BLOCK)] * 2)
-    for wrong in ({"depth": -1}, {"bytes_per_second": nan}):
+    for wrong in ({"depth": -1}, {"depth": OUTSTANDING_MAX + 1}, {"bytes_per_second": nan}):
         ((name, value),) = wrong.items()
         with pytest.raises(Misuse, match="a change of pace"):
             setattr(stream, name, value)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iops.book import seen
+from iops.book import judged, schedule, seen
 from iops.lab import BLOCK, Ask, Held, Judge, Lab, Script, conserved, fixed, reads
 from stuntdouble.errors import Misuse
 from stuntdouble.iops import ClosedLoad, Pattern, PoissonLoad, Purpose
@@ -254,37 +254,23 @@ def by_the_book(services, servers, guests, control):
         guest.tokens = burst
         held.append(guest)
     judge = Judge(list(services), servers, held)
-    acts: dict = {}
-    for time, (act, first, second) in control:
-        guest = held[first % len(held)]
-        if act == "stun":
-            acts.setdefault(time, []).append(lambda guest=guest: judge.stun(guest))
-            acts.setdefault(time + second, []).append(lambda guest=guest: judge.resume(guest))
-        else:
-            change = getattr(judge, act)
-            acts.setdefault(time, []).append(lambda g=guest, s=second, c=change: c(g, s))
-    judge.run(UNTIL, acts)
-    return judge.starts, sorted(judge.over)
+    return judged(judge, control, UNTIL, lambda number, burst: judge.tokens(held[number], burst))
 
 
 def by_the_engine(services, servers, guests, control):
     lab = Lab()
     lab.stripe(*map(fixed, services), servers=servers)
-    made = []
+    engine, made = lab.engine, []
     for number, (outstanding, rows, gap, burst) in enumerate(guests):
         script = [(0.0 if outstanding else float(t), 0, False, at * BLOCK, BLOCK) for t, at in rows]
         made.append(lab.guest(Script(script, outstanding), str(number)))
-        lab.engine.set_iops_limit(made[-1], 0, 1 / gap if burst else 0.0, burst)
-    for time, (act, first, second) in control:
-        guest, gap = made[first % len(made)], guests[first % len(made)][2]
-        if act == "stun":
-            lab.at(time, lambda guest=guest: lab.engine.stun(guest))
-            lab.at(time + second, lambda guest=guest: lab.engine.resume(guest))
-        elif act == "limit":
-            lab.at(time, lambda guest=guest, second=second: lab.engine.set_limit(guest, second))
-        else:
-            iops = 1 / gap if second else 0.0
-            lab.at(time, lambda g=guest, i=iops, s=second: lab.engine.set_iops_limit(g, 0, i, s))
+        engine.set_iops_limit(made[-1], 0, 1 / gap if burst else 0.0, burst)
+
+    def tokens(number: int, burst: int) -> None:
+        iops = 1 / guests[number][2] if burst else 0.0
+        engine.set_iops_limit(made[number], 0, iops, burst)
+
+    schedule(control, made, lab.at, engine, limit=engine.set_limit, other=tokens)
     lab.run(UNTIL - 0.5)
     return seen(lab, made)
 

@@ -8,7 +8,11 @@ import pytest
 
 from scenarios.living import live
 from scenarios.tiny import tiny
+from stuntdouble.clock import run
 from stuntdouble.errors import Misuse
+from stuntdouble.scenarios import parse
+from stuntdouble.scenarios.build import build, prepare
+from stuntdouble.units import KIB, MIB
 
 
 def test_disks_that_take_no_part_do_not_dilute_the_utilisation(tmp_path):
@@ -62,6 +66,41 @@ def test_the_moment_of_a_point_is_the_repositorys_and_lies_in_its_run(tmp_path):
     assert point.moment == pytest.approx(kept.moment, abs=1e-6)
     assert storage.began > 0
     assert storage.runs[0].start <= point.moment - storage.began <= storage.runs[0].end
+
+
+@pytest.mark.parametrize(
+    ("block", "written", "pieces"),
+    [
+        (4 * KIB, MIB, [64 * KIB] * 16),
+        (4 * KIB, 200 * KIB, [64 * KIB] * 3 + [8 * KIB]),
+        (4 * KIB, 512, [4 * KIB]),
+        (4 * KIB, 0, []),
+        (64 * KIB, 65 * KIB, [64 * KIB] * 2),
+        (128 * KIB, MIB, [128 * KIB] * 8),
+        (MIB, MIB + 1, [MIB] * 2),
+        (MIB, 64 * MIB, [MIB] * 64),
+    ],
+)
+def test_a_delta_disk_at_the_start_holds_what_was_written_in_whole_blocks(block, written, pieces):
+    table = tiny(content_block=block)
+    table["arrays"][0]["pools"][0]["stripe"] = MIB
+    table["arrays"][0]["parameters"] = {"chunk_bytes": max(block, 64 * KIB)}
+    table["hypervisor"] = {"tracking_grain_bytes": max(block, 64 * KIB)}
+    table["vms"][0] |= {
+        "chain": {"snapshots": 1, "written_after_each": written},
+        "load": {"kind": "none"},
+    }
+    found: list[int] = []
+
+    async def main(env) -> None:
+        world = build(parse(table, "test"), 1, env, None)
+        await prepare(world)
+        disk = world.hypervisor.vm("vm-1").disk(2000).disk
+        grains = world.site.grains(disk.head, disk.blocks, max(64 * KIB // block, 1))
+        found.extend((grains[:, 1] * block).tolist())
+
+    run(main)
+    assert found == pieces
 
 
 def test_recorded_io_beyond_the_disk_is_counted(tmp_path):

@@ -229,13 +229,18 @@ def test_a_retired_guest_drains_although_its_array_is_lost(tmp_path) -> None:
 # What the hypervisor is asked. ------------------------------------------------------------------
 
 
+async def opened(port: LocalHypervisor, size: int):
+    """Return a snapshot of vm-1, what its disk is read by, and what a new VM's is written by."""
+    taken = await port.create_snapshot("vm-1", "s", quiesce=False)
+    source = await port.open_disk(taken, 2000, Transport.SAN)
+    await port.create_vm("new", "ds-1", {2000: size}, Provisioning.THIN)
+    return taken, source, await port.open_target("new", 2000)
+
+
 def test_the_hypervisor_can_do_nothing_on_lost_datastores(tmp_path) -> None:
     async def scenario(stage: Stage) -> None:
         port = stage.run.hypervisor
-        taken = await port.create_snapshot("vm-1", "s", quiesce=False)
-        source = await port.open_disk(taken, 2000, Transport.SAN)
-        await port.create_vm("new", "ds-1", {2000: MIB}, Provisioning.THIN)
-        target = await port.open_target("new", 2000)
+        taken, source, target = await opened(port, MIB)
         level = stage.world.hypervisor.vm("new").disk(2000).disk.head
         stage.lose()
 
@@ -270,10 +275,7 @@ def test_the_hypervisor_can_do_nothing_on_lost_datastores(tmp_path) -> None:
 def test_operations_under_way_fail_when_the_array_goes(tmp_path) -> None:
     async def scenario(stage: Stage) -> None:
         port = stage.run.hypervisor
-        taken = await port.create_snapshot("vm-1", "s", quiesce=False)
-        source = await port.open_disk(taken, 2000, Transport.SAN)
-        await port.create_vm("new", "ds-1", {2000: 8 * MIB}, Provisioning.THIN)
-        target = await port.open_target("new", 2000)
+        taken, source, target = await opened(port, 8 * MIB)
         await asyncio.sleep(2)
 
         async def paced() -> None:

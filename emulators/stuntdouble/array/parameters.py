@@ -6,22 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from stuntdouble.errors import Misuse, Unsupported
-from stuntdouble.iops import Raid
+from stuntdouble.iops import OUTSTANDING_MAX, Raid
 from stuntdouble.site import REPLICAS_MAX
-from stuntdouble.units import KIB, MIB
+from stuntdouble.units import KIB, MIB, SIZE_BYTES_MAX
 
 if TYPE_CHECKING:
     from stuntdouble.iops import Cache, Service
 
-DEPTH_MAX: Final = 1 << 16
-"""Copies under way at a time: what the compiled engine keeps of a stream
-(``DEPTH_MAX`` in ``stuntdouble.iops.kernel.tables``)."""
-
 COUNT_MAX: Final = 1 << 20
 """Of snapshots and copies.  Chosen: a hundred times what any array's data sheet has."""
-
-SIZE_BYTES_MAX: Final = 1 << 52
-"""Any size: 4 PiB, as far as a volume of a scenario goes."""
 
 SnapshotKind = Literal["copy-on-write", "redirect-on-write", "split-mirror"]
 CopyPolicy = Literal["copy-into-newest", "copy-into-each"]
@@ -123,10 +116,10 @@ class Parameters:
             raise Misuse("exhaustion", f"{self.exhaustion!r} is neither 'invalidate' nor 'refuse'")
 
     def _check_numbers(self) -> None:
-        if not 512 <= self.chunk_bytes <= SIZE_BYTES_MAX or self.chunk_bytes & (
-            self.chunk_bytes - 1
-        ):
-            raise Misuse("chunk_bytes", f"{self.chunk_bytes} is not a power of two of 512 or more")
+        chunk = self.chunk_bytes
+        if not 512 <= chunk <= SIZE_BYTES_MAX or chunk & (chunk - 1):
+            wanted = f"a power of two from 512 to {SIZE_BYTES_MAX}"
+            raise Misuse("chunk_bytes", f"{chunk} is not {wanted}")
         if not 0.0 <= self.reserve_fraction < 1.0:
             raise Misuse("reserve_fraction", f"{self.reserve_fraction} is not in [0, 1)")
         if not 0 <= self.lun_max <= 255:
@@ -149,7 +142,7 @@ class Parameters:
 _MOST: Final = {
     "reclaim_extent_bytes": SIZE_BYTES_MAX,
     "synchronise_io_bytes": SIZE_BYTES_MAX,
-    "synchronise_depth": DEPTH_MAX,
+    "synchronise_depth": OUTSTANDING_MAX,
     "snapshots_per_volume_max": COUNT_MAX,
     "snapshots_max": COUNT_MAX,
     "copies_per_snapshot_max": COUNT_MAX,

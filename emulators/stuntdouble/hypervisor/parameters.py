@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 from stuntdouble.errors import Misuse
-from stuntdouble.units import KIB, MIB, TIB
+from stuntdouble.iops import OUTSTANDING_MAX
+from stuntdouble.units import KIB, MIB, SIZE_BYTES_MAX, TIB
 
 if TYPE_CHECKING:
     from stuntdouble.ports import Provisioning
@@ -31,19 +32,11 @@ HARDWARE_TRACKING_MIN: Final = 7
 LATENCY_WINDOW_SECONDS: Final = 20.0
 """Latency is averaged over 20 s, as performance counters of a running host are sampled."""
 
-
-OUTSTANDING_MAX: Final = 1 << 16
-"""I/Os that one VM, or one consolidation, has under way: what the compiled engine keeps of a stream
-(``DEPTH_MAX`` in ``stuntdouble.iops.kernel.tables``)."""
-
 METADATA_IOS_MAX: Final = 4096
 """Metadata writes of one event, one after the other.  Chosen: half a minute on a 7.2k disk."""
 
 CHAIN_DEPTH_MAX: Final = 255
 """Delta disks in a chain.  Chosen: eight times as many as KB 318825 allows."""
-
-SIZE_BYTES_MAX: Final = 1 << 52
-"""Any size: 4 PiB, as far as a volume of a scenario goes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -146,7 +146,7 @@ class _Pack:
     def publish(self, folder: Path) -> None:
         """Give the sealed pack its final name."""
         with explained(folder / self.name):
-            os.replace(self.path, folder / self.name)  # noqa: PTH105  (see files.write_durably)
+            os.replace(self.path, folder / self.name)  # noqa: PTH105  (see files.write_atomically)
 
     def close(self) -> None:
         os.close(self._descriptor)

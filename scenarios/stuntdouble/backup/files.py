@@ -51,11 +51,11 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(temporary: Path, final: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomically(temporary: Path, final: Path, data: bytes, *, durable: bool) -> None:
     """Write *data* to *final* by way of *temporary*; a reader sees all of it or nothing.
 
-    The rename is the moment it becomes visible; the data is on disk before, the name after.
-    Where it need not be *durable*, the system chooses when that is.
+    The rename is the moment it becomes visible.  If *durable*, the data is on disk before and the
+    name after; else the system chooses when that is.
     """
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.backup.chunks import DIGEST
-from stuntdouble.backup.files import explained, write_durably
+from stuntdouble.backup.files import explained, write_atomically
 from stuntdouble.backup.manifest import file_stem, sealed, unsealed
 from stuntdouble.errors import DigestMismatch, Misuse, TaskInProgress
 from stuntdouble.units import MIB, SECTOR_BYTES
@@ -55,7 +55,7 @@ def _create(folder: Path, chunk_bytes: int) -> None:
         raise Misuse(str(folder), f"is in use and has no {HEADER}: {wanted}")
     facts = {"format": FORMAT, "version": VERSION, "digest": DIGEST, "chunk_bytes": chunk_bytes}
     header = sealed(facts)
-    write_durably(folder / f"{HEADER}.tmp", folder / HEADER, header)
+    write_atomically(folder / f"{HEADER}.tmp", folder / HEADER, header, durable=True)
 
 
 class WriterLock:

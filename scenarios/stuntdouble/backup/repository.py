@@ -32,7 +32,7 @@ from stuntdouble.backup.chunks import (
     Codec,
 )
 from stuntdouble.backup.draft import Draft
-from stuntdouble.backup.files import explained, sync_directory, write_durably
+from stuntdouble.backup.files import explained, sync_directory, write_atomically
 from stuntdouble.backup.layout import GONE, WriterLock, ensure_header, forget_numbers, next_id
 from stuntdouble.backup.manifest import (
     SUFFIX,
@@ -265,7 +265,7 @@ class Repository:
             with explained(self.path):
                 draft.writer.publish(self.path / "packs")
                 temporary = self.path / "drafts" / path.name
-                write_durably(temporary, path, encode(manifest), durable=self._durable)
+                write_atomically(temporary, path, encode(manifest), durable=self._durable)
             self._store.refresh()
         self._drafts.remove(draft)
         draft.writer.close()

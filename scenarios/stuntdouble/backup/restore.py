@@ -61,7 +61,7 @@ def restore_to_file(
             os.close(descriptor)
         _check_target(final, force=force)  # somebody may have made it meanwhile
         with explained(final):
-            os.replace(partial, final)  # noqa: PTH105  (see files.write_durably)
+            os.replace(partial, final)  # noqa: PTH105  (see files.write_atomically)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

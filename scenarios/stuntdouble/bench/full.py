@@ -87,7 +87,8 @@ LIMIT: Final = 32
 SNAPSHOT_LIMIT: Final = 4
 
 # Array: 8 disks of 10k rpm and 1.2 TB to a group is common for RAID 5; stripes of 256 KiB; chunks
-# and fence are the emulated array's defaults.  66 VMs, 8 or 9 to a group, are what keeps 64 such disks about 60 % busy with all that is done here.
+# and fence are the emulated array's defaults.  66 VMs, 8 or 9 to a group, are what keeps 64 such
+# disks about 60 % busy with all that is done here.
 
 GROUP_DISKS: Final = 8
 DISK_BYTES: Final = 1_200_000_000_000

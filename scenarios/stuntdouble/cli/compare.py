@@ -112,7 +112,7 @@ def compare(
         from stuntdouble.results.files import check_file, write_whole  # noqa: PLC0415
 
         if is_cold() and not quiet:
-            click.echo("compiling the I/O core, once: two or three minutes", err=True)
+            click.echo("compiling the I/O core, once: about a minute", err=True)
         from stuntdouble.scenarios import compare as run  # noqa: PLC0415
         from stuntdouble.scenarios import load  # noqa: PLC0415
 

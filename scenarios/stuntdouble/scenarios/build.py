@@ -56,7 +56,7 @@ _RAID: Final = {
     "raid6": Raid.RAID6,
 }
 _CURVE: Final = {"flat": None, "office-day": OFFICE_DAY, "batch-night": BATCH_NIGHT}
-_FOOTPRINT_BYTES: Final = 64 * KIB  # the grain in which a trace's footprint is filled in
+_FOOTPRINT_BYTES: Final = 64 * KIB  # the grain in which what was there before is filled in
 
 
 @dataclass
@@ -291,11 +291,17 @@ async def prepare(world: World) -> None:
 
 
 def _scattered(world: World, vm: str, number: int, size: int, written: int) -> NDArray[np.int64]:
-    """Return writes of 64 KiB, *written* bytes in all, all over a disk."""
+    """Return writes of 64 KiB, or of a content block that is larger, all over a disk.
+
+    They are *written* bytes in all, rounded up to whole blocks, so that the last may be shorter.
+    """
     stream = np.random.Generator(
         np.random.Philox(key=stream_key(world.seed, "chain", vm, str(number)))
     )
-    slots = size // _FOOTPRINT_BYTES
-    chosen = np.sort(stream.choice(slots, min(written // _FOOTPRINT_BYTES, slots), replace=False))
-    blocks = _FOOTPRINT_BYTES // world.site.block_bytes
-    return np.stack((chosen * blocks, np.full(len(chosen), blocks)), axis=1).astype(np.int64)
+    block = world.site.block_bytes
+    piece = max(_FOOTPRINT_BYTES, block)  # which divides 1 MiB, and so the disk
+    blocks, each = -(-written // block), piece // block
+    starts = np.arange(0, blocks, each)  # of the pieces, if they lay side by side
+    chosen = np.sort(stream.choice(size // piece, len(starts), replace=False))
+    counts = np.minimum(each, blocks - starts)
+    return np.stack((chosen * each, counts), axis=1).astype(np.int64)

@@ -9,10 +9,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from stuntdouble.units import KIB, parse_duration, parse_size
-
-SIZE_BYTES_MAX: Final = 1 << 52
-"""4 PiB, which is as far as a volume goes."""
+from stuntdouble.units import KIB, SIZE_BYTES_MAX, parse_duration, parse_size
 
 SECONDS_MAX: Final = 366 * 86_400.0
 """A year, which is below 2²⁵ s: float64 times then still are 4 ns apart."""

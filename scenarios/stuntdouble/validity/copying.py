@@ -148,6 +148,11 @@ def _sequential(seed: int) -> Outcome:
 
 _VXFS_BYTES: Final = 4 * GIB
 _VXFS_BLOCK_BYTES: Final = 8 * KIB
+_VXFS_DISKS: Final = (
+    "disks",
+    "7.2k rpm, one for the data, one for the copies",
+    "a snapshot of VxFS has a device of its own",
+)
 
 
 def _two_disks(pattern: Pattern, outstanding: int, seed: int, *, frozen: bool) -> float:
@@ -264,11 +269,7 @@ COPYING: Final = (
         source=_VXFS,
         compute=_one_write,
         parameters=given(
-            (
-                "disks",
-                "7.2k rpm, one for the data, one for the copies",
-                "a snapshot of VxFS has a device of its own",
-            ),
+            _VXFS_DISKS,
             ("block", "8 KiB, one at a time", NO_SOURCE),
         ),
         unit="times as long",
@@ -284,11 +285,7 @@ COPYING: Final = (
         source=_VXFS,
         compute=_oltp,
         parameters=given(
-            (
-                "disks",
-                "7.2k rpm, one for the data, one for the copies",
-                "a snapshot of VxFS has a device of its own",
-            ),
+            _VXFS_DISKS,
             (
                 "mix",
                 f"{_OLTP_READS:.0%} reads, at random",

@@ -44,7 +44,7 @@ def njit(*args: Any, **options: Any) -> Any:
 
 
 def is_cold() -> bool:
-    """Say whether a package has nothing compiled yet, so that its first use takes a minute or two."""
+    """Say whether a package has nothing compiled yet, so that its first use takes about a minute."""
     directories = [_cache_of(f"stuntdouble.{package}") for package in _COMPILED]
     return all(directories) and any(not any(Path(each).glob("*/*")) for each in directories)
 

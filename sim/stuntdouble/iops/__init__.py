@@ -2,6 +2,7 @@
 
 from stuntdouble.iops.bulk import read_bulk
 from stuntdouble.iops.cache import Cache
+from stuntdouble.iops.checks import OUTSTANDING_MAX
 from stuntdouble.iops.curve import BATCH_NIGHT, OFFICE_DAY, RateCurve
 from stuntdouble.iops.engine import Engine, Guest, Io, Load, Purpose, Stream, StreamSpec
 from stuntdouble.iops.fastpath import FastStation
@@ -36,6 +37,7 @@ __all__ = [
     "DISK_7200",
     "FLASH_CHANNEL",
     "OFFICE_DAY",
+    "OUTSTANDING_MAX",
     "Cache",
     "ClosedLoad",
     "DeltaGrains",

@@ -9,21 +9,19 @@ from __future__ import annotations
 from math import inf, isnan
 from typing import TYPE_CHECKING, Final
 
-from stuntdouble.errors import Misuse, Unsupported
+from stuntdouble.errors import Misuse
+from stuntdouble.units import ADDRESS_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from stuntdouble.iops.engine import Guest
     from stuntdouble.iops.route import Geometry
-    from stuntdouble.site import Step
-
-BYTES_MAX: Final = 1 << 62
-"""No size or address reaches this, so that the sum of two still is an int64."""
+    from stuntdouble.site import Site, Step
 
 OUTSTANDING_MAX: Final = 1 << 16
-"""I/Os of a guest at a time that a closed load or a limit may ask for: as many as NVMe lets wait in
-a queue (64 Ki, NVM Express base specification)."""
+"""I/Os at a time that a closed load, a limit of a guest or a stream may ask for: as many as NVMe
+lets wait in a queue (64 Ki, NVM Express base specification)."""
 
 SERVERS_MAX: Final = 1 << 20
 """Visits that a station may serve at a time.  Chosen: nobody queues for so many."""
@@ -57,7 +55,7 @@ def check_positive(what: str, value: float) -> None:
 
 def check_bytes(what: str, value: int, *, least: int = 1) -> None:
     """Raise ValueError unless *value* is a number of bytes that addresses can be made of."""
-    if not least <= value < BYTES_MAX:
+    if not least <= value < ADDRESS_BYTES_MAX:
         raise ValueError(f"{what} is {value} bytes: it must be {least} or more, and below 4 EiB")
 
 
@@ -79,11 +77,20 @@ def check_pace(depth: int, bytes_per_second: float) -> None:
     """Raise ValueError for a stream's depth or pace that makes no sense."""
     if depth < 0:
         raise ValueError(f"a stream of depth {depth}: 0 pauses it, and less is nothing")
+    if depth > OUTSTANDING_MAX:
+        raise ValueError(f"a stream of depth {depth}: {OUTSTANDING_MAX} is the most")
     if not bytes_per_second >= 0:
         raise ValueError(f"a stream of {bytes_per_second} bytes per second: 0 is no limit")
 
 
 # For doors. --------------------------------------------------------------------------------------
+
+
+def check_pool_of(site: Site, pool: int) -> None:
+    """Refuse a pool that the site does not have."""
+    pools = site.arena.used("pools") - 1  # row 0 is none
+    if not 1 <= pool <= pools:
+        raise Misuse(f"pool {pool}", f"the site has {pools}, counted from 1")
 
 
 def check_geometry(geometry: Geometry, stations: int) -> None:
@@ -131,12 +138,6 @@ def check_outstanding(guest: Guest, outstanding: int) -> None:
         raise Misuse(where, f"{outstanding} is more than {OUTSTANDING_MAX}; 0 is no limit")
 
 
-def check_first_start(guest: Guest, *, started: bool) -> None:
-    """Refuse to start a load that has begun."""
-    if started:
-        raise Unsupported(f"starting the load of {guest.name} twice", "add another guest")
-
-
 def check_threshold(threshold: float) -> None:
     """Refuse a threshold that nothing can reach."""
     if isnan(threshold):
@@ -152,7 +153,7 @@ def check_steps(steps: Iterable[Step], pools: Collection[int], block_bytes: int)
     for step in steps:
         _, _, _, pool, block, length = step
         check_pool(pool, pools)
-        if length < 1 or block < 0 or block * block_bytes + length > BYTES_MAX:
+        if length < 1 or block < 0 or block * block_bytes + length > ADDRESS_BYTES_MAX:
             raise Misuse("an I/O", f"{length} bytes at block {block} of pool {pool}")
 
 

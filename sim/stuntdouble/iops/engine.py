@@ -100,6 +100,7 @@ class Guest:
     disks: list[Disk]
     luns: list[Lun]
     load: Load | None
+    started: bool = False  # whether the load has begun
     limit: int = 0  # outstanding I/Os while a snapshot layer lies between; 0 is no limit
     buckets: dict[int, TokenBucket] = field(default_factory=dict)  # by number of the limited disk
     stuns: int = 0

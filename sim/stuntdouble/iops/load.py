@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from stuntdouble.errors import Unsupported
 from stuntdouble.iops.checks import (
     OUTSTANDING_MAX,
     check_bytes,
@@ -221,14 +222,17 @@ class TraceLoad:
 
 
 def check_load(guest: Guest) -> None:
-    """Refuse a guest's load that would leave its disks, before it begins.
+    """Refuse to begin a guest's load a second time, or one that would leave its disks.
 
     What a load of another kind issues is looked at row by row, as it is read.
 
     Raises:
+        Unsupported: the guest's load has begun.
         Misuse: a pattern or a trace for a disk that is not there, or past its end, or more I/Os at
             a time than there can be.
     """
+    if guest.started:
+        raise Unsupported(f"starting the load of {guest.name} twice", "add another guest")
     load = guest.load
     if load is not None:
         check_outstanding(guest, load.outstanding)

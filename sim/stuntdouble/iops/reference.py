@@ -58,7 +58,6 @@ class Reference:
         self.stations: list[Station] = []
         self.guests: list[Guest] = []
         self._seed = seed
-        self._started: set[int] = set()  # numbers of the guests whose loads have begun
         self._passages = Passages(env, self.stations, site.block_bytes)
         self._fences = Fences()
         self._fenced: list[ReferenceStream] = []
@@ -82,6 +81,7 @@ class Reference:
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
+        checks.check_pool_of(self.site, pool)
         self._passages.add_pool(pool, geometry)
 
     def block_copies(self, pool: int) -> None:
@@ -109,9 +109,8 @@ class Reference:
         """Let the guest's load begin."""
         if guest.load is None:
             return
-        checks.check_first_start(guest, started=guest.number in self._started)
         check_load(guest)
-        self._started.add(guest.number)
+        guest.started = True
         guest.shift = guest.stunned_at = self.env.now
         ios = checked(guest.load, guest)
         if not guest.load.outstanding:

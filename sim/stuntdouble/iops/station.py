@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from stuntdouble.clock import Priority
-from stuntdouble.errors import Misuse
 from stuntdouble.iops.checks import check_servers
 from stuntdouble.iops.engine import BACKGROUND
 from stuntdouble.iops.work import DISK, Service, travel, visit_seconds
@@ -64,7 +63,7 @@ class Station:
         self.late: deque[tuple[Event, int, int, int, int]] = deque()
         self._foreground_first = foreground_first
         self.on_visit: Callable[[int, int, float, float], None] | None = None
-        self._rate = 1.0
+        self.rate = 1.0  # how many times as fast as built it works, from the next service on
         self._kind = service.kind
         self._row = service.row()
         self._stroke = float(stroke)
@@ -72,17 +71,6 @@ class Station:
         self._key = np.uint64(key)
         self._count = 0
         self._arm = 0
-
-    @property
-    def rate(self) -> float:
-        """How many times as fast as built it works; services under way are not touched."""
-        return self._rate
-
-    @rate.setter
-    def rate(self, factor: float) -> None:
-        if not factor > 0:
-            raise Misuse(f"the rate of station {self.number}", f"{factor} is not above 0")
-        self._rate = factor
 
     def visit(self, write: int, position: int, size: int, purpose: int) -> Event:
         """Return an event that happens when the visit has been served."""
@@ -107,7 +95,7 @@ class Station:
         drawn = unit(self._key, cast("np.int64", self._count))
         self._count += 1
         built = visit_seconds(self._kind, self._row, write, size, distance, drawn)
-        seconds = built / self._rate
+        seconds = built / self.rate
         if self.on_visit is not None:
             self.on_visit(self.number, purpose, self.env.now, seconds)
         # an event that is triggered from the start and happens at the end of the service

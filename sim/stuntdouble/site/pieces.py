@@ -45,9 +45,9 @@ _TABLE = int(Place.TABLE)
 _UNIT = int(Place.UNIT)
 _DATA = int(Place.DATA)
 _ABSENT = np.uint64(0)
-_NOT_THE_GUESTS = (
-    -1
-)  # the table's block is none of the guest's: nothing of it was added by rounding
+
+# The block of a table is none of the guest's: nothing of it was added by rounding.
+_NOT_THE_GUESTS = -1
 
 
 @njit(forceinline=True)

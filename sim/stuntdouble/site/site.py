@@ -48,7 +48,7 @@ from stuntdouble.site.tables import (
     V_PHYSICAL,
     V_POOL,
 )
-from stuntdouble.units import KIB, SECTOR_BYTES
+from stuntdouble.units import ADDRESS_BYTES_MAX, KIB, SECTOR_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -62,8 +62,7 @@ Step = tuple[int, int, int, int, int, int]
 """Group (below 0: growth of a file), role, write (0 or 1), pool, pool block, bytes: see plan.py."""
 
 _LOG_ROOM: Final = SHAPES["log"][0] - 8 * rules.IO_BLOCKS_MAX
-_PIECE_BYTES: Final = 256 * KIB  # what holds anything is shown whole: a part of a chunk
-_POOL_BYTES_MAX: Final = 1 << 62  # the sum of two addresses then still is an int64
+_PIECE_BYTES: Final = 256 * KIB  # a read parts zeros from the rest in steps of these
 _GROUPS: Final = 1 + max(stage.group for stage in PLAN)
 _group = itemgetter(0)
 _BULK_WRITES_MAX: Final = 1 << 15  # per call, so that no call takes more leaves than are kept free
@@ -116,7 +115,7 @@ class Site:
             Misuse: a reserve below 0, or beyond any address.
         """
         end = reserve_start + max(reserve_blocks, 1)
-        if min(reserve_start, reserve_blocks) < 0 or end * self.block_bytes > _POOL_BYTES_MAX:
+        if min(reserve_start, reserve_blocks) < 0 or end * self.block_bytes > ADDRESS_BYTES_MAX:
             raise Misuse("a pool", f"its reserve of {reserve_blocks} blocks is at {reserve_start}")
         number = self.arena.new_row("pools")
         row = self.arena.tables.pools[number]

@@ -17,11 +17,19 @@ GIB: Final = 1024 * MIB
 TIB: Final = 1024 * GIB
 SECTOR_BYTES: Final = 512  # the logical block of SCSI disks and of every trace format we read
 
+SIZE_BYTES_MAX: Final = 1 << 52
+"""The most that a size may be: 4 PiB, as far as a volume goes.  Chosen."""
+
+ADDRESS_BYTES_MAX: Final = 1 << 62
+"""No size or address reaches this, so that the sum of two still is an int64."""
+
 __all__ = [
+    "ADDRESS_BYTES_MAX",
     "GIB",
     "KIB",
     "MIB",
     "SECTOR_BYTES",
+    "SIZE_BYTES_MAX",
     "TIB",
     "format_duration",
     "format_size",

@@ -162,7 +162,7 @@ class Driver:
         wanted = int(self.state.ints[N_REFILL, 0])
         self.state.ints[N_REFILL] = 0
         for guest in self.guests if wanted < 0 else self.guests[wanted - 1 : wanted]:
-            if cast("KernelGuest", guest).is_started:
+            if guest.started:
                 cast("KernelGuest", guest).refill()
 
     def _flush(self) -> None:

@@ -37,7 +37,6 @@ from stuntdouble.iops.kernel.tables import (
     CACHE_MARK,
     CACHE_PORT,
     CACHE_STATION,
-    DEPTH_MAX,
     DISK_NUMBER,
     DO_ADMIT,
     DO_GO,
@@ -145,6 +144,7 @@ class CompiledEngine(Driver):
 
     def add_pool(self, pool: int, geometry: Geometry) -> None:
         """Say which stations the blocks of a pool of the site lie on."""
+        checks.check_pool_of(self.site, pool)
         checks.check_geometry(geometry, self._stations)
         self._pools[pool] = None
         self.state.pools[pool, :O_CUT] = (1, *geometry.row())
@@ -203,7 +203,6 @@ class CompiledEngine(Driver):
         mine, load = cast("KernelGuest", guest), guest.load
         if load is None:
             return
-        checks.check_first_start(guest, started=mine.is_started)
         check_load(guest)
         loops = max(load.outstanding, 1)
         most = SHAPES["loaders"][0] - 1
@@ -331,7 +330,6 @@ class CompiledEngine(Driver):
     def stream(self, spec: StreamSpec) -> KernelStream:
         """Post a stream."""
         check_stream(spec, self._stations)
-        bound(spec.depth, DEPTH_MAX, "items of a stream under way at a time")
         number = self._streams_made + 1
         bound(number, STREAMS_MAX, "streams of one run of the compiled engine")
         self._streams_made = self.state.ints[N_STREAMS, 0] = number

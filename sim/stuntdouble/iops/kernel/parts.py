@@ -171,11 +171,6 @@ class KernelGuest(Guest):
         if error is not None:
             raise Bug("what hangs lies in the kernel")
 
-    @property
-    def is_started(self) -> bool:
-        """Whether the guest's load has begun."""
-        return self._batches is not None
-
     def catch_up(self) -> None:
         """Count the I/Os that have ended, though nobody was told."""
         catch_up(self._addresses, self.number)
@@ -183,6 +178,7 @@ class KernelGuest(Guest):
     def begin(self, load: Load) -> None:
         """Read the load from its start."""
         self._batches = batches(load, self)
+        self.started = True
         self.row[G_LOOPS] = load.outstanding
         self.refill()
 

@@ -89,7 +89,7 @@ def _seconds_as_built(k: Any, v: Any, station: Any) -> Any:
 
 @njit(forceinline=True)
 def at_rate(built: Any, rate: Any) -> Any:
-    """Return how long a service takes at a rate; most stations work as built, and a division is slow."""
+    """Return how long a service takes at a rate: 1 but for faults, and a division is slow."""
     return built if rate == 1.0 else built / rate
 
 

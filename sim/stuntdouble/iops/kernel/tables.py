@@ -103,7 +103,6 @@ VISIT_ROWS: Final = 1 << 24  # visits of all of them
 FREE_ROWS: Final = 1 << 20  # servers of all stations that know ahead when visits end
 SERVERS_MAX: Final = 1 << 12  # of such a station: one of more has room for everybody
 OUT_ROWS: Final = 1 << 21  # visits of one I/O
-DEPTH_MAX: Final = 1 << 16  # items of a stream at a time
 GUESTS_MAX: Final = 1 << 16  # with one row each for up to 16 disks
 STREAMS_MAX: Final = 1 << 18  # of one run
 WATCHES_MAX: Final = 1 << 10  # at a time
