@@ -44,7 +44,7 @@ from stuntdouble.iops.kernel.tables import (
     V_STATION,
     V_WRITE,
 )
-from stuntdouble.iops.work import DISK, travel, visit_seconds
+from stuntdouble.iops.work import DISK, EXPONENTIAL, travel, visit_seconds
 from stuntdouble.trace import unit
 
 IS_HEAP: Final = -1
@@ -54,6 +54,7 @@ HEAP_MAX: Final = 2
 """A station of fewer servers has a heap always."""
 
 _DISK = DISK
+_EXPONENTIAL = EXPONENTIAL
 _RANK_END = RANK_END
 _IS_HEAP = IS_HEAP
 _HEAP_MAX = HEAP_MAX
@@ -75,7 +76,8 @@ def _seconds_as_built(k: Any, v: Any, station: Any) -> Any:
         size += passed
     count = k.stations[station, A_COUNT]
     k.stations[station, A_COUNT] = count + 1
-    drawn = unit(k.keys[station, 0], count)
+    turns = kind == _EXPONENTIAL or (kind == _DISK and distance > 0.0)
+    drawn = unit(k.keys[station, 0], count) if turns else 0.0
     row = (
         k.speeds[station, B_ROW],
         k.speeds[station, B_ROW + 1],

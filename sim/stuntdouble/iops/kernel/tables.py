@@ -48,7 +48,9 @@ H_STUNNED_AT, H_SHIFT = range(2)
  J_ADMITTED, J_BEFORE, J_KEY) = range(13)  # fmt: skip
 M_ARRIVED, M_END = range(2)
 NOW, UNTIL = range(2)
-(V_JOB, V_GROUP, V_STATION, V_WRITE, V_POSITION, V_BYTES, V_PURPOSE, V_NEXT, V_QUEUED) = range(9)
+(V_JOB, V_GROUP, V_STATION, V_WRITE, V_POSITION, V_BYTES, V_PURPOSE, V_NEXT) = range(
+    8
+)  # V_NEXT is the job's, then the queue's
 (S_IO, S_TARGET, S_BLOCKS, S_ITEMS, S_ENDED, S_COUNT, S_FIRST, S_UNDER_WAY, S_DEPTH, S_DONE,
  S_PREFIX, S_MARK, S_STOPPED, S_FINISHED, S_FENCES, S_IS_HELD, S_NEXT, S_PURPOSE, S_LINK,
  S_PACED_BYTES, S_LOST, S_FAILED) = range(22)  # fmt: skip
@@ -170,7 +172,7 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "loader_seconds": (1 << 20, 1, np.float64),
     "jobs": (2 * JOBS_MAX, 13, np.int64),
     "moments": (2 * JOBS_MAX, 2, np.float64),
-    "visits": (VISIT_ROWS, 9, np.int64),
+    "visits": (VISIT_ROWS, 8, np.int64),
     "streams": (STREAMS_MAX, 22, np.int64),
     "paces": (STREAMS_MAX, 3, np.float64),
     "agenda": (1 << 23, 4, np.int64),

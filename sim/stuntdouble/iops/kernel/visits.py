@@ -51,7 +51,6 @@ from stuntdouble.iops.kernel.tables import (
     V_NEXT,
     V_POSITION,
     V_PURPOSE,
-    V_QUEUED,
     V_STATION,
     V_WRITE,
     see,
@@ -193,14 +192,14 @@ def lay_out(kt: Any, t: Any, count: Any, job: Any, purpose: Any, link: Any, size
 
 @njit(forceinline=True)
 def _queue_up(k: Any, v: Any, station: Any) -> None:
-    k.visits[v, V_QUEUED] = 0
+    k.visits[v, V_NEXT] = 0
     late = k.stations[station, A_FIRST] != 0 and k.visits[v, V_PURPOSE] in _BACKGROUND
     head, last = (A_LATE_HEAD, A_LATE_TAIL) if late else (A_HEAD, A_TAIL)
     tail = k.stations[station, last]
     if tail == 0:
         k.stations[station, head] = v
     else:
-        k.visits[tail, V_QUEUED] = v
+        k.visits[tail, V_NEXT] = v
     k.stations[station, last] = v
 
 
@@ -272,7 +271,7 @@ def end_visit(k: Any, v: Any) -> Any:
         head, last = A_LATE_HEAD, A_LATE_TAIL
     following = k.stations[station, head]
     if following != 0:
-        behind = k.visits[following, V_QUEUED]
+        behind = k.visits[following, V_NEXT]
         k.stations[station, head] = behind
         if behind == 0:
             k.stations[station, last] = 0
