@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder, SourceFileLoader
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from iops.ahead import Told, history_of
 from iops.histories import ACTS, MEMBERS, Plan, World
 from stuntdouble.iops import Reference
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KERNEL = "stuntdouble.iops.kernel"
-HISTORIES = 14
+HISTORIES = 24
+ASKED = 30  # histories in which control asks and waits a lot
 ADDED = {"mirror", "promote", "split"}  # at fixed times
 SECONDS = 6  # of processor time: a mutant may run for ever
 SITE_HISTORIES = 30
@@ -193,19 +196,29 @@ def plan_of(seed: int) -> Plan:
     )  # fmt: skip
 
 
-def difference(plan: Plan, expected: dict[str, Any]) -> str:
+def plays() -> list[Callable[[Any], dict[str, Any]]]:
+    """Return the fixed histories of the loop: what comes of each on an engine."""
+    worlds = [partial(World, plan_of(seed)) for seed in range(HISTORIES)]
+    asked = [partial(Told, *history_of(seed)) for seed in range(ASKED)]
+    return [
+        *(lambda engine, play=play: play(engine).outcome() for play in worlds),
+        *(lambda engine, play=play: {"said": play(engine).said} for play in asked),
+    ]
+
+
+def difference(play: Callable[[Any], dict[str, Any]], expected: dict[str, Any]) -> str:
     """Return what the compiled loop makes different; nothing where it is the same."""
     from stuntdouble.iops.kernel import CompiledEngine
 
-    found = World(plan, CompiledEngine).outcome()
+    found = play(CompiledEngine)
     return next((what for what, value in expected.items() if found[what] != value), "")
 
 
-def killer(told: list[tuple[Plan, dict[str, Any]]]) -> str:
+def killer(told: list[tuple[Any, dict[str, Any]]]) -> str:
     """Return what noticed in which history; nothing if all are the same."""
-    for number, (plan, expected) in enumerate(told):
+    for number, (play, expected) in enumerate(told):
         try:
-            what = difference(plan, expected)
+            what = difference(play, expected)
         except Exception as error:  # noqa: BLE001  (a mutant may break in any way)
             what = type(error).__name__
         if what:
@@ -254,7 +267,7 @@ def main(of_site: bool) -> None:
     np.seterr(over="ignore")
     mutants, opinion, seconds = SITE_MUTANTS, second_opinion, SITE_SECONDS
     if not of_site:
-        told = [(plan, World(plan, Reference).outcome()) for plan in map(plan_of, range(HISTORIES))]
+        told = [(play, play(Reference)) for play in plays()]
         mutants, opinion, seconds = MUTANTS, lambda: killer(told), SECONDS
     for mutant in (None, *mutants):
         name = "nothing is changed" if mutant is None else mutant.name
