@@ -21,6 +21,8 @@ from stuntdouble.site.log import token_at
 from stuntdouble.site.plan import REDIRECT_ON_WRITE, SPLIT_REPLICA
 from stuntdouble.site.tables import (
     D_HEAD,
+    D_TRACK_SHIFT,
+    D_TRACKED,
     F_PLACE,
     F_SLOTS,
     F_STORE,
@@ -53,6 +55,7 @@ _LOCATION_BITS = LOCATION_BITS
 _LOCATION_MASK = (1 << LOCATION_BITS) - 1
 _REDIRECT_ON_WRITE = REDIRECT_ON_WRITE
 _SPLIT_REPLICA = SPLIT_REPLICA
+_BIT_BITS = 6  # bits of a word
 _NEAR_BITS = 6  # a neighbourhood of 64 chunks: no source, but near is what matters
 _ABSENT = np.uint64(0)
 _ZERO = np.uint64(ZERO)
@@ -152,19 +155,33 @@ def physical(s: Any, volume: Any, block: Any) -> Any:
 
 
 @njit(forceinline=True)
-def approach_slot(s: Any, disk: Any, block: Any) -> None:
-    """Let the word come near that says where a delta disk has *block*: the largest map there is."""
-    slots = s.files[s.levels[s.disks[disk, D_HEAD], L_FILE], F_SLOTS]
+def _asked_first(s: Any, disk: Any, block: Any) -> Any:
+    """Return the map, and the word of it, that say where a disk has *block*."""
+    file = s.levels[s.disks[disk, D_HEAD], L_FILE]
+    slots = s.files[file, F_SLOTS]
     if slots != 0:
-        approach(s, slots, block)
+        return slots, block
+    return s.files[file, F_PLACE], block >> s.stores[s.files[file, F_STORE], S_FS_SHIFT]
 
 
 @njit(forceinline=True)
-def approach_way(s: Any, disk: Any, block: Any) -> None:
-    """Let what leads to that word come near: it is asked for later still."""
-    slots = s.files[s.levels[s.disks[disk, D_HEAD], L_FILE], F_SLOTS]
-    if slots != 0:
-        approach_node(s, slots, block)
+def approach_words(s: Any, disk: Any, block: Any, write: Any) -> None:
+    """Let the words come near that an I/O asks for first: where the block is, and whether tracked."""
+    m, word = _asked_first(s, disk, block)
+    approach(s, m, word)
+    tracked = s.disks[disk, D_TRACKED]
+    if write != 0 and tracked != 0:
+        approach(s, tracked, block >> s.disks[disk, D_TRACK_SHIFT] >> _BIT_BITS)
+
+
+@njit(forceinline=True)
+def approach_way(s: Any, disk: Any, block: Any, write: Any) -> None:
+    """Let what leads to those words come near: they are asked for later still."""
+    m, word = _asked_first(s, disk, block)
+    approach_node(s, m, word)
+    tracked = s.disks[disk, D_TRACKED]
+    if write != 0 and tracked != 0:
+        approach_node(s, tracked, block >> s.disks[disk, D_TRACK_SHIFT] >> _BIT_BITS)
 
 
 # Doors for Python. -------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ from stuntdouble.iops.kernel.tables import (
     NEWS_UNTIL,
     RANK_ARRIVAL,
 )
-from stuntdouble.site.places import approach_slot, approach_way
+from stuntdouble.site.places import approach_way, approach_words
 from stuntdouble.site.tables import C_BLOCK_SHIFT
 
 _DO_ADMIT = DO_ADMIT
@@ -116,8 +116,8 @@ def wait_until(k: Any, loader: Any) -> None:
 def _look_ahead(k: Any, s: Any, g: Any, row: Any, left: Any) -> None:
     """Let what the guest's next I/Os will ask for come near, while others have their turn.
 
-    Of the I/O in *row*, which arrives next, the word in its delta disk's table; of the one behind
-    it, what leads there; and the rows a few further on.
+    Of the I/O in *row*, which arrives next, the words that it asks for first; of the one behind it,
+    what leads there; and the rows a few further on.
     """
     rows, seconds = k.guests[g, G_ROWS], k.guests[g, G_SECONDS]
     prefetch(rows + (row + _AHEAD) * _ROW_BYTES)
@@ -125,9 +125,11 @@ def _look_ahead(k: Any, s: Any, g: Any, row: Any, left: Any) -> None:
     ios = carray(as_pointer(rows), (row + 2, 4), np.int64)
     shift = s.counters[C_BLOCK_SHIFT, 0]
     first = k.guests[g, G_DISKS]
-    approach_slot(s, k.disks[first + ios[row, 0], DISK_NUMBER], ios[row, 2] >> shift)
+    disk = k.disks[first + ios[row, 0], DISK_NUMBER]
+    approach_words(s, disk, ios[row, 2] >> shift, ios[row, 1])
     if left > 1:
-        approach_way(s, k.disks[first + ios[row + 1, 0], DISK_NUMBER], ios[row + 1, 2] >> shift)
+        disk = k.disks[first + ios[row + 1, 0], DISK_NUMBER]
+        approach_way(s, disk, ios[row + 1, 2] >> shift, ios[row + 1, 1])
 
 
 @njit(forceinline=True)
