@@ -41,6 +41,8 @@ PHASE_TITLES: Final = {
 
 def printable(text: str) -> str:
     """Return *text* with a replacement sign for what a terminal might obey instead of print."""
+    if text.isprintable():
+        return text
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 

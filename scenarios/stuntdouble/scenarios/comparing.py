@@ -57,7 +57,7 @@ _TOLD_BY_EMULATORS: Final = frozenset(
 """Milestones of a job that the emulators note themselves (and the end, which is a report)."""
 
 _LOOK_SECONDS: Final = 5.0  # of site time between two updates of the progress display
-_LOOKS_MAX: Final = 2000  # of a run, about: a week need not be looked at every 5 s
+_LOOKS_MAX: Final = 400  # of a run, about: a bar as wide as a screen has no more steps
 
 
 @dataclass(frozen=True, slots=True)

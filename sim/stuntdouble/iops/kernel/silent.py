@@ -49,7 +49,7 @@ from stuntdouble.iops.kernel.tables import (
 _DO_GROUP_END = DO_GROUP_END
 _JOB_GUEST = JOB_GUEST
 _SILENT_MIN = 16  # of a guest, before it is looked which of them have ended
-_NONE_REACHED = -1
+_NONE_REACHED = -1  # before every key: they are counted from 0
 
 
 @njit(forceinline=True)

@@ -10,10 +10,10 @@ visit's time is put down where it was spent, cell by cell.
     meter       ``Meter``: what is kept of them, and what can be asked
     recorder    ``Recorder``: the same, with every row kept
 
-Rows, as engines hand them over, in order of time (the last column is what they are sorted by):
+Rows, as engines hand them over, batch after batch:
 
-    an I/O      guest: int64           arrived, completed: float64
-    a visit     station, purpose: 2 × int64   start, seconds: float64     (sorted by start)
+    an I/O      guest: int64                  arrived, completed: float64   when it has completed
+    a visit     station, purpose: 2 × int64   start, seconds: float64       when it has started
 """
 
 from stuntdouble.iops.measure.buckets import ALPHA, Felt

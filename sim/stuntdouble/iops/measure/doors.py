@@ -24,8 +24,8 @@ class Doors(ABC):
     """Takes rows, and hands them on in batches to ``_keep_ios`` and ``_keep_visits``.
 
     What comes of the rows depends neither on the size of batches, nor on whether they came in
-    batches, nor on the order within one; but all of a batch has completed, or started, later than
-    all of the one before it.
+    batches, nor on the order within one; but nothing of a batch has completed, or started, before
+    anything of the one before it.
     """
 
     def __init__(self) -> None:
