@@ -33,7 +33,7 @@ from stuntdouble.site.tables import (
     V_MEDIUM,
     view,
 )
-from stuntdouble.site.words import get, put, put_run
+from stuntdouble.site.words import approach, approach_node, get, put, put_run
 
 WRITE: Final = 1
 MOVE: Final = 2
@@ -46,6 +46,7 @@ _ZERO = np.uint64(ZERO)
 _SAME = np.uint64(0)
 _NEXT = np.uint64(1)
 _BORN_BITS = np.uint64(BORN_BLOCK_BITS)
+_NEAR, _FAR = 8, 16  # rows: longer than memory takes, shorter than a cache forgets
 
 
 @njit(forceinline=True)
@@ -97,11 +98,29 @@ def token_at(s: Any, volume: Any, block: Any) -> Any:
     return word
 
 
+@njit(forceinline=True)
+def _look_ahead(s: Any, row: Any, rows: Any) -> None:
+    """Let the words come near that events further on will change, and before that the way to them."""
+    near, far = row + _NEAR, row + _FAR
+    if far >= rows:
+        return
+    approach_node(s, s.volumes[s.log[far, G_VOLUME], V_MEDIUM], s.log[far, G_BLOCK])
+    approach(s, s.volumes[s.log[near, G_VOLUME], V_MEDIUM], s.log[near, G_BLOCK])
+    disk = s.log[far, G_DISK]
+    if disk != 0:
+        approach_node(s, s.disks[disk, D_LEDGER], s.log[far, G_GUEST])
+    disk = s.log[near, G_DISK]
+    if disk != 0:
+        approach(s, s.disks[disk, D_LEDGER], s.log[near, G_GUEST])
+
+
 @njit("void(int64)", cache=True)
 def settle(t: Any) -> None:
     """Apply the log to media and ledgers, in order, and empty it."""
     s = view(t)
-    for row in range(s.counters[C_LOG, 0]):
+    rows = s.counters[C_LOG, 0]
+    for row in range(rows):
+        _look_ahead(s, row, rows)
         op = s.log[row, G_OP]
         medium = s.volumes[s.log[row, G_VOLUME], V_MEDIUM]
         block = s.log[row, G_BLOCK]
