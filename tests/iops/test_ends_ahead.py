@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iops.ahead import ACTS, SERVICES, TICKS, Told
-from iops.lab import BLOCK, Lab, fixed, reads
+from iops.lab import BLOCK, FS_BLOCKS, Lab, Script, fixed, reads
 from stuntdouble.iops import Purpose, Reference
 from stuntdouble.iops.kernel import CompiledEngine
 from stuntdouble.iops.quantity import GuestCount, OfGuest
@@ -83,6 +83,27 @@ def test_a_group_ends_with_the_visit_that_has_become_the_last(engine) -> None:
     lab.at(1.0, lambda: lab.engine.set_rate(slow, 0.25))
     lab.run(UNTIL)
     assert ended == [10.0]
+
+
+@ENGINES
+def test_services_of_no_time_start_one_after_the_other(engine) -> None:
+    lab = Lab(engine)
+    station, _ = lab.stripe(fixed(0.0), fixed(2.0), stripe=FS_BLOCKS * BLOCK)
+    file = lab.store.create_file("apart", 2 * FS_BLOCKS, sparse=False, zeroed=True)
+    file.place(0, 0, 20)
+    file.place(1, 0, 24)  # on the same station, and not behind the first
+    apart = lab.site.create_disk("apart", 2 * FS_BLOCKS, file)
+    first = (0.0, 0, False, FS_BLOCKS * BLOCK, BLOCK)
+    second = (1.0, 1, False, (FS_BLOCKS - 1) * BLOCK, 2 * BLOCK)
+    guest = lab.guest(Script([first, second]), disks=[lab.disk, apart])
+    lab.engine.set_limit(guest, 1)
+    begun: list[int] = []
+    over = lab.engine.watch(GuestCount(guest, OfGuest.COMPLETED), 1)
+    over.callbacks.append(lambda _: begun.append(lab.engine.meter.visits([station])))
+    lab.run(UNTIL)
+    assert begun == [1]
+    assert lab.engine.meter.visits([station]) == 2
+    assert lab.io_times() == [(0.0, 2.0), (1.0, 2.0)]
 
 
 # Who waits. --------------------------------------------------------------------------------------
