@@ -154,6 +154,22 @@ def test_a_watch_hears_of_ends_whether_they_began_before_it_or_after(engine) -> 
     assert met == [2.0, 2.5, 3.5]
 
 
+@ENGINES
+def test_a_watch_sees_that_what_lacks_a_token_waits_while_others_are_let_go(engine) -> None:
+    lab = Lab(engine)
+    lab.stripe(fixed(2.0), servers=8)
+    rows = [(0.0, 0, False, 0, BLOCK), (0.25, 0, False, 0, BLOCK), (0.5, 1, False, 0, BLOCK)]
+    guest = lab.guest(Script(rows), disks=[lab.disk, lab.new_disk("other", FS_BLOCKS)])
+    lab.engine.set_limit(guest, 1)
+    lab.engine.set_iops_limit(guest, 0, 0.1)
+    lab.at(1.0, lambda: lab.engine.set_limit(guest, 0))
+    met: list[float] = []
+    watch = lab.engine.watch(lambda: guest.arrived - 3 - len(guest.waiting) + 0.5, 0.0)
+    watch.callbacks.append(lambda _: met.append(lab.env.now))
+    lab.run(UNTIL)
+    assert met == [10.0]
+
+
 # Any of it. --------------------------------------------------------------------------------------
 
 ticks = st.integers(0, TICKS)
