@@ -92,7 +92,8 @@ MUTANTS = (
     Mutant("ends that those who wait do not hear", "guests", "        speak(k, g)\n", "        pass\n"),
     Mutant("ends that drains do not hear", "silent", "and k.guests[g, G_DRAINS] == 0", ""),
     Mutant("ends that watches do not hear", "silent", "k.ints[N_WATCHES, 0] != 0 or", ""),
-    Mutant("ends before their place in the instant", "silent", "k.jobs[job, J_KEY] <= key", "True"),
+    Mutant("ends before their place in the instant", "silent", "begun and has_happened(k, k.jobs[job, J_KEY])",
+           "True"),
     Mutant("a latest server first", "services", "< k.free[first + below, 0])", "> k.free[first + below, 0])"),
     Mutant("clean blocks that stay dirty", "dirt", "k.dirty[hole, DIRTY_KEY] = 0", "pass"),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iops.ahead import ACTS, SERVICES, TICKS, Told
-from iops.lab import BLOCK, Lab, fixed, reads
+from iops.lab import BLOCK, FS_BLOCKS, Lab, Script, fixed, reads
 from stuntdouble.iops import Purpose, Reference
 from stuntdouble.iops.kernel import CompiledEngine
 from stuntdouble.iops.quantity import GuestCount, OfGuest
@@ -85,6 +85,27 @@ def test_a_group_ends_with_the_visit_that_has_become_the_last(engine) -> None:
     assert ended == [10.0]
 
 
+@ENGINES
+def test_services_of_no_time_start_one_after_the_other(engine) -> None:
+    lab = Lab(engine)
+    station, _ = lab.stripe(fixed(0.0), fixed(2.0), stripe=FS_BLOCKS * BLOCK)
+    file = lab.store.create_file("apart", 2 * FS_BLOCKS, sparse=False, zeroed=True)
+    file.place(0, 0, 20)
+    file.place(1, 0, 24)  # on the same station, and not behind the first
+    apart = lab.site.create_disk("apart", 2 * FS_BLOCKS, file)
+    first = (0.0, 0, False, FS_BLOCKS * BLOCK, BLOCK)
+    second = (1.0, 1, False, (FS_BLOCKS - 1) * BLOCK, 2 * BLOCK)
+    guest = lab.guest(Script([first, second]), disks=[lab.disk, apart])
+    lab.engine.set_limit(guest, 1)
+    begun: list[int] = []
+    over = lab.engine.watch(GuestCount(guest, OfGuest.COMPLETED), 1)
+    over.callbacks.append(lambda _: begun.append(lab.engine.meter.visits([station])))
+    lab.run(UNTIL)
+    assert begun == [1]
+    assert lab.engine.meter.visits([station]) == 2
+    assert lab.io_times() == [(0.0, 2.0), (1.0, 2.0)]
+
+
 # Who waits. --------------------------------------------------------------------------------------
 
 
@@ -131,6 +152,22 @@ def test_a_watch_hears_of_ends_whether_they_began_before_it_or_after(engine) -> 
     lab.at(1.0, watch)
     lab.run(UNTIL)
     assert met == [2.0, 2.5, 3.5]
+
+
+@ENGINES
+def test_a_watch_sees_that_what_lacks_a_token_waits_while_others_are_let_go(engine) -> None:
+    lab = Lab(engine)
+    lab.stripe(fixed(2.0), servers=8)
+    rows = [(0.0, 0, False, 0, BLOCK), (0.25, 0, False, 0, BLOCK), (0.5, 1, False, 0, BLOCK)]
+    guest = lab.guest(Script(rows), disks=[lab.disk, lab.new_disk("other", FS_BLOCKS)])
+    lab.engine.set_limit(guest, 1)
+    lab.engine.set_iops_limit(guest, 0, 0.1)
+    lab.at(1.0, lambda: lab.engine.set_limit(guest, 0))
+    met: list[float] = []
+    watch = lab.engine.watch(lambda: guest.arrived - 3 - len(guest.waiting) + 0.5, 0.0)
+    watch.callbacks.append(lambda _: met.append(lab.env.now))
+    lab.run(UNTIL)
+    assert met == [10.0]
 
 
 # Any of it. --------------------------------------------------------------------------------------

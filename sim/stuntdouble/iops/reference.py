@@ -248,7 +248,10 @@ class Reference:
                 bucket.take(self.env.now)
             if turn.admitted is not None:
                 turn.admitted.succeed()
+                guest.waiting.extendleft(reversed(held))  # they wait: a watch may count them
                 self.check_watches()
+                for _ in held:
+                    guest.waiting.popleft()
         guest.waiting.extendleft(reversed(held))
 
     def _is_held(self, guest: Guest, disk: Disk) -> bool:

@@ -12,22 +12,29 @@ import numpy as np
 
 from stuntdouble.compiled import njit
 from stuntdouble.iops.kernel.tables import (
+    BACK_AT,
+    BACK_KEY,
     N_AGENDA,
+    N_BACKS,
     N_CONTROLLED,
     N_HOLE,
     N_NORMAL_HEAD,
     N_NORMAL_TAIL,
+    N_REACHED,
+    N_REACHED_AT,
     N_SERIAL,
     N_STACK,
     N_URGENT_HEAD,
     N_URGENT_TAIL,
     NEWS_DRAINED,
+    NOW,
     RANK_POST,
     RANK_SHIFT,
     see,
 )
 
 _RANK_SHIFT = RANK_SHIFT
+_SERIALS = (1 << RANK_SHIFT) - 1
 _RANK_POST = RANK_POST
 _NEWS_DRAINED = NEWS_DRAINED
 
@@ -138,6 +145,42 @@ def take_first(k: Any) -> Any:
     """
     k.ints[N_HOLE, 0] = 1
     return k.agenda[0, 2], k.agenda[0, 3]
+
+
+@njit
+def _step_back(k: Any, key: Any) -> None:
+    """Note that an instant has come to *key* once more, behind which it had been already."""
+    n = k.ints[N_BACKS, 0]
+    while n > 0 and k.backs[n - 1, BACK_KEY] <= key:
+        n -= 1
+    k.backs[n, BACK_KEY] = key
+    k.backs[n, BACK_AT] = k.ints[N_SERIAL, 0]
+    k.ints[N_BACKS, 0] = n + 1
+
+
+@njit(forceinline=True)
+def come_to(k: Any, when: Any, key: Any) -> None:
+    """Let the time be *when*, and the event with this *key* the one that happens."""
+    if when == k.now[NOW, 0] and key < k.ints[N_REACHED, 0]:
+        _step_back(k, key)
+        return
+    k.now[NOW, 0] = when
+    k.ints[N_REACHED, 0] = key
+    k.ints[N_REACHED_AT, 0] = k.ints[N_SERIAL, 0]
+    k.ints[N_BACKS, 0] = 0
+
+
+@njit
+def has_happened(k: Any, key: Any) -> Any:
+    """Say whether an event of the instant at hand has happened, or would have if it were one.
+
+    It has if the instant came to it, or past it, after its key had been drawn.
+    """
+    serial = key & _SERIALS
+    for i in range(k.ints[N_BACKS, 0] - 1, -1, -1):
+        if key <= k.backs[i, BACK_KEY]:
+            return serial < k.backs[i, BACK_AT]
+    return key <= k.ints[N_REACHED, 0] and serial < k.ints[N_REACHED_AT, 0]
 
 
 @njit(forceinline=True)

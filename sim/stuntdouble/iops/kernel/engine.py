@@ -20,7 +20,7 @@ from stuntdouble.iops.kernel.driver import Driver
 from stuntdouble.iops.kernel.guests import drop_waiting
 from stuntdouble.iops.kernel.parts import KernelGuest, KernelStream
 from stuntdouble.iops.kernel.rates import set_rate
-from stuntdouble.iops.kernel.services import HEAP_MAX, IS_HEAP
+from stuntdouble.iops.kernel.services import IS_HEAP, LIST_MIN
 from stuntdouble.iops.kernel.silent import let_all_speak, let_speak
 from stuntdouble.iops.kernel.tables import (
     A_FIRST,
@@ -123,7 +123,7 @@ class CompiledEngine(Driver):
         row[[A_KIND, A_SERVERS, A_FIRST]] = service.kind, servers, foreground_first
         if not foreground_first:
             row[A_FREE] = self._servers(servers)
-            row[A_TAKEN] = IS_HEAP if servers < HEAP_MAX else 0
+            row[A_TAKEN] = IS_HEAP if servers < LIST_MIN else 0
         speeds[B_RATE] = 1.0
         speeds[B_ROW : B_ROW + 6] = service.row()
         speeds[B_STROKE] = float(stroke)

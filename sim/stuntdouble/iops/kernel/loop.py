@@ -12,6 +12,7 @@ from stuntdouble.compiled import njit
 from stuntdouble.iops.kernel import arrivals, guests, loads, streams, watches
 from stuntdouble.iops.kernel.agenda import (
     add_normal,
+    come_to,
     fill_hole,
     push,
     take_first,
@@ -63,7 +64,6 @@ from stuntdouble.iops.kernel.tables import (
     N_JOBS,
     N_NORMAL_HEAD,
     N_NORMAL_TAIL,
-    N_REACHED,
     N_REFILL,
     N_SERVICES,
     N_STACK,
@@ -271,8 +271,7 @@ def run(kt: Any, t: Any, limit: Any) -> Any:
             if code != 0:
                 return code - 1
             when, key = k.times[0, 0], k.agenda[0, 1]
-            k.ints[N_REACHED, 0] = max(key, k.ints[N_REACHED, 0]) if when == k.now[NOW, 0] else key
-            k.now[NOW, 0] = when
+            come_to(k, when, key)
             k.ints[N_EVENTS, 0] += 1
             do, what = take_first(k)
         code = _do(k, kt, t, s, do, what)

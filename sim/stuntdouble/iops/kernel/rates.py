@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from stuntdouble.compiled import njit
-from stuntdouble.iops.kernel.agenda import restore_order
+from stuntdouble.iops.kernel.agenda import has_happened, restore_order
 from stuntdouble.iops.kernel.services import at_rate, occupy, order_servers
 from stuntdouble.iops.kernel.silent import reached
 from stuntdouble.iops.kernel.tables import (
@@ -44,7 +44,7 @@ def started(k: Any, station: Any) -> Any:
     Of those that start at this very instant as many have as servers were idle before it, or have
     been left in it.
     """
-    now, key = reached(k)
+    now, begun = reached(k)
     n = k.ints[N_SERVICES, 0]
     left = k.stations[station, A_SERVERS]
     for i in range(n):
@@ -52,7 +52,8 @@ def started(k: Any, station: Any) -> Any:
             start = k.services[i, SERVED_START]
             end = start + k.services[i, SERVED_SECONDS]
             left -= int(start < now <= end)
-            left += int(end == now and k.service_kinds[i, SERVED_KEY] <= key)
+            if end == now and begun:
+                left += int(has_happened(k, k.service_kinds[i, SERVED_KEY]))
     for i in range(n):
         if k.service_kinds[i, SERVED_STATION] == station and k.services[i, SERVED_START] >= now:
             if k.services[i, SERVED_START] > now or left <= 0:

@@ -50,14 +50,14 @@ from stuntdouble.trace import unit
 IS_HEAP: Final = -1
 """What stands for the length of a list where a station's ends are a heap."""
 
-HEAP_MAX: Final = 2
-"""A station of fewer servers has a heap always."""
+LIST_MIN: Final = 2
+"""A station of fewer servers never has a list."""
 
 _DISK = DISK
 _EXPONENTIAL = EXPONENTIAL
 _RANK_END = RANK_END
 _IS_HEAP = IS_HEAP
-_HEAP_MAX = HEAP_MAX
+_LIST_MIN = LIST_MIN
 _MANY_SHIFT = 2  # a quarter of the servers: then a list is dropped from four times a visit at most
 
 
@@ -187,7 +187,7 @@ def _look_for_idle(k: Any, station: Any) -> None:
     servers = k.stations[station, A_SERVERS]
     if k.stations[station, A_TAKEN] == _IS_HEAP:
         free = k.free[k.stations[station, A_FREE], 0] <= k.now[NOW, 0]
-        if servers < _HEAP_MAX or not free:
+        if servers < _LIST_MIN or not free:
             return
         k.stations[station, A_IDLE] += 1
         if k.stations[station, A_IDLE] < servers:

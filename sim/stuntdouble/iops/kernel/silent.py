@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from stuntdouble.compiled import njit
-from stuntdouble.iops.kernel.agenda import plan_as
+from stuntdouble.iops.kernel.agenda import has_happened, plan_as
 from stuntdouble.iops.kernel.loads import free_job
 from stuntdouble.iops.kernel.tables import (
     DO_GROUP_END,
@@ -37,7 +37,6 @@ from stuntdouble.iops.kernel.tables import (
     N_ANY_CUT,
     N_GUESTS,
     N_IOS,
-    N_REACHED,
     N_WATCHES,
     N_WAYS,
     NOW,
@@ -49,7 +48,6 @@ from stuntdouble.iops.kernel.tables import (
 _DO_GROUP_END = DO_GROUP_END
 _JOB_GUEST = JOB_GUEST
 _SILENT_MIN = 16  # of a guest, before it is looked which of them have ended
-_NONE_REACHED = -1  # before every key: they are counted from 0
 
 
 @njit(forceinline=True)
@@ -67,10 +65,10 @@ def may_be_silent(k: Any, job: Any, end: Any) -> Any:
 
 @njit(forceinline=True)
 def reached(k: Any) -> Any:
-    """Return how far the loop has come: everything before a time, and of its instant up to a key."""
+    """Return the time that everything before has happened, and whether its instant has begun."""
     if k.now[UNTIL, 0] > k.now[NOW, 0]:
-        return k.now[UNTIL, 0], _NONE_REACHED
-    return k.now[NOW, 0], k.ints[N_REACHED, 0]
+        return k.now[UNTIL, 0], False
+    return k.now[NOW, 0], True
 
 
 @njit(forceinline=True)
@@ -88,14 +86,14 @@ def note_io(k: Any, g: Any, job: Any, end: Any) -> None:
 @njit(forceinline=True)
 def take_out_ended(k: Any, g: Any) -> None:
     """Take out those of a guest's silent I/Os that have ended by now."""
-    now, key = reached(k)
+    now, begun = reached(k)
     before = 0
     job = k.guests[g, G_SILENT_HEAD]
     count = k.guests[g, G_SILENT]
     while job != 0:
         following = k.jobs[job, J_NEXT]
         end = k.moments[job, M_END]
-        if end < now or (end == now and k.jobs[job, J_KEY] <= key):
+        if end < now or (end == now and begun and has_happened(k, k.jobs[job, J_KEY])):
             if before == 0:
                 k.guests[g, G_SILENT_HEAD] = following
             else:

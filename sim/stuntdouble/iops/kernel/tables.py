@@ -8,6 +8,7 @@
 
     agenda   what happens at a time to come: posts, ends of service, arrivals; a heap
     free     when the servers of a station come free
+    backs    how far the instant at hand had come when it went back to what comes before that
     stack    what is left to do of the event at hand, last in, first out
     urgent   items of streams, destages that start now       ┐ first in, first out, as SimPy's
     normal   I/Os let go, loops resumed, news for control     ┘ events of these priorities are
@@ -34,7 +35,7 @@ from stuntdouble.site.pool import reserve
  N_OPAQUE, N_STREAMS, N_HOLE, N_WAYS, N_CACHES, N_BLOCKING, N_BLOCK_BYTES, N_KEPT_FREE,
  N_KEPT_TOP, N_SPAN_FREE, N_SPAN_TOP, N_WAIT_FREE, N_WAIT_TOP, N_COPYING, N_DIRTY_BYTES,
  N_DIRTY_BLOCKS, N_QUIET, N_LIMITS, N_REACHED, N_FREE_TOP,
- N_FLUSH_AT) = range(52)  # fmt: skip
+ N_FLUSH_AT, N_REACHED_AT, N_BACKS) = range(54)  # fmt: skip
 (A_KIND, A_SERVERS, A_BUSY, A_HEAD, A_TAIL, A_LATE_HEAD, A_LATE_TAIL, A_COUNT, A_ARM,
  A_FIRST, A_FREE, A_TAKEN, A_IDLE) = range(13)  # fmt: skip
 (B_RATE, B_ROW, B_STROKE, B_TRACK) = (0, 1, 7, 8)  # B_ROW is the first of six parameters
@@ -58,6 +59,7 @@ Y_RATE, Y_PACED_FROM, Y_WAKE = range(3)
 (SERVED_STATION, SERVED_PURPOSE, SERVED_JOB, SERVED_KEY) = range(4)
 SERVED_START, SERVED_SECONDS, SERVED_BUILT = range(3)
 W_ADDRESS, W_SIGN, W_THRESHOLD = range(3)
+BACK_KEY, BACK_AT = range(2)
 (O_LAID, O_RAID, O_FIRST, O_MEMBERS, O_STRIPE, O_PORT, O_CUT, O_BLOCKS) = range(8)
 DISK_NUMBER, DISK_BUCKET = range(2)
 BUCKET_IOPS, BUCKET_BURST, BUCKET_TOKENS, BUCKET_SINCE, BUCKET_WAKE = range(5)
@@ -102,12 +104,14 @@ RANK_SHIFT: Final = 44  # 17 trillion events, 260,000 guests
 FLUSH_ROWS: Final = 1 << 16  # measured rows that the meter takes over at a time
 JOBS_MAX: Final = 1 << 21  # I/Os at a time, whether they wait or are under way
 VISIT_ROWS: Final = 1 << 24  # visits of all of them
+SERVED_ROWS: Final = 1 << 26  # of those that have not ended, and what is not told yet
 FREE_ROWS: Final = 1 << 20  # servers of all stations that know ahead when visits end
 SERVERS_MAX: Final = 1 << 12  # of such a station: one of more has room for everybody
 OUT_ROWS: Final = 1 << 21  # visits of one I/O
 GUESTS_MAX: Final = 1 << 16  # with one row each for up to 16 disks
 STREAMS_MAX: Final = 1 << 18  # of one run
 WATCHES_MAX: Final = 1 << 10  # at a time
+BACKS_MAX: Final = 1 << 18  # one for each rank of an instant
 CELLS: Final = 1 << 16  # of the map of copies under way
 DIRTY_ROWS: Final = 1 << 23  # of the map of dirty blocks, a power of two
 ROOM_ROWS: Final = 1 << 17  # more than one I/O takes of the tables below
@@ -147,6 +151,7 @@ class State(NamedTuple):
     told_kinds: Any
     fences: Any
     watches: Any
+    backs: Any
     passages: Any
     kept: Any
     deferred: Any
@@ -183,12 +188,13 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "out": (OUT_ROWS, 6, np.int64),
     "ios": (1 << 23, 2, np.float64),
     "io_guests": (1 << 23, 1, np.int64),
-    "services": (VISIT_ROWS, 3, np.float64),
-    "service_kinds": (VISIT_ROWS, 4, np.int64),
-    "told": (VISIT_ROWS, 2, np.float64),
-    "told_kinds": (VISIT_ROWS, 2, np.int64),
+    "services": (SERVED_ROWS, 3, np.float64),
+    "service_kinds": (SERVED_ROWS, 4, np.int64),
+    "told": (SERVED_ROWS, 2, np.float64),
+    "told_kinds": (SERVED_ROWS, 2, np.int64),
     "fences": (1 << 14, 1, np.int64),
     "watches": (WATCHES_MAX, 3, np.int64),
+    "backs": (BACKS_MAX, 2, np.int64),
     "passages": (2 * JOBS_MAX, 13, np.int64),
     "kept": (1 << 23, 7, np.int64),
     "deferred": (OUT_ROWS, 7, np.int64),

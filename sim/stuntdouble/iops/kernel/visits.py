@@ -179,7 +179,7 @@ def lay_out(kt: Any, t: Any, count: Any, job: Any, purpose: Any, link: Any, size
         n = route(k, s.steps, i, n)
         if n < 0:
             return _FULL
-    most = max(k.ints[N_VISIT_TOP, 0], k.ints[N_SERVICES, 0])
+    most = max(k.ints[N_VISIT_TOP, 0], k.ints[N_SERVICES, 0])  # to come, and not over
     if most + n + 1 >= k.visits.shape[0]:
         return _FULL
     last = enlist(k, n, job, purpose)
