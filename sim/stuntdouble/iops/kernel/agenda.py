@@ -34,7 +34,7 @@ from stuntdouble.iops.kernel.tables import (
 )
 
 _RANK_SHIFT = RANK_SHIFT
-_SERIALS = (1 << RANK_SHIFT) - 1
+_SERIALS = (1 << RANK_SHIFT) - 1  # the bits of a key below its rank
 _RANK_POST = RANK_POST
 _NEWS_DRAINED = NEWS_DRAINED
 
