@@ -1,12 +1,12 @@
 """Services: how long they take, when they start, when they end.
 
 Most stations serve in the order of coming.  Such a station knows of a visit, as soon as it comes,
-when it starts and when it ends: it starts when the first of the servers comes free, which is what
-their heap tells (the recursion of Kiefer and Wolfowitz).  It needs no queue, and no event for every
-end.  Only a change of its rate makes it think again (``rates``).
+when it starts and when it ends: it starts when the first of the servers comes free (the recursion of
+Kiefer and Wolfowitz).  It needs no queue, and no event for every end.  Only a change of its rate
+makes it think again (``rates``).
 
-A station that serves the foreground first does not know before; nor does one with room for all
-need a heap.  They have queues, and an event for each end (``visits``).
+A station that serves the foreground first cannot know, and one with room for everybody need not.
+They have queues, and an event for each end (``visits``).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _EXPONENTIAL = EXPONENTIAL
 _RANK_END = RANK_END
 _IS_HEAP = IS_HEAP
 _LIST_MIN = LIST_MIN
-_MANY_SHIFT = 2  # a quarter of the servers: then a list is dropped from four times a visit at most
+_MANY_SHIFT = 2  # a quarter of the servers: so no visit pays for a look at more than four of them
 
 
 @njit(forceinline=True)
