@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from iops.lab import BLOCK, Lab, Script, conserved, fixed, reads
-from stuntdouble.errors import LimitReached, Misuse, Unsupported
+from stuntdouble.errors import LimitReached, Misuse, Unreachable, Unsupported
 from stuntdouble.iops import (
     OUTSTANDING_MAX,
     Cache,
@@ -207,6 +207,13 @@ def doors(engine: type[Reference | CompiledEngine]) -> dict:
         **{
             f"no such pool of the site: {number}": (
                 lambda number=number: engine.add_pool(number, Geometry(Raid.RAID0, 0, 1, BLOCK)),
+                f"pool {number}: the site has 1, counted from 1",
+            )
+            for number in (-1, 0, 2, 1 << 8)
+        },
+        **{
+            f"no such pool to cut off: {number}": (
+                lambda number=number: engine.cut_off(number, Unreachable("array-1")),
                 f"pool {number}: the site has 1, counted from 1",
             )
             for number in (-1, 0, 2, 1 << 8)

@@ -332,6 +332,7 @@ class Reference:
 
     def cut_off(self, pool: int, error: Unreachable) -> None:
         """Answer no I/O to a pool of the site any more, for good."""
+        checks.check_pool_of(self.site, pool)
         self.paths.cut(pool, error)
 
         def tell() -> None:

@@ -271,6 +271,7 @@ class CompiledEngine(Driver):
 
     def cut_off(self, pool: int, error: Unreachable) -> None:
         """Answer no I/O to a pool of the site any more, for good."""
+        checks.check_pool_of(self.site, pool)
         let_all_speak(self.addresses)
         self.paths.cut(pool, error)
         self.state.pools[pool, O_CUT] = 1
