@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KERNEL = "stuntdouble.iops.kernel"
-HISTORIES = 24
-ASKED = 30  # histories in which control asks and waits a lot
+HISTORIES = (*range(14), 22)  # seeds: the last has wake-ups among arrivals
+ASKED = 8  # histories in which control asks and waits a lot
 ADDED = {"mirror", "promote", "split"}  # at fixed times
-SECONDS = 6  # of processor time: a mutant may run for ever
+SECONDS = 15  # of processor time: a mutant may run for ever
 SITE_HISTORIES = 30
 SITE_SECONDS = 30  # the same, with the time of importing the project, and of judging
 ANEW = {"stuntdouble", "iops", "log_replay", "textbook"}  # what a mutant of the site may change
@@ -199,7 +199,7 @@ def plan_of(seed: int) -> Plan:
 
 def plays() -> list[Callable[[Any], dict[str, Any]]]:
     """Return the fixed histories of the loop: what comes of each on an engine."""
-    worlds = [partial(World, plan_of(seed)) for seed in range(HISTORIES)]
+    worlds = [partial(World, plan_of(seed)) for seed in HISTORIES]
     asked = [partial(Told, *history_of(seed)) for seed in range(ASKED)]
     return [
         *(lambda engine, play=play: play(engine).outcome() for play in worlds),
