@@ -47,7 +47,7 @@ from stuntdouble.iops.kernel.tables import (
 
 _DO_GROUP_END = DO_GROUP_END
 _JOB_GUEST = JOB_GUEST
-_SILENT_MIN = 16  # of a guest, before it is looked which of them have ended
+_SILENT_MIN = 4  # of a guest, before it is looked which have ended: rows of many would be cold
 
 
 @njit(forceinline=True)
