@@ -20,7 +20,7 @@ SERVICES = {
 }
 
 
-class Told:
+class Answers:
     """What one engine says of a history."""
 
     def __init__(self, services, stations, servers, guests, script, engine) -> None:
@@ -81,7 +81,7 @@ class Told:
 
 
 def history_of(seed: int) -> tuple[str, int, int, list[Any], list[Any]]:
-    """Return one of the fixed histories: what ``Told`` takes behind the engine."""
+    """Return one of the fixed histories: what ``Answers`` takes behind the engine."""
     draw = np.random.default_rng(seed)
     script = [
         (int(draw.integers(TICKS)), str(draw.choice(ACTS)), int(draw.integers(8)))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from iops.ahead import Told, history_of
+from iops.ahead import Answers, history_of
 from iops.histories import ACTS, MEMBERS, Plan, World
 from stuntdouble.iops import Reference
 
@@ -200,7 +200,7 @@ def plan_of(seed: int) -> Plan:
 def plays() -> list[Callable[[Any], dict[str, Any]]]:
     """Return the fixed histories of the loop: what comes of each on an engine."""
     worlds = [partial(World, plan_of(seed)) for seed in HISTORIES]
-    asked = [partial(Told, *history_of(seed)) for seed in range(ASKED)]
+    asked = [partial(Answers, *history_of(seed)) for seed in range(ASKED)]
     return [
         *(lambda engine, play=play: play(engine).outcome() for play in worlds),
         *(lambda engine, play=play: {"said": play(engine).said} for play in asked),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iops.ahead import ACTS, SERVICES, TICKS, Told
+from iops.ahead import ACTS, SERVICES, TICKS, Answers
 from iops.lab import BLOCK, FS_BLOCKS, Lab, Script, fixed, reads
 from stuntdouble.iops import Purpose, Reference
 from stuntdouble.iops.kernel import CompiledEngine
@@ -188,4 +188,4 @@ rows = st.lists(st.tuples(ticks, st.booleans(), st.integers(0, 63)), max_size=40
     )
 )
 def test_whatever_is_asked_both_engines_say_the_same(history) -> None:
-    assert Told(*history, CompiledEngine).said == Told(*history, Reference).said
+    assert Answers(*history, CompiledEngine).said == Answers(*history, Reference).said

@@ -155,33 +155,36 @@ def physical(s: Any, volume: Any, block: Any) -> Any:
 
 
 @njit(forceinline=True)
-def _asked_first(s: Any, disk: Any, block: Any) -> Any:
-    """Return the map, and the word of it, that say where a disk has *block*."""
+def _asked_first(s: Any, disk: Any, block: Any, write: Any) -> Any:
+    """Return two maps, each with a word of it: where a disk has *block*, and whether it is tracked.
+
+    Where the second is not asked for, its map is 0.
+    """
     file = s.levels[s.disks[disk, D_HEAD], L_FILE]
-    slots = s.files[file, F_SLOTS]
-    if slots != 0:
-        return slots, block
-    return s.files[file, F_PLACE], block >> s.stores[s.files[file, F_STORE], S_FS_SHIFT]
+    where, word = s.files[file, F_SLOTS], block
+    if where == 0:
+        where = s.files[file, F_PLACE]
+        word = block >> s.stores[s.files[file, F_STORE], S_FS_SHIFT]
+    tracked = s.disks[disk, D_TRACKED] if write != 0 else 0
+    return where, word, tracked, block >> s.disks[disk, D_TRACK_SHIFT] >> _BIT_BITS
 
 
 @njit(forceinline=True)
 def approach_words(s: Any, disk: Any, block: Any, write: Any) -> None:
-    """Let the words come near that an I/O asks for first: where the block is, and whether tracked."""
-    m, word = _asked_first(s, disk, block)
-    approach(s, m, word)
-    tracked = s.disks[disk, D_TRACKED]
-    if write != 0 and tracked != 0:
-        approach(s, tracked, block >> s.disks[disk, D_TRACK_SHIFT] >> _BIT_BITS)
+    """Let the words come near that an I/O of a disk asks for first."""
+    where, word, tracked, bits = _asked_first(s, disk, block, write)
+    approach(s, where, word)
+    if tracked != 0:
+        approach(s, tracked, bits)
 
 
 @njit(forceinline=True)
 def approach_way(s: Any, disk: Any, block: Any, write: Any) -> None:
     """Let what leads to those words come near: they are asked for later still."""
-    m, word = _asked_first(s, disk, block)
-    approach_node(s, m, word)
-    tracked = s.disks[disk, D_TRACKED]
-    if write != 0 and tracked != 0:
-        approach_node(s, tracked, block >> s.disks[disk, D_TRACK_SHIFT] >> _BIT_BITS)
+    where, word, tracked, bits = _asked_first(s, disk, block, write)
+    approach_node(s, where, word)
+    if tracked != 0:
+        approach_node(s, tracked, bits)
 
 
 # Doors for Python. -------------------------------------------------------------------------------

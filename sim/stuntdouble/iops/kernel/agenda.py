@@ -54,16 +54,8 @@ def _move(k: Any, source: Any, target: Any) -> None:
 
 
 @njit(forceinline=True)
-def _comes_first(k: Any, one: Any, other: Any) -> Any:
-    """Say which of two entries comes first."""
-    time, late = k.times[one, 0], k.times[other, 0]
-    return time < late or (time == late and k.agenda[one, 1] < k.agenda[other, 1])
-
-
-@njit(forceinline=True)
-def _sink(k: Any, n: Any, when: Any, key: Any, do: Any, what: Any) -> None:
-    """Put an entry into the hole at the root of *n* entries; behind them, time is infinite."""
-    i = 0
+def _sink(k: Any, n: Any, i: Any, when: Any, key: Any, do: Any, what: Any) -> None:
+    """Put an entry into the hole at *i* of *n* entries, or below; behind them, time is infinite."""
     while True:
         below = 2 * i + 1
         if below >= n:
@@ -117,7 +109,7 @@ def plan_as(k: Any, when: Any, key: Any, do: Any, what: Any) -> None:
     n = k.ints[N_AGENDA, 0]
     if k.ints[N_HOLE, 0] != 0:
         k.ints[N_HOLE, 0] = 0
-        _sink(k, n, when, key, do, what)
+        _sink(k, n, 0, when, key, do, what)
     else:
         k.ints[N_AGENDA, 0] = n + 1
         _rise(k, n, when, key, do, what)
@@ -134,7 +126,7 @@ def fill_hole(k: Any) -> None:
     when, key, do, what = k.times[n, 0], k.agenda[n, 1], k.agenda[n, 2], k.agenda[n, 3]
     k.times[n, 0] = np.inf
     if n > 0:
-        _sink(k, n, when, key, do, what)
+        _sink(k, n, 0, when, key, do, what)
 
 
 @njit(forceinline=True)
@@ -249,24 +241,9 @@ def restore_order(k: Any) -> None:
     """Make a heap of the agenda again, after times in it have been changed."""
     fill_hole(k)
     n = k.ints[N_AGENDA, 0]
-    for root in range(n // 2 - 1, -1, -1):
-        when, key, do, what = (
-            k.times[root, 0],
-            k.agenda[root, 1],
-            k.agenda[root, 2],
-            k.agenda[root, 3],
-        )
-        i = root
-        while 2 * i + 1 < n:
-            below = 2 * i + 1
-            if below + 1 < n and _comes_first(k, below + 1, below):
-                below += 1
-            time = k.times[below, 0]
-            if when < time or (when == time and key < k.agenda[below, 1]):
-                break
-            _move(k, below, i)
-            i = below
-        _put(k, i, when, key, do, what)
+    for hole in range(n // 2 - 1, -1, -1):
+        when, key = k.times[hole, 0], k.agenda[hole, 1]
+        _sink(k, n, hole, when, key, k.agenda[hole, 2], k.agenda[hole, 3])
 
 
 @njit("void(int64, float64, int64, int64)", cache=True)

@@ -118,7 +118,6 @@ def _come(k: Any, kt: Any, t: Any, s: Any, g: Any, job: Any) -> Any:
             if code != 0:
                 return code, 0
             k.guests[g, G_IN_FLIGHT] += 1
-            k.jobs[job, J_ADMITTED] = 1
             return 0, job
     _queue_up(k, g, job)
     return 0, 0

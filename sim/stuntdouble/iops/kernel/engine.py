@@ -28,6 +28,7 @@ from stuntdouble.iops.kernel.tables import (
     A_KIND,
     A_SERVERS,
     A_TAKEN,
+    AHEAD_MAX,
     B_RATE,
     B_ROW,
     B_STROKE,
@@ -68,7 +69,6 @@ from stuntdouble.iops.kernel.tables import (
     O_PORT,
     S_FENCES,
     S_LOST,
-    SERVERS_MAX,
     SHAPES,
     STREAMS_MAX,
     bound,
@@ -133,9 +133,9 @@ class CompiledEngine(Driver):
         return number
 
     def _servers(self, servers: int) -> int:
-        """Return where the heap of a station's servers lies, all of them free; 0 is nowhere."""
+        """Return where the ends of a station's servers lie, all of them free; 0 is nowhere."""
         top = int(self.state.ints[N_FREE_TOP, 0])
-        if servers > SERVERS_MAX or top + servers >= SHAPES["free"][0]:
+        if servers > AHEAD_MAX or top + servers >= SHAPES["free"][0]:
             return 0
         self.state.free[top : top + servers] = 0.0
         self.state.free[top + servers] = np.inf

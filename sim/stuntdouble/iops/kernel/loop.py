@@ -69,7 +69,6 @@ from stuntdouble.iops.kernel.tables import (
     N_STACK,
     N_URGENT_HEAD,
     N_URGENT_TAIL,
-    N_VISIT_FREE,
     N_WAYS,
     NEWS_ENDED,
     NEWS_GO,
@@ -83,7 +82,13 @@ from stuntdouble.iops.kernel.tables import (
     V_NEXT,
     see,
 )
-from stuntdouble.iops.kernel.visits import end_visit, is_group_over, lay_out, start_group
+from stuntdouble.iops.kernel.visits import (
+    end_visit,
+    free_visit,
+    is_group_over,
+    lay_out,
+    start_group,
+)
 from stuntdouble.site.tables import view
 
 _DONE, _TRANSFER, _REFILL, _FLUSH, _FULL = DONE, TRANSFER, REFILL, FLUSH, FULL
@@ -309,7 +314,6 @@ def skip_visits(kt: Any, job: Any) -> None:
     v = k.jobs[job, J_VISITS]
     while v != 0:
         following = k.visits[v, V_NEXT]
-        k.visits[v, V_NEXT] = k.ints[N_VISIT_FREE, 0]
-        k.ints[N_VISIT_FREE, 0] = v
+        free_visit(k, v)
         v = following
     k.jobs[job, J_VISITS] = 0

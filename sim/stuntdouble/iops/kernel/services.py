@@ -58,7 +58,7 @@ _EXPONENTIAL = EXPONENTIAL
 _RANK_END = RANK_END
 _IS_HEAP = IS_HEAP
 _LIST_MIN = LIST_MIN
-_MANY_SHIFT = 2  # a quarter of the servers: so no visit pays for a look at more than four of them
+_MANY_SHIFT = 2  # a quarter of the servers: as many visits pay for a look at all of them
 
 
 @njit(forceinline=True)

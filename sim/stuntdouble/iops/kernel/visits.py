@@ -204,7 +204,8 @@ def _queue_up(k: Any, v: Any, station: Any) -> None:
 
 
 @njit(forceinline=True)
-def _free_visit(k: Any, v: Any) -> None:
+def free_visit(k: Any, v: Any) -> None:
+    """Give a visit's row back."""
     k.visits[v, V_NEXT] = k.ints[N_VISIT_FREE, 0]
     k.ints[N_VISIT_FREE, 0] = v
 
@@ -241,7 +242,7 @@ def start_group(k: Any, job: Any) -> None:
         following = k.visits[v, V_NEXT]
         if k.stations[station, A_FREE] != 0:
             end, key = serve_in_turn(k, v)
-            _free_visit(k, v)
+            free_visit(k, v)
             if end > last or (end == last and key > last_key):
                 last, last_key = end, key
         else:
@@ -265,7 +266,7 @@ def end_visit(k: Any, v: Any) -> Any:
     """End a service of a station with queues, which takes its next visit; return whose it was."""
     station = k.visits[v, V_STATION]
     job = k.visits[v, V_JOB]
-    _free_visit(k, v)
+    free_visit(k, v)
     head, last = A_HEAD, A_TAIL
     if k.stations[station, head] == 0:
         head, last = A_LATE_HEAD, A_LATE_TAIL
