@@ -101,7 +101,7 @@ bench: $(BENCH_READY)
 
 lock: $(READY)
 	@$(PIP) install uv
-	@printf 'hatchling\neditables\n' | $(BIN)/uv pip compile pyproject.toml - --group dev \
+	@printf 'hatchling\neditables\n' | $(BIN)/uv pip compile pyproject.toml - --all-extras --group dev \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --quiet $(LOCK) --output-file requirements.lock
 	@$(BIN)/uv pip compile --group bench --constraint requirements.lock \
