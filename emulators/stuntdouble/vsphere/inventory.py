@@ -19,7 +19,6 @@ class Folder(Entity):
     """A folder; ``children`` are asked for anew each time."""
 
     kind = vim.Folder
-    unset = frozenset({"childType"})
 
     def __init__(self, center: VirtualCenter, moid: str, name: str, over: Entity | None) -> None:
         super().__init__(center, moid)

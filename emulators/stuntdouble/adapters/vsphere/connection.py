@@ -128,7 +128,6 @@ class Connection:
             content = await self.content()
             try:
                 result: T = await self._run(partial(function, content))
-                return result
             except vim.fault.NotAuthenticated as fault:
                 self._forget()
                 if last:
@@ -138,6 +137,8 @@ class Connection:
             except _BROKEN as error:
                 self._forget()
                 raise Unreachable("the vSphere server") from error
+            else:
+                return result
         raise AssertionError("a call either returns or raises")
 
     def _forget(self) -> None:
