@@ -16,7 +16,7 @@ from stuntdouble.errors import Bug, Error
 from stuntdouble.vsphere.faults import fault_of, not_authenticated, not_permitted
 from stuntdouble.vsphere.objects import snake
 from stuntdouble.vsphere.paths import declared_at
-from stuntdouble.vsphere.reply import write_reply
+from stuntdouble.vsphere.reply import write_fault, write_reply
 from stuntdouble.vsphere.request import BadRequest, UnknownMethod, parse_call
 from stuntdouble.vsphere.vmomi import moid, vmodl
 
@@ -77,6 +77,12 @@ class Dispatcher:
             declared = declared_at(type(call.this), call.arguments["prop"])
         body = write_reply(call.info, version, value, declared)
         return Answer(body, fault=False, session=session)
+
+    def failed(self, error: BaseException, session: Session, version: str) -> Answer:
+        """Return the answer that tells of an error."""
+        fault = self._fault(error)
+        text = fault.msg or type(fault).__name__
+        return Answer(write_fault(version, fault, text), fault=True, session=session)
 
     def begin(self, call: Call, session: Session, version: str) -> Any:
         """Begin a call: return its result, a model whose result that is, or an awaitable."""

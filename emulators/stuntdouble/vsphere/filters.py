@@ -175,7 +175,7 @@ class FilteringCollector(PropertyCollector):
     def create_filter(self, session: Session, spec: Any, partial_updates: bool) -> Any:
         if sum(isinstance(each, Filter) for each in session.own.values()) >= FILTERS_MAX:
             raise invalid_argument("spec", f"the session has {FILTERS_MAX} filters")
-        moid = f"session[{session.key[:8]}]filter-{self.center.number()}"
+        moid = f"session[{session.id}]filter-{self.center.number()}"
         made = Filter(self.center, moid, (session, self), spec)
         made.partial = partial_updates
         session.own[moid] = made
@@ -183,7 +183,7 @@ class FilteringCollector(PropertyCollector):
 
     @operation("CreatePropertyCollector")
     def create_property_collector(self, session: Session) -> Any:
-        moid = f"session[{session.key[:8]}]collector-{self.center.number()}"
+        moid = f"session[{session.id}]collector-{self.center.number()}"
         made = FilteringCollector(self.center, moid)
         made.owner = session
         session.own[moid] = made

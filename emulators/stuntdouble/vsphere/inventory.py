@@ -87,7 +87,7 @@ class Datacenter(Entity):
     """The datacenter, with a folder for each sort of thing."""
 
     kind = vim.Datacenter
-    unset = frozenset({"defaultHardwareVersionKey", "configuration"})
+    unset = frozenset({"configuration"})
 
     def __init__(self, center: VirtualCenter, moid: str, name: str, over: Folder) -> None:
         super().__init__(center, moid)
@@ -176,6 +176,12 @@ class Cluster(Entity):
     @prop
     def environment_browser(self) -> Any:
         return self.center.roots.environment.ref
+
+    @prop
+    def configuration(self) -> Any:
+        das = vim.cluster.DasConfigInfo(enabled=False)
+        drs = vim.cluster.DrsConfigInfo(enabled=False)
+        return fill(vim.cluster.ConfigInfo(dasConfig=das, drsConfig=drs))
 
     @prop
     def configuration_ex(self) -> Any:

@@ -39,9 +39,13 @@ class User:
 
 @dataclass(eq=False)
 class Session:
-    """A session; without a ``user`` nobody has logged in yet."""
+    """A session; without a ``user`` nobody has logged in yet.
+
+    ``key`` is the secret of the cookie, ``id`` what others may know the session by.
+    """
 
     key: str
+    id: str
     user: User | None = None
     locale: str = "en"
     login_at: float = 0.0
@@ -81,9 +85,14 @@ class Sessions:
         session.active_at = self._center.patience_now()
         return session
 
+    def known(self, shown: str) -> Session | None:
+        """Return a session by what others know it by."""
+        return next((each for each in self.all.values() if each.id == shown), None)
+
     def anonymous(self) -> Session:
         """Return a session for a client that has shown no valid key."""
-        return Session(self._center.secret(40), active_at=self._center.patience_now())
+        key, shown = self._center.secret(40), self._center.secret(32)
+        return Session(key, shown, active_at=self._center.patience_now())
 
     def login(self, session: Session, name: str, password: str, locale: str | None) -> Session:
         """Log a user in.
@@ -160,7 +169,7 @@ class SessionManager(Managed):
         """Return a session as the API shows it."""
         name = session.user.name if session.user else ""
         return vim.UserSession(
-            key=session.key,
+            key=session.id,
             userName=name,
             fullName=name,
             loginTime=self._when(session.login_at),
@@ -191,19 +200,20 @@ class SessionManager(Managed):
     @operation("SessionIsActive")
     def session_is_active(self, session: Session, session_id: str, user_name: str) -> bool:
         del session
-        found = self.center.sessions.all.get(session_id)
+        found = self.center.sessions.known(session_id)
         return found is not None and found.user is not None and found.user.name == user_name
 
     @operation("TerminateSession")
     def terminate_session(self, session: Session, session_id: list[str]) -> None:
-        for key in session_id:
-            found = self.center.sessions.all.get(key)
+        ending = [self.center.sessions.known(each) for each in session_id]
+        for found in ending:
             if found is None:
                 raise vim.fault.NotFound(msg="There is no such session.")
             if found is session:
                 raise vim.fault.InvalidState(msg="A session cannot terminate itself: log out.")
-        for key in session_id:
-            self.center.sessions.end(self.center.sessions.all[key])
+        for found in ending:
+            if found is not None:
+                self.center.sessions.end(found)
 
     @operation("SetLocale")
     def set_locale(self, session: Session, locale: str) -> None:
