@@ -18,7 +18,7 @@ from stuntdouble.vsphere.vmomi.tables import (
     support,
 )
 
-__all__ = ["coerced", "fill", "make", "moid", "server_guid"]
+__all__ = ["coerced", "fill", "make", "moid", "new", "server_guid"]
 
 
 @cache
@@ -61,6 +61,22 @@ def make(kind: Kind, values: dict[str, Any] | None = None) -> Any:
             odd = sorted(values.keys() - shared.keys() - {name for name, _ in lists})
             raise Bug(f"{kind.__name__} has no field {odd[0]}")
     return made
+
+
+@cache
+def _neutral_fields(kind: Kind) -> dict[str, Any]:
+    """Return the required fields of a data object that its constructor leaves unset, filled in."""
+    declared: Any = kind
+    blank, full = make(kind).__dict__, fill(make(declared)).__dict__
+    return {name: full[name] for name in full if full[name] is not blank.get(name)}
+
+
+def new(kind: Kind, **values: Any) -> Any:
+    """Return a data object that holds `values`; what else it must have is neutral, as by `fill`.
+
+    Neutral values are shared among all that are made here: they are to be read only.
+    """
+    return make(kind, {**_neutral_fields(kind), **values})
 
 
 _FILL_DEPTH_MAX = 16
