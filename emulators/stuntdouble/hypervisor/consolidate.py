@@ -252,8 +252,16 @@ def _thaw_onto(snapshot: Snapshot, key: int, level: Level, parent: Level) -> Non
         snapshot.frozen[key] = parent
 
 
-def remove(vm: Vm, snapshot_id: str) -> Generator[Event, object, None]:
+def remove(
+    vm: Vm, snapshot_id: str, *, children: bool = False, consolidate: bool = True
+) -> Generator[Event, object, None]:
     """Remove a snapshot and consolidate; nothing happens once it is gone.
+
+    Args:
+        vm: whose snapshot it is.
+        snapshot_id: which.
+        children: whether those that hang on it go with it.
+        consolidate: whether to merge what nobody needs any more; else the VM needs consolidation.
 
     Raises:
         TaskInProgress: the VM is busy.
@@ -264,16 +272,18 @@ def remove(vm: Vm, snapshot_id: str) -> Generator[Event, object, None]:
         if gone is None:
             return
         yield vm.host.env.timeout(vm.host.parameters.task_seconds)
-        _forget(vm, [gone])
-        yield from Consolidation(vm).run()
+        _forget(vm, _subtree(vm, gone) if children else [gone])
+        if consolidate:
+            yield from Consolidation(vm).run()
 
 
-def remove_all(vm: Vm) -> Generator[Event, object, None]:
-    """Remove every snapshot, then consolidate from the base up."""
+def remove_all(vm: Vm, *, consolidate: bool = True) -> Generator[Event, object, None]:
+    """Remove every snapshot, then consolidate from the base up unless told otherwise."""
     with vm.task("RemoveAllSnapshots_Task"):
         yield vm.host.env.timeout(vm.host.parameters.task_seconds)
         _forget(vm, list(vm.snapshots))
-        yield from Consolidation(vm).run()
+        if consolidate:
+            yield from Consolidation(vm).run()
 
 
 def consolidate(vm: Vm) -> Generator[Event, object, None]:
@@ -281,6 +291,14 @@ def consolidate(vm: Vm) -> Generator[Event, object, None]:
     with vm.task("ConsolidateVMDisks_Task"):
         yield vm.host.env.timeout(vm.host.parameters.task_seconds)
         yield from Consolidation(vm).run()
+
+
+def _subtree(vm: Vm, top: Snapshot) -> list[Snapshot]:
+    """Return a snapshot and all that hang on it, parents first."""
+    found = [top]
+    for each in found:
+        found += [other for other in vm.snapshots if other.parent is each]
+    return found
 
 
 def _forget(vm: Vm, gone: list[Snapshot]) -> None:

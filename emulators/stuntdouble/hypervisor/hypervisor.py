@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stuntdouble.errors import InvalidState, Misuse, NotFound, Unsupported
-from stuntdouble.hypervisor import consolidate, snapshot
+from stuntdouble.hypervisor import consolidate as merging
+from stuntdouble.hypervisor import snapshot
+from stuntdouble.hypervisor.administration import Administration
 from stuntdouble.hypervisor.building import make_disks
 from stuntdouble.hypervisor.datastore import Datastore, format_datastore
 from stuntdouble.hypervisor.host import Host
@@ -22,6 +24,7 @@ from stuntdouble.hypervisor.parameters import (
     Parameters,
     QuiesceProfile,
 )
+from stuntdouble.hypervisor.records import new_uuid
 from stuntdouble.hypervisor.stun import lose_power
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning, VmSnapshot
@@ -37,7 +40,8 @@ if TYPE_CHECKING:
     from stuntdouble.extents import OffsetTable
     from stuntdouble.hypervisor.inventory import VmDisk
     from stuntdouble.hypervisor.parameters import DiskSpec
-    from stuntdouble.iops import Engine, Load
+    from stuntdouble.hypervisor.registry import Parked
+    from stuntdouble.iops import Engine, Guest, Load
     from stuntdouble.site import Level, Lun, Moment
     from stuntdouble.trace import Journal, Streams
 
@@ -48,7 +52,8 @@ class Hypervisor:
     ``moments`` has what the guest had written at each snapshot, by (snapshot id, disk key); it is
     there for the oracle, and going back to a snapshot is the only thing that reads it here.  They
     outlive their snapshots until ``forget_moments``: 2,000 of a disk of 1 TiB are as many as a site
-    can hold.
+    can hold.  ``parked`` is what is kept of unregistered VMs, by their uuid.  ``admin`` has what an
+    administrator can do besides.
 
     Args:
         engine: whose guests the VMs are.
@@ -75,6 +80,8 @@ class Hypervisor:
         self.datastores: dict[str, Datastore] = {}
         self.vms: dict[str, Vm] = {}
         self.moments: dict[tuple[str, int], Moment] = {}
+        self.parked: dict[str, Parked] = {}
+        self.admin = Administration(self)
         self._snapshots = 0
 
     # Building. -----------------------------------------------------------------------------
@@ -189,12 +196,16 @@ class Hypervisor:
         load: Load | None,
         quiesce: QuiesceProfile,
         hardware_version: int,
+        uuid: str = "",
+        guest: Guest | None = None,
     ) -> Vm:
-        """Add a VM, powered off, to the inventory."""
-        luns = dict.fromkeys(lun for disk in disks for lun in disk.datastore.luns)
-        guest = self.host.engine.add_guest(name, [d.disk for d in disks], list(luns), load)
+        """Add a VM, powered off, to the inventory; a new one unless *uuid* and *guest* are known."""
+        if guest is None:
+            luns = dict.fromkeys(lun for disk in disks for lun in disk.datastore.luns)
+            guest = self.host.engine.add_guest(name, [d.disk for d in disks], list(luns), load)
         by_key = {disk.key: disk for disk in disks}
-        vm = Vm(self.host, name, by_key, guest, quiesce, hardware_version)
+        uuid = uuid or new_uuid(self.host.streams["vm uuid", name].hex(32))
+        vm = Vm(self.host, name, by_key, guest, quiesce, hardware_version, uuid=uuid)
         guest.on_no_space = lambda error: self._pause(vm, error)
         self.vms[name] = vm
         vm.chain_changed()
@@ -291,24 +302,35 @@ class Hypervisor:
     # Snapshots. ------------------------------------------------------------------------------
 
     def create_snapshot(
-        self, vm: Vm | str, name: str, *, quiesce: bool = False
+        self, vm: Vm | str, name: str, *, quiesce: bool = False, description: str = ""
     ) -> Generator[Event, object, VmSnapshot]:
         """Take a snapshot; see ``stuntdouble.hypervisor.snapshot.create``."""
         self._snapshots += 1
-        number = f"snapshot-{self._snapshots}"
-        return snapshot.create(self.vm(vm), number, name, self.moments, quiesce=quiesce)
+        made = snapshot.unborn(f"snapshot-{self._snapshots}", name, description)
+        return snapshot.create(self.vm(vm), made, self.moments, quiesce=quiesce)
 
-    def remove_snapshot(self, vm: Vm | str, snapshot_id: str) -> Generator[Event, object, None]:
-        """Remove a snapshot and consolidate; see ``stuntdouble.hypervisor.consolidate.remove``."""
-        return consolidate.remove(self.vm(vm), snapshot_id)
+    def remove_snapshot(
+        self,
+        vm: Vm | str,
+        snapshot_id: str,
+        *,
+        remove_children: bool = False,
+        consolidate: bool = True,
+    ) -> Generator[Event, object, None]:
+        """Remove a snapshot; see ``stuntdouble.hypervisor.consolidate.remove``."""
+        return merging.remove(
+            self.vm(vm), snapshot_id, children=remove_children, consolidate=consolidate
+        )
 
-    def remove_all_snapshots(self, vm: Vm | str) -> Generator[Event, object, None]:
-        """Remove every snapshot of a VM and consolidate."""
-        return consolidate.remove_all(self.vm(vm))
+    def remove_all_snapshots(
+        self, vm: Vm | str, *, consolidate: bool = True
+    ) -> Generator[Event, object, None]:
+        """Remove every snapshot of a VM and, unless told otherwise, consolidate."""
+        return merging.remove_all(self.vm(vm), consolidate=consolidate)
 
     def consolidate(self, vm: Vm | str) -> Generator[Event, object, None]:
         """Merge what earlier removals have left over."""
-        return consolidate.consolidate(self.vm(vm))
+        return merging.consolidate(self.vm(vm))
 
     def revert(self, vm: Vm | str, snapshot_id: str) -> Generator[Event, object, None]:
         """Go back to a snapshot; see ``stuntdouble.hypervisor.snapshot.revert``."""
@@ -320,6 +342,7 @@ class Hypervisor:
         Whoever checks restore points says which of them there still are.
         """
         there = {snapshot.id for vm in self.vms.values() for snapshot in vm.snapshots}
+        there = there.union(*(parked.snapshots for parked in self.parked.values()))
         for at, moment in list(self.moments.items()):
             if at[0] not in there and not wanted(moment):
                 del self.moments[at]

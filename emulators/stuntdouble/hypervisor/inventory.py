@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import simpy
 
-from stuntdouble.errors import Interrupted, InvalidState, NotFound, TaskInProgress
+from stuntdouble.errors import (
+    Interrupted,
+    InvalidState,
+    MethodDisabled,
+    NotFound,
+    TaskInProgress,
+)
 from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX, VMFS_SPARSE_BYTES_MAX
 from stuntdouble.hypervisor.records import DiskRecord, SnapshotRecord, VmRecord
 from stuntdouble.ports import DiskInfo, VmInfo, VmSnapshot
@@ -32,7 +38,10 @@ CRASH: Final = "the VM crashed"
 
 @dataclass(eq=False)
 class Snapshot:
-    """A VM snapshot; ``frozen`` is the level of each disk that it keeps as it was."""
+    """A VM snapshot; ``frozen`` is the level of each disk that it keeps as it was.
+
+    ``number`` counts the snapshots that the VM has had, from 1.
+    """
 
     id: str
     name: str
@@ -41,6 +50,8 @@ class Snapshot:
     parent: Snapshot | None
     frozen: dict[int, Level]
     change_ids: dict[int, str]
+    description: str = ""
+    number: int = 0
 
 
 @dataclass(eq=False)
@@ -68,6 +79,11 @@ class VmDisk:
     def obstacle(self) -> str:
         """Why the disk takes no part in snapshots; empty when it does."""
         return self.spec.obstacle
+
+    @property
+    def folder(self) -> str:
+        """The folder of its files on its datastore."""
+        return self.name.partition("/")[0]
 
     @property
     def delta_bytes(self) -> int:
@@ -101,7 +117,8 @@ class Vm:
     """A virtual machine.
 
     ``guest`` is the engine's: what issues the I/O.  ``question`` is what a paused VM asks its
-    administrator, empty while it runs.
+    administrator, empty while it runs.  ``disabled`` has the operations that nobody may ask for at
+    the moment, each with who disabled it.  ``last_number`` is the number of its newest snapshot.
     """
 
     host: Host
@@ -116,6 +133,9 @@ class Vm:
     current: Snapshot | None = None
     tracking: bool = False
     question: str = ""
+    uuid: str = ""
+    last_number: int = 0
+    disabled: dict[str, set[str]] = field(default_factory=dict)
     _task: str = ""
     _process: Process | None = None
     _idle: list[Event] = field(default_factory=list)
@@ -132,9 +152,12 @@ class Vm:
         """Hold the VM for a task.
 
         Raises:
+            MethodDisabled: somebody has disabled tasks of this name.
             TaskInProgress: another one does.
             Interrupted: the VM crashed meanwhile.
         """
+        if name in self.disabled:
+            raise MethodDisabled(self.name, name, ", ".join(sorted(self.disabled[name])))
         if self._task:
             raise TaskInProgress(self.name, self._task)
         self._task, self._process = name, self.host.env.active_process
@@ -243,6 +266,10 @@ class Vm:
         if self.guest.limit != limit:
             self.host.engine.set_limit(self.guest, limit)
 
+    def folder(self, datastore: Datastore) -> str:
+        """Return the VM's folder on a datastore that it has a disk on."""
+        return next(d.folder for d in self.disks.values() if d.datastore is datastore)
+
     def write_records(self) -> None:
         """Write the VM's descriptor to each datastore, with the disks that lie there.
 
@@ -252,13 +279,16 @@ class Vm:
             return
         for datastore in dict.fromkeys(disk.datastore for disk in self.disks.values()):
             disks = [disk for disk in self.disks.values() if disk.datastore is datastore]
-            datastore.store.records[self.name] = VmRecord(
+            datastore.store.records[self.folder(datastore)] = VmRecord(
                 self.name,
                 self.hardware_version,
                 self.tracking,
                 tuple(self._disk_record(disk) for disk in disks),
                 tuple(map(_snapshot_record, self.snapshots)),
                 self.current.id if self.current else "",
+                self.uuid,
+                self.last_number,
+                self.host.env.now,
             )
 
     def _disk_record(self, disk: VmDisk) -> DiskRecord:
@@ -277,7 +307,7 @@ class Vm:
     def delete_files(self) -> None:
         """Delete the files and descriptors of a VM that is off."""
         for disk in self.disks.values():
-            disk.datastore.store.records.pop(self.name, None)
+            disk.datastore.store.records.pop(disk.folder, None)
             for level in disk.chain.levels:
                 disk.drop(level)
 
@@ -315,4 +345,12 @@ class Vm:
 
 def _snapshot_record(snapshot: Snapshot) -> SnapshotRecord:
     parent = snapshot.parent.id if snapshot.parent else ""
-    return SnapshotRecord(snapshot.id, snapshot.name, snapshot.moment, snapshot.consistency, parent)
+    return SnapshotRecord(
+        snapshot.id,
+        snapshot.name,
+        snapshot.moment,
+        snapshot.consistency,
+        parent,
+        snapshot.description,
+        snapshot.number,
+    )

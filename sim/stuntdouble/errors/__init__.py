@@ -4,7 +4,8 @@
     ├── Misuse          the user's input makes no sense: say where, and what is allowed
     ├── Refused         the emulated system said no as the real one would; its state is unchanged
     │   ├── NotFound · InvalidState · LunInUse · LimitReached · NoSpace · AccessDenied
-    │   └── TaskInProgress · ChangeHistoryLost (take a full) · QuiesceFailed (the caller decides)
+    │   ├── TaskInProgress · MethodDisabled (somebody holds the VM, or forbade the request)
+    │   └── ChangeHistoryLost (take a full) · QuiesceFailed (the caller decides)
     ├── Lost            the path failed, not the request: may be retried
     │   └── Unreachable · TimedOut · Interrupted
     ├── Corrupt         the bytes are not what was written: never retried
@@ -38,6 +39,7 @@ __all__ = [
     "Lost",
     "LunInUse",
     "MediumError",
+    "MethodDisabled",
     "Misuse",
     "NoProgress",
     "NoSpace",
@@ -123,6 +125,12 @@ class TaskInProgress(Refused):
     """Another task holds the entity.  Facts: entity, running task."""
 
     template = "{0} is busy with {1}"
+
+
+class MethodDisabled(Refused):
+    """Somebody has disabled the operation.  Facts: entity, operation, who disabled it."""
+
+    template = "{1} of {0} is disabled by {2}"
 
 
 class ChangeHistoryLost(Refused):
