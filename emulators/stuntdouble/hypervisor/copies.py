@@ -48,15 +48,26 @@ def mount(
         InvalidState: no whole datastore lies on the LUNs.
         Unreachable: a LUN has been lost.
     """
-    host = hypervisor.host
-    times = host.parameters
-    yield host.env.timeout(times.rescan_seconds)
+    yield from hypervisor.storage.scan()
     _check_reachable(luns)
     if (known := _mounted(hypervisor, naas)) is not None:
         return known
-    yield host.env.timeout(times.resignature_seconds + times.mount_seconds)
+    return (yield from resignature(hypervisor, luns, naas))
+
+
+def resignature(
+    hypervisor: Hypervisor, luns: list[Lun], naas: tuple[str, ...]
+) -> Generator[Event, object, Datastore]:
+    """Give a copy an identity of its own and mount it, unless somebody else does so meanwhile.
+
+    Raises:
+        InvalidState: no whole datastore lies on the LUNs.
+        Unreachable: a LUN has been lost.
+    """
+    host = hypervisor.host
+    yield host.env.timeout(host.parameters.resignature_seconds + host.parameters.mount_seconds)
     _check_reachable(luns)
-    if (known := _mounted(hypervisor, naas)) is not None:  # by somebody else, meanwhile
+    if (known := _mounted(hypervisor, naas)) is not None:
         return known
     signature = host.streams["signatures"].hex(8)
     mounted = hypervisor.adopt_datastore(open_datastore(host, signature, luns, naas))
@@ -73,13 +84,33 @@ def unmount(hypervisor: Hypervisor, name: str) -> Generator[Event, object, None]
     datastore = hypervisor.datastores.get(name)
     if datastore is None:
         return
-    users = [vm.name for vm in hypervisor.vms.values() if _lies_on(vm, datastore)]
-    if users or not datastore.mounted_copy:
-        why = f"in use by {', '.join(users)}" if users else "not a mounted copy"
-        raise InvalidState(f"datastore {name}", why, "unmount it")
+    _check_unused(hypervisor, datastore)
+    if not datastore.mounted_copy:
+        raise InvalidState(f"datastore {name}", "not a mounted copy", "unmount it")
+    yield from unmount_any(hypervisor, datastore)
+
+
+def unmount_any(hypervisor: Hypervisor, datastore: Datastore) -> Generator[Event, object, bool]:
+    """Unmount a datastore; say whether it was this that did.
+
+    Raises:
+        InvalidState: a VM is registered on it, by now.
+    """
+    _check_unused(hypervisor, datastore)
     yield hypervisor.host.env.timeout(hypervisor.host.parameters.unmount_seconds)
-    if hypervisor.datastores.pop(name, None) is not None:
-        hypervisor.host.note("unmounted", name)
+    if hypervisor.datastores.get(datastore.name) is not datastore:
+        return False
+    _check_unused(hypervisor, datastore)
+    del hypervisor.datastores[datastore.name]
+    hypervisor.host.note("unmounted", datastore.name)
+    return True
+
+
+def _check_unused(hypervisor: Hypervisor, datastore: Datastore) -> None:
+    users = [vm.name for vm in hypervisor.vms.values() if _lies_on(vm, datastore)]
+    if users:
+        why = f"in use by {', '.join(users)}"
+        raise InvalidState(f"datastore {datastore.name}", why, "unmount it")
 
 
 def register(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stuntdouble.errors import InvalidState, Misuse, NoSpace
+from stuntdouble.errors import Misuse, NoSpace, Unreachable
 from stuntdouble.hypervisor.allocator import (
     Allocator,
     Place,
@@ -18,6 +18,7 @@ from stuntdouble.hypervisor.allocator import (
     gaps,
     scattered,
 )
+from stuntdouble.hypervisor.headers import header_of, volume_uuid, whole_store, write_headers
 from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning
@@ -25,14 +26,13 @@ from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import SECTOR_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     from simpy.events import Event
 
     from stuntdouble.hypervisor.host import Host
     from stuntdouble.site import File, Lun, Store
 
-_LABEL = "volume label"  # a record beside the VMs' descriptors
 _FOREIGN = "foreign files"
 _OWN = "file system"
 
@@ -40,7 +40,8 @@ _OWN = "file system"
 class Datastore:
     """A mounted file system; the store's keeper.
 
-    ``naas`` are the identifiers of the volumes below, in the order of ``luns``.
+    ``naas`` are the identifiers of the volumes below, in the order of ``luns``; ``dead`` are those
+    that the host has found to be mapped to it no more.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Datastore:
         self.naas = naas
         self.on_free: list[Callable[[], object]] = []
         self.mounted_copy = False
+        self.dead: tuple[str, ...] = ()
         self._host = host
         self._allocator = allocator
         self._on_growth: dict[int, Callable[[], object]] = {}
@@ -60,19 +62,28 @@ class Datastore:
         self._gauge()
 
     @property
+    def uuid(self) -> str:
+        """The identity of the file system."""
+        header = header_of(self.store)
+        assert header is not None, "a datastore has been formatted"
+        return header.uuid
+
+    @property
     def luns(self) -> tuple[Lun, ...]:
         """The LUNs below, in the order of the datastore's extents."""
         return self.store.luns
 
     def check_reachable(self) -> None:
-        """Raise Unreachable where a LUN below has been lost."""
+        """Raise Unreachable where a LUN below has been lost, or is no longer mapped to the host."""
+        for naa in self.dead:
+            raise Unreachable(f"volume {naa}")
         for lun in self.luns:
             lun.check_reachable()
 
     @property
     def capacity_bytes(self) -> int:
         """Bytes that files can have in all."""
-        return sum(lun.size_bytes // self._block_bytes - 1 for lun in self.luns) * self._block_bytes
+        return capacity_of(self.store, self.luns)
 
     @property
     def free_bytes(self) -> int:
@@ -208,6 +219,12 @@ class Datastore:
         self._host.engine.unfence(list(self.luns))
 
 
+def capacity_of(store: Store, luns: Iterable[Lun]) -> int:
+    """Return the bytes that files can have in all on the LUNs of a file system."""
+    size = store.fs_blocks * store.site.block_bytes
+    return sum(lun.size_bytes // size - 1 for lun in luns) * size
+
+
 def format_datastore(
     host: Host,
     name: str,
@@ -234,26 +251,33 @@ def format_datastore(
     store = host.site.create_store(luns, fs_blocks, zero_bytes // size)
     _occupy(store, _OWN, [(i, 0) for i in range(len(luns))])
     _occupy(store, _FOREIGN, foreign)
-    store.records[_LABEL] = name
+    identity = volume_uuid(host.streams["file system", name].hex(32))
+    write_headers(store, naas, identity, name, name)
     free = scattered(_free_runs(store), fragmentation, stream)
     return Datastore(host, name, store, naas, Allocator(free))
 
 
 def open_datastore(host: Host, signature: str, luns: list[Lun], naas: tuple[str, ...]) -> Datastore:
-    """Return the datastore found on *luns*, which were opened from images of its LUNs.
+    """Resignature what lies on *luns*, which were opened from images, and return it as a datastore.
 
-    A resignatured volume is named after its signature and what it was called.
+    It gets an identity of its own, and is named after its signature and what it was first called.
 
     Raises:
         InvalidState: there is none, or LUNs of it are missing.
     """
-    stores = luns[0].stores if luns else []
-    if not stores or len(stores[0].luns) != len(luns):
-        raise InvalidState(f"what lies on {', '.join(naas)}", "no whole datastore", "mount it")
-    store = stores[0]
+    store, header = whole_store(luns, naas)
+    name = f"snap-{signature}-{header.label}"
     store.lie_on(tuple(luns))
-    name = f"snap-{signature}-{store.records[_LABEL]}"
-    opened = Datastore(host, name, store, naas, Allocator(_free_runs(store)))
+    identity = volume_uuid(host.streams["file system", name].hex(32))
+    write_headers(store, naas, identity, header.label, name)
+    return found_copy(host, store, naas)
+
+
+def found_copy(host: Host, store: Store, naas: tuple[str, ...]) -> Datastore:
+    """Return a copy that has been resignatured as a datastore, under the name it has by now."""
+    header = header_of(store)
+    assert header is not None, "it has been resignatured"
+    opened = Datastore(host, header.name, store, naas, Allocator(_free_runs(store)))
     opened.mounted_copy = True
     return opened
 

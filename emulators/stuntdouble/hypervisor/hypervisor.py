@@ -25,6 +25,7 @@ from stuntdouble.hypervisor.parameters import (
     QuiesceProfile,
 )
 from stuntdouble.hypervisor.records import new_uuid
+from stuntdouble.hypervisor.storage import HostStorage
 from stuntdouble.hypervisor.stun import lose_power
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning, VmSnapshot
@@ -53,7 +54,7 @@ class Hypervisor:
     there for the oracle, and going back to a snapshot is the only thing that reads it here.  They
     outlive their snapshots until ``forget_moments``: 2,000 of a disk of 1 TiB are as many as a site
     can hold.  ``parked`` is what is kept of unregistered VMs, by their uuid.  ``admin`` has what an
-    administrator can do besides.
+    administrator can do besides, ``storage`` what the host sees of arrays.
 
     Args:
         engine: whose guests the VMs are.
@@ -82,6 +83,7 @@ class Hypervisor:
         self.moments: dict[tuple[str, int], Moment] = {}
         self.parked: dict[str, Parked] = {}
         self.admin = Administration(self)
+        self.storage = HostStorage(self)
         self._snapshots = 0
 
     # Building. -----------------------------------------------------------------------------

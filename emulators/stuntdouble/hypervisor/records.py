@@ -8,7 +8,7 @@ are immutable; every change of a chain writes a new one in the same instant.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stuntdouble.hypervisor.parameters import DiskSpec
@@ -61,31 +61,6 @@ class VmRecord:
     written: float
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeHeader:
-    """What an extent of a file system says of itself.
-
-    Args:
-        uuid: of the file system.
-        label: what it was called when it was formatted.
-        name: what it is called: the label, until it is resignatured.
-        ordinal: which extent of the file system this is, from 0.
-        extents: how many there are.
-        naa: the volume that this was written to; on a copy it is that of the original.
-    """
-
-    uuid: str
-    label: str
-    name: str
-    ordinal: int
-    extents: int
-    naa: str
-
-
-HEADER: Final = "/header"
-"""Under which record of a store its header lies; no folder of a VM can be called so."""
-
-
 def folder_of(name: str) -> str:
     """Return the folder that a VM's files get: its name, with what is no file name escaped."""
     return name.replace("%", "%25").replace("/", "%2f").replace("\\", "%5c")
@@ -94,8 +69,3 @@ def folder_of(name: str) -> str:
 def new_uuid(digits: str) -> str:
     """Return 32 hexadecimal *digits* in the form of RFC 9562."""
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))
-
-
-def volume_uuid(digits: str) -> str:
-    """Return 32 hexadecimal *digits* in the form of a file system's identity (VMFS)."""
-    return "-".join((digits[:8], digits[8:16], digits[16:20], digits[20:32]))
