@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stuntdouble.errors import NotFound
 from stuntdouble.hypervisor import estimate, methods, registry, relocate, snapshot
+from stuntdouble.hypervisor.files import DatastoreFiles
+from stuntdouble.hypervisor.texts import Logs
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -24,6 +27,7 @@ class Administration:
 
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
+        self._logs = Logs(hypervisor.host.journal)
 
     # The inventory. ------------------------------------------------------------------------
 
@@ -50,6 +54,12 @@ class Administration:
     def enable_methods(self, vm: Vm | str, names: Iterable[str], source: str) -> None:
         """Take that back; see ``stuntdouble.hypervisor.methods.enable``."""
         methods.enable(self._hypervisor.vm(vm), names, source)
+
+    def files(self, datastore: str) -> DatastoreFiles:
+        """Return what lies on a datastore, as files; NotFound where there is no such datastore."""
+        if datastore not in self._hypervisor.datastores:
+            raise NotFound("datastore", datastore)
+        return DatastoreFiles(self._hypervisor, self._hypervisor.datastores[datastore], self._logs)
 
     # Snapshots. ----------------------------------------------------------------------------
 

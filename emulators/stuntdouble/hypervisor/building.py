@@ -10,6 +10,7 @@ from stuntdouble.hypervisor.chain import Chain
 from stuntdouble.hypervisor.inventory import VmDisk
 from stuntdouble.hypervisor.records import folder_of
 from stuntdouble.hypervisor.tracker import Tracker
+from stuntdouble.hypervisor.uploads import uploads_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from stuntdouble.hypervisor.datastore import Datastore
     from stuntdouble.hypervisor.host import Host
     from stuntdouble.hypervisor.parameters import DiskSpec
-    from stuntdouble.site import Disk, File
+    from stuntdouble.site import Disk, File, Store
 
 
 def make_disks(
@@ -58,9 +59,14 @@ def free_folder(vm: str, datastores: Mapping[str, Datastore]) -> str:
     name = folder_of(vm)
     stores = [datastore.store for datastore in datastores.values()]
     for folder in chain([name], (f"{name}_{i}" for i in count(1))):
-        if not any(folder in store.records for store in stores):
+        if not any(_taken(store, folder) for store in stores):
             return folder
     raise Bug("numbers do not end")
+
+
+def _taken(store: Store, folder: str) -> bool:
+    inside = f"{folder}/"
+    return folder in store.records or any(path.startswith(inside) for path in uploads_of(store))
 
 
 def wrap(

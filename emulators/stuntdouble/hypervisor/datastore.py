@@ -104,7 +104,7 @@ class Datastore:
         """
         count = -(-blocks // self.store.fs_blocks)
         if provisioning is not Provisioning.THIN:
-            self._require(count)
+            self.require(count)
         zeroed = provisioning is Provisioning.EAGER_ZEROED
         file = self.store.create_file(name, blocks, sparse=False, zeroed=zeroed)
         if provisioning is not Provisioning.THIN:
@@ -119,7 +119,7 @@ class Datastore:
         """
         count = -(-blocks // self.store.fs_blocks)
         first = min(self._growth_blocks(name), count)
-        self._require(first)
+        self.require(first)
         file = self.store.create_file(name, blocks, sparse=True, zeroed=True)
         self._on_growth[file.number] = on_growth
         self._place(file, list(range(first)))
@@ -145,7 +145,7 @@ class Datastore:
         Raises:
             NoSpace: not one block is free.
         """
-        self._require(1)
+        self.require(1)
         wanted = [index]
         if file.sparse:
             most = -(-file.blocks // self.store.fs_blocks)
@@ -164,7 +164,8 @@ class Datastore:
         step = parameters.se_growth_bytes if _is_se_sparse(name) else parameters.growth_bytes
         return max(step // self._block_bytes, 1)
 
-    def _require(self, count: int) -> None:
+    def require(self, count: int) -> None:
+        """Raise NoSpace unless so many file-system blocks are free."""
         if count > self._allocator.free:
             raise NoSpace(f"datastore {self.name}", count * self._block_bytes, self.free_bytes)
 

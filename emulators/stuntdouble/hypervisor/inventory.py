@@ -16,7 +16,7 @@ from stuntdouble.errors import (
     TaskInProgress,
 )
 from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX, VMFS_SPARSE_BYTES_MAX
-from stuntdouble.hypervisor.records import DiskRecord, SnapshotRecord, VmRecord
+from stuntdouble.hypervisor.records import DiskRecord, SnapshotRecord, VmRecord, descriptor_of
 from stuntdouble.ports import DiskInfo, VmInfo, VmSnapshot
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ class VmDisk:
     def obstacle(self) -> str:
         """Why the disk takes no part in snapshots; empty when it does."""
         return self.spec.obstacle
+
+    @property
+    def file(self) -> str:
+        """The name of the file that is written: the head's."""
+        return self.disk.head.file.name
 
     @property
     def folder(self) -> str:
@@ -234,12 +239,13 @@ class Vm:
 
     def new_delta(self, disk: VmDisk) -> File:
         """Return the file of another delta disk, beside the base; NoSpace where there is no room."""
-        disk.serial += 1
         sparse = disk.spec.capacity_bytes >= VMFS_SPARSE_BYTES_MAX
         sparse = sparse or self.host.parameters.delta_format == "se-sparse"
         suffix = SE_SPARSE_SUFFIX if sparse else "-delta.vmdk"
-        stem = disk.name.removesuffix(".vmdk")
-        name = f"{stem}-{disk.serial:06d}{suffix}"
+        stem, name = disk.name.removesuffix(".vmdk"), ""
+        while not name or name in disk.datastore.store.files:  # somebody may have uploaded it
+            disk.serial += 1
+            name = f"{stem}-{disk.serial:06d}{suffix}"
         return disk.datastore.create_delta(name, disk.disk.blocks, self.gauge)
 
     def settle_tracking(self) -> None:
@@ -289,6 +295,11 @@ class Vm:
                 self.uuid,
                 self.last_number,
                 self.host.env.now,
+                tuple(
+                    (disk.key, f"/vmfs/volumes/{disk.datastore.uuid}/{descriptor_of(disk.file)}")
+                    for disk in self.disks.values()
+                    if disk.datastore is not datastore
+                ),
             )
 
     def _disk_record(self, disk: VmDisk) -> DiskRecord:

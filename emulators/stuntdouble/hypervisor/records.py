@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stuntdouble.errors import Bug
+from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX
+
 if TYPE_CHECKING:
     from stuntdouble.hypervisor.parameters import DiskSpec
     from stuntdouble.ports import Consistency
@@ -47,7 +50,8 @@ class VmRecord:
     """A VM, as far as it lies on one datastore; ``current`` is the id of its current snapshot.
 
     ``uuid`` tells which records on several datastores are one VM's.  ``last_number`` is the number
-    that its newest snapshot got, ``written`` the site time of this record.
+    that its newest snapshot got, ``written`` the site time of this record.  ``elsewhere`` are its
+    disks on other datastores, by key, each with the path of what the VM writes to.
     """
 
     name: str
@@ -59,6 +63,21 @@ class VmRecord:
     uuid: str
     last_number: int
     written: float
+    elsewhere: tuple[tuple[int, str], ...]
+
+    @property
+    def is_home(self) -> bool:
+        """Whether the VM's own files lie here, beside its first disk, and not on another datastore."""
+        here = min(disk.spec.key for disk in self.disks)
+        return all(here < key for key, _ in self.elsewhere)
+
+
+def descriptor_of(file: str) -> str:
+    """Return the name of the descriptor of a disk's file: what a VM's configuration names."""
+    for suffix in ("-flat.vmdk", "-delta.vmdk", SE_SPARSE_SUFFIX):
+        if file.endswith(suffix):
+            return f"{file.removesuffix(suffix)}.vmdk"
+    raise Bug(f"{file} is no file of a disk")
 
 
 def folder_of(name: str) -> str:
