@@ -7,21 +7,23 @@ any point and leave a consistent state.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stuntdouble.errors import InvalidState, Misuse, NotFound, Unsupported
-from stuntdouble.hypervisor import consolidate, snapshot
+from stuntdouble.hypervisor import consolidate, extend, hosts, snapshot, tracking
 from stuntdouble.hypervisor.building import make_disks
 from stuntdouble.hypervisor.datastore import Datastore, format_datastore
 from stuntdouble.hypervisor.host import Host
+from stuntdouble.hypervisor.hosts import HostSystem
 from stuntdouble.hypervisor.inventory import Vm
 from stuntdouble.hypervisor.parameters import (
-    HARDWARE_TRACKING_MIN,
     HARDWARE_VERSION,
     LATENCY_WINDOW_SECONDS,
     Parameters,
     QuiesceProfile,
 )
+from stuntdouble.hypervisor.progress import zeroing_pieces
+from stuntdouble.hypervisor.quirks import Quirks
 from stuntdouble.hypervisor.stun import lose_power
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning, VmSnapshot
@@ -29,17 +31,22 @@ from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from simpy.events import Event
 
     from stuntdouble.errors import NoSpace
     from stuntdouble.extents import OffsetTable
     from stuntdouble.hypervisor.inventory import VmDisk
+    from stuntdouble.hypervisor.notes import Cause
     from stuntdouble.hypervisor.parameters import DiskSpec
     from stuntdouble.iops import Engine, Load
-    from stuntdouble.site import Level, Lun, Moment
+    from stuntdouble.site import Level, Lun, Moment, Step
     from stuntdouble.trace import Journal, Streams
+
+
+ANSWERS: Final = ("retry", "cancel")
+"""What a VM that is paused for want of space may be answered, as vSphere asks."""
 
 
 class Hypervisor:
@@ -48,7 +55,7 @@ class Hypervisor:
     ``moments`` has what the guest had written at each snapshot, by (snapshot id, disk key); it is
     there for the oracle, and going back to a snapshot is the only thing that reads it here.  They
     outlive their snapshots until ``forget_moments``: 2,000 of a disk of 1 TiB are as many as a site
-    can hold.
+    can hold.  ``quirks`` and ``paging`` may be switched at any time; ``hosts`` are where VMs run.
 
     Args:
         engine: whose guests the VMs are.
@@ -71,7 +78,11 @@ class Hypervisor:
     ) -> None:
         parameters = parameters or Parameters()
         parameters.check_block(engine.site.block_bytes, IO_BLOCKS_MAX)
-        self.host = Host(engine, streams, journal, parameters, lan_station)
+        self.quirks, self.paging = Quirks(parameters.quirks), parameters.paging
+        self.host = Host(
+            engine, streams, journal, parameters, lan_station, self.quirks, self.paging
+        )
+        self.hosts = {name: HostSystem(name) for name in parameters.hosts}
         self.datastores: dict[str, Datastore] = {}
         self.vms: dict[str, Vm] = {}
         self.moments: dict[tuple[str, int], Moment] = {}
@@ -161,12 +172,13 @@ class Hypervisor:
             for disk in vm.disks.values():
                 yield from disk.datastore.lock()
                 if disk.spec.provisioning is Provisioning.EAGER_ZEROED:
-                    for steps in self.host.site.zero_file(disk.disk.head.file):
+                    for steps in _zeroing(vm, disk):
                         yield self.host.engine.submit(steps, Purpose.RESTORE)
         except BaseException:
             del self.vms[name]
             vm.delete_files()
             raise
+        vm.task_progress.reset()
         return vm
 
     def _create(
@@ -195,6 +207,7 @@ class Hypervisor:
         guest = self.host.engine.add_guest(name, [d.disk for d in disks], list(luns), load)
         by_key = {disk.key: disk for disk in disks}
         vm = Vm(self.host, name, by_key, guest, quiesce, hardware_version)
+        vm.server = next(iter(self.hosts.values()))
         guest.on_no_space = lambda error: self._pause(vm, error)
         self.vms[name] = vm
         vm.chain_changed()
@@ -213,11 +226,22 @@ class Hypervisor:
 
     # Power. --------------------------------------------------------------------------------
 
-    def power_on(self, vm: Vm | str) -> Generator[Event, object, None]:
-        """Start a VM: its load goes on where it stopped, and tracking begins where it is wanted."""
+    def power_on(self, vm: Vm | str, host: str = "") -> Generator[Event, object, None]:
+        """Start a VM: its load goes on where it stopped, and tracking begins where it is wanted.
+
+        Raises:
+            NotFound: there is no such *host*; without one, the VM starts on the one it is on.
+            InvalidState: the VM runs on another host.
+            Unreachable: the host is down.
+            LimitReached: the host tracks as many disks as it can.
+        """
         vm = self.vm(vm)
         if vm.is_copy:
             raise Unsupported("running a registered copy", "its disks can be read")
+        if host:
+            hosts.place(self, vm, host)
+        if vm.tracking and not vm.powered_on:
+            hosts.check_tracked(self, vm)
         with vm.task("PowerOnVM_Task"):
             yield self.host.env.timeout(0)
             if not vm.powered_on:
@@ -233,25 +257,41 @@ class Hypervisor:
             self.host.engine.start(vm.guest)
 
     def power_off(self, vm: Vm | str) -> Generator[Event, object, None]:
-        """Stop a VM once its I/O in flight has ended; change tracking is closed cleanly.
+        """Stop a VM once its I/O in flight has ended; see ``Parameters.power_off_tracking``.
 
         What the guest had issued and was not admitted yet is dropped, here as in a crash.
         """
         vm = self.vm(vm)
         with vm.task("PowerOffVM_Task"):
             yield self.host.env.timeout(0)
+            ran = vm.powered_on
             yield from self._stop(vm)
+            if ran:
+                self._close_tracking(vm)
+
+    def _close_tracking(self, vm: Vm) -> None:
+        if self.host.parameters.power_off_tracking == "lost":
+            vm.lose_tracking("power off")
 
     def crash(self, vm: Vm | str) -> Generator[Event, object, None]:
         """Let the VM's process die: its task is cut off, its tracking state is lost, it is off."""
-        vm = self.vm(vm)
+        return self.die(self.vm(vm), "crash")
+
+    def die(self, vm: Vm, cause: Cause) -> Generator[Event, object, None]:
+        """Let a VM's process die of its own, or with its host."""
         yield from vm.abort_task()
-        with vm.task("crash"):
+        with vm.task("crash", on_host=False):
             yield from self._stop(vm)
-            for disk in vm.snapshot_disks:
-                if disk.tracker.active:
-                    disk.tracker.start(complete=not vm.snapshots)
+            vm.lose_tracking(cause)
             self.host.note("crash", vm.name, line="change tracking state was not flushed")
+
+    def crash_host(self, name: str) -> Generator[Event, object, None]:
+        """Let a host fail, and every VM process on it; see ``stuntdouble.hypervisor.hosts``."""
+        return hosts.crash(self, name)
+
+    def restart_host(self, name: str) -> None:
+        """Let a host be up again; nothing happens where it is."""
+        hosts.restart(self, name)
 
     def _stop(self, vm: Vm) -> Generator[Event, object, None]:
         if not vm.powered_on:
@@ -269,10 +309,24 @@ class Hypervisor:
         self.host.engine.stun(vm.guest)
         self.host.note("paused", vm.name, question=vm.question)
 
-    def answer(self, vm: Vm | str) -> None:
-        """Answer a paused VM's question with "retry": it goes on, or asks again."""
+    def answer(self, vm: Vm | str, choice: str = "retry") -> None:
+        """Answer a paused VM's question; nothing happens where it asks none.
+
+        Args:
+            vm: the VM.
+            choice: "retry": it goes on, or asks again; "cancel": it is powered off.
+
+        Raises:
+            Misuse: another choice.
+        """
+        if choice not in ANSWERS:
+            raise Misuse("answer", f"{choice!r} is none of {', '.join(ANSWERS)}")
         vm = self.vm(vm)
         if not vm.question:
+            return
+        if choice == "cancel":
+            lose_power(vm)
+            self._close_tracking(vm)
             return
         vm.question = ""
         self.host.engine.resume(vm.guest)
@@ -310,6 +364,10 @@ class Hypervisor:
         """Merge what earlier removals have left over."""
         return consolidate.consolidate(self.vm(vm))
 
+    def release_locks(self, vm: Vm | str) -> None:
+        """Let whoever has delta disks of a VM open let go of them."""
+        consolidate.release(self.vm(vm))
+
     def revert(self, vm: Vm | str, snapshot_id: str) -> Generator[Event, object, None]:
         """Go back to a snapshot; see ``stuntdouble.hypervisor.snapshot.revert``."""
         return snapshot.revert(self.vm(vm), snapshot_id, self.moments)
@@ -331,38 +389,18 @@ class Hypervisor:
         return self.set_tracking(vm, enabled=True)
 
     def set_tracking(self, vm: Vm | str, *, enabled: bool) -> Generator[Event, object, None]:
-        """Switch change tracking on or off: at once for a VM that is off, else at its next stun.
-
-        Raises:
-            InvalidState: the virtual hardware is too old, or there are snapshots.
-        """
-        vm = self.vm(vm)
-        with vm.task("ReconfigVM_Task"):
-            yield self.host.env.timeout(0)
-            if vm.hardware_version < HARDWARE_TRACKING_MIN:
-                version = f"of hardware version {vm.hardware_version}"
-                raise InvalidState(vm.name, version, "track changes")
-            supported = self.host.parameters.tracking_with_snapshots
-            if enabled and vm.snapshots and not vm.tracking and not supported:
-                raise InvalidState(vm.name, "on top of a snapshot", "start to track changes")
-            vm.tracking = enabled
-            if not vm.powered_on:
-                vm.settle_tracking()
-            vm.write_records()
+        """Switch change tracking on or off; see ``stuntdouble.hypervisor.tracking``."""
+        return tracking.switch(self, self.vm(vm), enabled=enabled)
 
     def reattach_disk(self, vm: Vm | str, key: int) -> Generator[Event, object, None]:
-        """Remove a disk from a VM that is off and add it again: its change tracking starts anew.
+        """Remove a disk from a VM that is off and add it again; see ``hypervisor.tracking``."""
+        return tracking.reattach(self.vm(vm), key)
 
-        Raises:
-            InvalidState: the VM runs or has snapshots.
-        """
-        vm = self.vm(vm)
-        with vm.task("ReconfigVM_Task"):
-            yield self.host.env.timeout(0)
-            vm.require_off("remove a disk")
-            tracker = vm.disk(key).tracker
-            if tracker.active:
-                tracker.start(complete=True)
+    def extend_disk(
+        self, vm: Vm | str, key: int, capacity_bytes: int
+    ) -> Generator[Event, object, None]:
+        """Extend a disk; see ``stuntdouble.hypervisor.extend``."""
+        return extend.extend(self.vm(vm), key, capacity_bytes)
 
     # Views. ----------------------------------------------------------------------------------
 
@@ -384,3 +422,9 @@ class Hypervisor:
         ]
         since = self.host.env.now - LATENCY_WINDOW_SECONDS
         return self.host.engine.meter.recent_latency(guests, since)
+
+
+def _zeroing(vm: Vm, disk: VmDisk) -> Iterator[list[Step]]:
+    """Yield the I/Os that zero a new disk, and say how far they are."""
+    file = disk.disk.head.file
+    return vm.task_progress.counted(vm.host.site.zero_file(file), zeroing_pieces(file))
