@@ -23,7 +23,7 @@ from stuntdouble.hypervisor.parameters import (
     QuiesceProfile,
 )
 from stuntdouble.hypervisor.progress import zeroing_pieces
-from stuntdouble.hypervisor.quirks import Quirks
+from stuntdouble.hypervisor.quirks import DELAYED_PROPERTIES, Quirks
 from stuntdouble.hypervisor.stun import lose_power
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning, VmSnapshot
@@ -409,6 +409,12 @@ class Hypervisor:
         disk = self.vm(vm).disk(key)
         names = disk.datastore.volume_names()
         return self.host.site.offset_table(level or disk.disk.head, disk.disk.blocks, names)
+
+    @property
+    def property_delay_seconds(self) -> float:
+        """How late properties are to follow a task: 0 without that quirk."""
+        delayed = DELAYED_PROPERTIES in self.quirks
+        return self.host.parameters.property_delay_seconds if delayed else 0.0
 
     def latency_seconds(self, datastore: str) -> float:
         """Return the mean latency of the last 20 s of the VMs on a datastore; 0 without I/O."""
