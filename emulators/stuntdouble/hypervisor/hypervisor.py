@@ -22,7 +22,7 @@ from stuntdouble.hypervisor.parameters import (
     Parameters,
     QuiesceProfile,
 )
-from stuntdouble.hypervisor.progress import zeroing_pieces
+from stuntdouble.hypervisor.progress import zeroing_pieces, zeroing_shares
 from stuntdouble.hypervisor.quirks import DELAYED_PROPERTIES, Quirks
 from stuntdouble.hypervisor.stun import lose_power
 from stuntdouble.iops import Purpose
@@ -169,10 +169,11 @@ class Hypervisor:
         yield self.host.env.timeout(self.host.parameters.task_seconds)
         vm = self._create(name, disks, None, None, HARDWARE_VERSION)
         try:
-            for disk in vm.disks.values():
+            shares = zeroing_shares([disk.disk.head.file for disk in vm.disks.values()])
+            for disk, share in zip(vm.disks.values(), shares, strict=True):
                 yield from disk.datastore.lock()
                 if disk.spec.provisioning is Provisioning.EAGER_ZEROED:
-                    for steps in _zeroing(vm, disk):
+                    for steps in _zeroing(vm, disk, share):
                         yield self.host.engine.submit(steps, Purpose.RESTORE)
         except BaseException:
             del self.vms[name]
@@ -430,7 +431,8 @@ class Hypervisor:
         return self.host.engine.meter.recent_latency(guests, since)
 
 
-def _zeroing(vm: Vm, disk: VmDisk) -> Iterator[list[Step]]:
-    """Yield the I/Os that zero a new disk, and say how far they are."""
+def _zeroing(vm: Vm, disk: VmDisk, share: tuple[float, float]) -> Iterator[list[Step]]:
+    """Yield the I/Os that zero a new disk, which is such a share of the task."""
     file = disk.disk.head.file
-    return vm.task_progress.counted(vm.host.site.zero_file(file), zeroing_pieces(file))
+    steps = vm.host.site.zero_file(file)
+    return vm.task_progress.counted(steps, zeroing_pieces(file), *share)

@@ -9,6 +9,7 @@ The shares of the parts are chosen; what passes within each of them is measured.
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 from stuntdouble.site import IO_BLOCKS_MAX
@@ -28,6 +29,17 @@ def zeroing_pieces(file: File, first: int = 0) -> int:
     """Return how many I/Os zero a file from its file-system block *first* on."""
     blocks = sum(index >= first for index in file.places)
     return blocks * -(-file.store.fs_blocks // IO_BLOCKS_MAX)
+
+
+def zeroing_shares(files: Iterable[File]) -> list[tuple[float, float]]:
+    """Return where the zeroing of each file begins and ends, of the zeroing of them all.
+
+    A thin file has no block to be zeroed, and a share of nothing; that of a lazily zeroed one passes
+    at once.
+    """
+    ends = list(accumulate(map(zeroing_pieces, files), initial=0))
+    whole = max(ends[-1], 1)
+    return [(start / whole, stop / whole) for start, stop in pairwise(ends)]
 
 
 class Progress:
@@ -64,10 +76,12 @@ class Progress:
         yield env.timeout(seconds)
         self.part(stop, stop, float)
 
-    def counted(self, steps: Iterable[T], count: int) -> Iterator[T]:
-        """Yield the steps of a task that has nothing else to do, *count* of them."""
+    def counted(
+        self, steps: Iterable[T], count: int, start: float = 0.0, stop: float = 1.0
+    ) -> Iterator[T]:
+        """Yield the steps of a part of the task, *count* of them."""
         done = 0
-        self.part(0.0, 1.0, lambda: done / max(count, 1))
+        self.part(start, stop, lambda: done / max(count, 1))
         for step in steps:
             yield step
             done += 1
