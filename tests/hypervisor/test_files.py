@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hypervisor.bench import BLOCK, FS_BLOCK, LAZY, fill, rig, seen, spec, written
 from stuntdouble.errors import (
+    FileLocked,
     InvalidState,
     LimitReached,
     MediumError,
@@ -252,7 +253,7 @@ def test_what_cannot_be_read_is_refused():
         with pytest.raises(NotFound):
             files.read_bytes(missing, 0, 1)
     bench.do(host.power_on(vm))
-    with pytest.raises(InvalidState, match="open for writing by vm"):
+    with pytest.raises(FileLocked, match="locked by vm"):
         files.read_bytes(name, 0, 1)
     bench.do(host.enable_tracking(vm))
     bench.do(host.create_snapshot(vm, "s"))

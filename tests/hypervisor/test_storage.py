@@ -184,7 +184,11 @@ def test_an_ordinary_datastore_can_be_unmounted_and_mounted():
         masked.do(masked.storage.unmount_volume("ds"))
     with pytest.raises(InvalidState, match="is mounted"):
         masked.do(masked.storage.mount_volume(uuid))
-    for unknown in (masked.storage.mount_volume("none"), masked.storage.unmount_volume("none")):
+    for unknown in (
+        masked.storage.mount_volume("none"),
+        masked.storage.unmount_volume("none"),
+        masked.storage.rescan("none"),
+    ):
         with pytest.raises(NotFound):
             masked.do(unknown)
     masked.do(masked.host.admin.unregister("vm"))

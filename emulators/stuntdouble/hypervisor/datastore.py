@@ -19,6 +19,7 @@ from stuntdouble.hypervisor.allocator import (
     scattered,
 )
 from stuntdouble.hypervisor.headers import header_of, volume_uuid, whole_store, write_headers
+from stuntdouble.hypervisor.notes import UsageAlarm
 from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning
@@ -58,6 +59,7 @@ class Datastore:
         self._on_growth: dict[int, Callable[[], object]] = {}
         self._block_bytes = store.fs_blocks * host.site.block_bytes
         self.free_bytes_min = self.free_bytes
+        self._alarm = UsageAlarm(host, name)
         store.keeper = self
         self._gauge()
 
@@ -128,10 +130,36 @@ class Datastore:
     def delete(self, file: File) -> None:
         """Delete a file; its space is free at once."""
         self._on_growth.pop(file.number, None)
-        self._allocator.give(self.store.delete_file(file.name))
+        self._free(self.store.delete_file(file.name))
+
+    def _free(self, places: list[Place]) -> None:
+        self._allocator.give(places)
+        if places:
+            self._alarm.freed()
         self._gauge()
         for call in list(self.on_free):
             call()
+
+    def lengthen_flat(self, file: File, blocks: int, provisioning: Provisioning) -> int:
+        """Lengthen the file of a base disk, which gets its space at once unless it is thin.
+
+        Returns the file-system block from which on it is new.
+
+        Raises:
+            NoSpace: a thick disk does not fit; the file is as it was.
+        """
+        first = -(-file.blocks // self.store.fs_blocks)
+        count = -(-blocks // self.store.fs_blocks)
+        if provisioning is not Provisioning.THIN:
+            self.require(count - first)
+        file.lengthen(blocks)
+        if provisioning is not Provisioning.THIN:
+            self._place(file, list(range(first, count)))
+        return first
+
+    def shorten_flat(self, file: File, blocks: int) -> None:
+        """Undo ``lengthen_flat`` before the disk has followed; the space is free at once."""
+        self._free(file.shorten(blocks))
 
     def adopt_delta(self, file: File, on_growth: Callable[[], object]) -> None:
         """Take care of the growth of a delta disk found in a mounted copy."""
@@ -167,7 +195,9 @@ class Datastore:
     def require(self, count: int) -> None:
         """Raise NoSpace unless so many file-system blocks are free."""
         if count > self._allocator.free:
-            raise NoSpace(f"datastore {self.name}", count * self._block_bytes, self.free_bytes)
+            needed = count * self._block_bytes
+            self._alarm.refused(needed, self.free_bytes)
+            raise NoSpace(f"datastore {self.name}", needed, self.free_bytes)
 
     def _place(self, file: File, indices: list[int]) -> None:
         for index, (ordinal, block) in zip(
@@ -179,6 +209,7 @@ class Datastore:
     def _gauge(self) -> None:
         self.free_bytes_min = min(self.free_bytes_min, self.free_bytes)
         self._host.gauge("datastore_free_bytes", self.name, self.free_bytes)
+        self._alarm.look(self.free_bytes, self.capacity_bytes)
 
     # Locks. --------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 import simpy
 
-from stuntdouble.errors import InvalidState, Misuse, NotFound, Unsupported
+from stuntdouble.errors import FileLocked, InvalidState, Misuse, NotFound, Unsupported
 from stuntdouble.extents import Runs
 from stuntdouble.hypervisor import texts, uploads
 from stuntdouble.hypervisor.records import VmRecord, descriptor_of
@@ -203,7 +203,7 @@ class DatastoreFiles:
         Raises:
             NotFound: there is no such file.
             Misuse: a range outside of it.
-            InvalidState: a running VM writes it.
+            FileLocked: a running VM writes it.
             Unsupported: the extent of a delta disk, or a tracking file.
             MediumError: storage is damaged.
             Unreachable: storage has been lost.
@@ -252,7 +252,7 @@ class DatastoreFiles:
             what = f"the bytes of {path}, a file of kind {entry.info.kind!r}"
             raise Unsupported(what, "read the disk, or its changed areas")
         if entry.info.kind is FileKind.FLAT and (vm := self._writer(path)):
-            raise InvalidState(path, f"open for writing by {vm}", "read it")
+            raise FileLocked(path, vm)
         return entry
 
     def _writer(self, path: str) -> str:

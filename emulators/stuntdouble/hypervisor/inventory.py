@@ -14,8 +14,12 @@ from stuntdouble.errors import (
     MethodDisabled,
     NotFound,
     TaskInProgress,
+    UnknownDisk,
 )
+from stuntdouble.hypervisor.hosts import HostSystem
 from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX, VMFS_SPARSE_BYTES_MAX
+from stuntdouble.hypervisor.progress import Progress
+from stuntdouble.hypervisor.quirks import TRACKING_ON_SNAPSHOT
 from stuntdouble.hypervisor.records import DiskRecord, SnapshotRecord, VmRecord, descriptor_of
 from stuntdouble.ports import DiskInfo, VmInfo, VmSnapshot
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from stuntdouble.hypervisor.chain import Chain
     from stuntdouble.hypervisor.datastore import Datastore
     from stuntdouble.hypervisor.host import Host
+    from stuntdouble.hypervisor.notes import Cause
     from stuntdouble.hypervisor.parameters import DiskSpec, QuiesceProfile
     from stuntdouble.hypervisor.tracker import Tracker
     from stuntdouble.iops import Guest
@@ -122,8 +127,10 @@ class Vm:
     """A virtual machine.
 
     ``guest`` is the engine's: what issues the I/O.  ``question`` is what a paused VM asks its
-    administrator, empty while it runs.  ``disabled`` has the operations that nobody may ask for at
-    the moment, each with who disabled it.  ``last_number`` is the number of its newest snapshot.
+    administrator, empty while it runs.  ``locks`` are files that somebody else has open, by name,
+    and who that is; ``server`` is the host that it is on.  ``disabled`` has the operations that
+    nobody may ask for at the moment, each with who disabled it.  ``last_number`` is the number of
+    its newest snapshot.
     """
 
     host: Host
@@ -141,6 +148,10 @@ class Vm:
     uuid: str = ""
     last_number: int = 0
     disabled: dict[str, set[str]] = field(default_factory=dict)
+    server: HostSystem = field(default_factory=HostSystem)
+    locks: dict[str, str] = field(default_factory=dict)
+    task_progress: Progress = field(default_factory=Progress)
+    _needy: bool = False
     _task: str = ""
     _process: Process | None = None
     _idle: list[Event] = field(default_factory=list)
@@ -152,19 +163,27 @@ class Vm:
 
     # Tasks. --------------------------------------------------------------------------------
 
+    @property
+    def progress(self) -> float:
+        """How far the running task is, from 0 to 1; 0 where none is running."""
+        return self.task_progress.fraction
+
     @contextmanager
-    def task(self, name: str) -> Iterator[None]:
-        """Hold the VM for a task.
+    def task(self, name: str, *, on_host: bool = True) -> Iterator[None]:
+        """Hold the VM for a task; one that is not *on_host* needs no host that is up.
 
         Raises:
             MethodDisabled: somebody has disabled tasks of this name.
             TaskInProgress: another one does.
+            Unreachable: its host is down.
             Interrupted: the VM crashed meanwhile.
         """
         if name in self.disabled:
             raise MethodDisabled(self.name, name, ", ".join(sorted(self.disabled[name])))
         if self._task:
             raise TaskInProgress(self.name, self._task)
+        if on_host:
+            self.server.check_up()
         self._task, self._process = name, self.host.env.active_process
         try:
             yield
@@ -174,6 +193,8 @@ class Vm:
             raise
         finally:
             self._task, self._process = "", None
+            self.task_progress.reset()
+            self.note_need()
             for event in self._idle:
                 event.succeed()
             self._idle.clear()
@@ -198,7 +219,7 @@ class Vm:
     def disk(self, key: int) -> VmDisk:
         """Return a disk by its key; NotFound where there is none."""
         if key not in self.disks:
-            raise NotFound(f"disk of {self.name}", key)
+            raise UnknownDisk(self.name, key)
         return self.disks[key]
 
     def check_reachable(self) -> None:
@@ -237,6 +258,13 @@ class Vm:
             for frozen in [self.frozen(disk.key)]
         )
 
+    def note_need(self) -> None:
+        """Note in the journal where the VM has come to need consolidation."""
+        needy = self.consolidation_needed
+        if needy and not self._needy:
+            self.host.note("needs-consolidation", self.name)
+        self._needy = needy
+
     def new_delta(self, disk: VmDisk) -> File:
         """Return the file of another delta disk, beside the base; NoSpace where there is no room."""
         sparse = disk.spec.capacity_bytes >= VMFS_SPARSE_BYTES_MAX
@@ -252,9 +280,21 @@ class Vm:
         """Let tracking begin or end where it was switched on or off: at a stun, or powered off."""
         for disk in self.snapshot_disks:
             if self.tracking and not disk.tracker.active:
-                disk.tracker.start(complete=not self.snapshots)
+                blind = bool(self.snapshots) and TRACKING_ON_SNAPSHOT in self.host.quirks
+                disk.tracker.start(complete=not self.snapshots, blind=blind)
             elif disk.tracker.active and not self.tracking:
                 disk.tracker.stop()
+                self._note_lost(disk, "switched off")
+
+    def lose_tracking(self, cause: Cause, key: int | None = None) -> None:
+        """Let tracking start anew, of one disk or of all: what was noted so far is lost."""
+        for disk in self.snapshot_disks:
+            if disk.tracker.active and key in {None, disk.key}:
+                disk.tracker.start(complete=not self.snapshots)
+                self._note_lost(disk, cause)
+
+    def _note_lost(self, disk: VmDisk, cause: Cause) -> None:
+        self.host.note("tracking-lost", self.name, disk=disk.key, cause=cause)
 
     # Consequences of a changed chain. ----------------------------------------------------------
 

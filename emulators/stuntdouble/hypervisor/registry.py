@@ -65,6 +65,7 @@ def unregister(hypervisor: Hypervisor, vm: Vm) -> Generator[Event, object, None]
             raise Unsupported(f"unregistering {vm.name}, which has no disks", "destroy it")
         yield hypervisor.host.env.timeout(hypervisor.host.parameters.unregister_seconds)
         for disk in vm.disks.values():
+            vm.lose_tracking("unregistered", disk.key)
             disk.tracker.stop()
         hypervisor.parked[vm.uuid] = Parked(
             vm.name,

@@ -18,8 +18,9 @@ under another identity.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import simpy
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from stuntdouble.hypervisor.inventory import Vm, VmDisk
     from stuntdouble.site import Level, Moment
 
+_COPYING: Final = 0.1  # of a task's progress, where copying begins: as a consolidation's merging
+
 
 def relocate(hypervisor: Hypervisor, vm: Vm, datastore_name: str) -> Generator[Event, object, None]:
     """Move every disk of a VM that is off to a datastore; those that are there stay.
@@ -58,16 +61,18 @@ def relocate(hypervisor: Hypervisor, vm: Vm, datastore_name: str) -> Generator[E
         if target is None:
             raise NotFound("datastore", datastore_name)
         _check(vm, target)
-        yield host.env.timeout(host.parameters.task_seconds)
+        yield from vm.task_progress.wait(host.env, host.parameters.task_seconds, 0.0, _COPYING)
         vm.check_reachable()
         target.check_reachable()
         moving = [disk for disk in vm.disks.values() if disk.datastore is not target]
-        began, moved_bytes = host.env.now, 0
+        began, wanted_bytes = host.env.now, sum(map(_held_bytes, moving))
         made: list[_Twin] = []
+        share = partial(_share, made, wanted_bytes)
+        vm.task_progress.part(_COPYING, 1.0, share)
         try:
             for disk in moving:
                 made.append(_Twin(hypervisor, vm, disk, target, _stem(vm, target, made)))
-                moved_bytes += yield from made[-1].fill()
+                yield from made[-1].fill()
             yield from target.lock()
         except BaseException:
             for twin in made:
@@ -75,7 +80,7 @@ def relocate(hypervisor: Hypervisor, vm: Vm, datastore_name: str) -> Generator[E
             raise
         sources = _switch(hypervisor, vm, made)
         seconds = host.env.now - began
-        host.note("relocated", vm.name, to=target.name, bytes=moved_bytes, seconds=seconds)
+        host.note("relocated", vm.name, to=target.name, bytes=wanted_bytes, seconds=seconds)
         for source in sources:
             yield from source.lock()
 
@@ -135,14 +140,15 @@ class _Twin:
         self.source = source
         self._host = hypervisor.host
         self._vm = vm
+        self.moved_bytes = 0
         self._places: dict[Level, _Place] = {}
         site, spec = self._host.site, replace(source.spec, datastore=target.name)
         file = target.create_flat(f"{stem}-flat.vmdk", source.disk.blocks, spec.provisioning)
         disk = site.create_disk(f"{vm.name}/{spec.key}", source.disk.blocks, file)
         self.disk = wrap(self._host, vm.name, spec, f"{stem}.vmdk", disk, target)
 
-    def fill(self) -> Generator[Event, object, int]:
-        """Copy every level; return how many bytes that were.
+    def fill(self) -> Generator[Event, object, None]:
+        """Copy every level.
 
         Raises:
             NoSpace: a thin disk or a delta cannot grow.
@@ -151,15 +157,11 @@ class _Twin:
         if self.disk.spec.provisioning is Provisioning.EAGER_ZEROED:
             for steps in self._host.site.zero_file(self.disk.disk.head.file):
                 yield self._host.engine.submit(steps, Purpose.RESTORE)
-        moved_bytes = 0
         for level in self.source.chain.levels:
             self._begin(level)
-            items = self._held(level)
-            yield from self._copy(level, items)
-            moved_bytes += int(items[:, 1].sum())
+            yield from self._copy(level, _held(self.source, level))
             moment = self.disk.disk.moment(self._host.env.now)
             self._places[level] = _Place(self.disk.disk.head, moment)
-        return moved_bytes
 
     def delete(self) -> None:
         """Delete what has been made."""
@@ -188,8 +190,7 @@ class _Twin:
         old.chain.levels[:] = self.disk.chain.levels
         old.spec, old.name = self.disk.spec, self.disk.name
         old.datastore, old.serial = self.disk.datastore, self.disk.serial
-        if old.tracker.active:
-            old.tracker.start(complete=not self._vm.snapshots)
+        self._vm.lose_tracking("relocated", old.key)
 
     # Level by level. -----------------------------------------------------------------------
 
@@ -201,14 +202,6 @@ class _Twin:
         disk.set_head(below.level)
         disk.rewind(below.moment)
         self.disk.chain.levels.append(disk.push(self._vm.new_delta(self.disk)))
-
-    def _held(self, level: Level) -> Any:
-        """Return the (offset, length) byte ranges that a level holds itself, an I/O each."""
-        site, blocks = self._host.site, self.source.disk.blocks
-        if level.file.sparse:
-            return site.grains(level, blocks, WRITE_BYTES // site.block_bytes) * site.block_bytes
-        table = site.offset_table(level, blocks, self.source.datastore.volume_names())
-        return table.where(State.WRITTEN).blocks(WRITE_BYTES)
 
     def _copy(self, level: Level, items: Any) -> Generator[Event, object, None]:
         engine, depth = self._host.engine, self._host.parameters.consolidation_depth
@@ -236,4 +229,23 @@ class _Twin:
         size = site.block_bytes
         rows = site.show(level, offset // size, length // size, self.source.name)
         steps = site.write_bytes(self.disk.disk, offset, rows.reshape(-1).data)
+        self.moved_bytes += length
         return self._host.engine.submit(steps, Purpose.RESTORE)
+
+
+def _held(disk: VmDisk, level: Level) -> Any:
+    """Return the (offset, length) byte ranges that a level holds itself, an I/O each."""
+    site, blocks = level.site, disk.disk.blocks
+    if level.file.sparse:
+        return site.grains(level, blocks, WRITE_BYTES // site.block_bytes) * site.block_bytes
+    table = site.offset_table(level, blocks, disk.datastore.volume_names())
+    return table.where(State.WRITTEN).blocks(WRITE_BYTES)
+
+
+def _held_bytes(disk: VmDisk) -> int:
+    return sum(int(_held(disk, level)[:, 1].sum()) for level in disk.chain.levels)
+
+
+def _share(made: list[_Twin], wanted_bytes: int) -> float:
+    """Return how much of the bytes to be moved has been moved."""
+    return sum(twin.moved_bytes for twin in made) / wanted_bytes if wanted_bytes else 0.0

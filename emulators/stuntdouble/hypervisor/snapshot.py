@@ -68,10 +68,12 @@ def create(
     """
     with vm.task("CreateSnapshot_Task"):
         _check_depth(vm)
-        yield vm.host.env.timeout(vm.host.parameters.task_seconds)
+        env, progress = vm.host.env, vm.task_progress
+        yield from progress.wait(env, vm.host.parameters.task_seconds, 0.0, 0.5)
         deltas, freeze = NewDeltas(vm), Freeze(vm, wanted=quiesce)
         try:
             yield from deltas.make(vm.snapshot_disks)
+            progress.part(0.7, 1.0, float)
             yield from freeze.begin()
 
             def switch() -> None:
@@ -160,8 +162,7 @@ def _go_back(vm: Vm, target: Snapshot, deltas: NewDeltas, moments: Moments) -> N
         disk.disk.rewind(moments[target.id, disk.key])
         disk.disk.set_head(target.frozen[disk.key])
         disk.chain.levels.append(disk.disk.push(deltas.take(disk)))
-        if disk.tracker.active:
-            disk.tracker.start(complete=False)
+        vm.lose_tracking("revert", disk.key)
         for level in disk.chain.unused(vm.frozen(disk.key)):
             disk.chain.levels.remove(level)
             disk.drop(level)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from stuntdouble.errors import InvalidState, NotFound, Unreachable, Unsupported
-from stuntdouble.hypervisor import copies
+from stuntdouble.hypervisor import copies, hosts
 from stuntdouble.hypervisor.datastore import capacity_of, found_copy
 from stuntdouble.hypervisor.headers import header_on, whole_store
 
@@ -107,15 +107,23 @@ class HostStorage:
 
     # Devices. ------------------------------------------------------------------------------
 
-    def rescan(self) -> Generator[Event, object, None]:
-        """Look which LUNs are mapped to the host; what is new can be used from then on.
+    def rescan(self, host: str = "") -> Generator[Event, object, None]:
+        """Look which LUNs are mapped; what is new can be used from then on.
+
+        Masking does not tell the hosts from each other, so all see what *host* does, the first one
+        by default.
 
         Raises:
-            Unsupported: nobody has said what masking lets the host see.
+            NotFound: no such host.
+            Unreachable: it is down.
+            Unsupported: nobody has said what masking lets the hosts see.
         """
+        servers = self._hypervisor.hosts
+        server = hosts.find(self._hypervisor, host or next(iter(servers)))
+        server.check_up()
         self._visible()
         yield from self.scan()
-        self._hypervisor.host.note("rescanned", "storage", devices=len(self._seen))
+        self._hypervisor.host.note("rescanned", server.name, devices=len(self._seen))
 
     def scan(self) -> Generator[Event, object, None]:
         """Take the time of a rescan, and look where somebody has said at what."""
