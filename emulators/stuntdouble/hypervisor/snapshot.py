@@ -132,7 +132,8 @@ def revert(vm: Vm, snapshot_id: str, moments: Moments) -> Generator[Event, objec
         target = vm.snapshot(snapshot_id)
         if any((snapshot_id, key) not in moments for key in target.frozen):
             raise InvalidState(vm.name, "a registered copy", "revert it")
-        yield vm.host.env.timeout(vm.host.parameters.task_seconds)
+        seconds = vm.host.parameters.task_seconds
+        yield from vm.task_progress.wait(vm.host.env, seconds, 0.0, 0.5)
         deltas = NewDeltas(vm)
         try:
             disks = [vm.disks[key] for key in target.frozen]
