@@ -11,7 +11,8 @@ from hypervisor.bench import BLOCK, EAGER, FS_BLOCK, LAZY, THIN, fill, rig, seen
 from stuntdouble.errors import Interrupted, InvalidState, Misuse, NoSpace, UnknownDisk
 from stuntdouble.extents import Runs, State
 from stuntdouble.hypervisor import changed_ranges
-from stuntdouble.iops import Pattern, PoissonLoad
+from stuntdouble.iops import Pattern, PoissonLoad, Reference
+from stuntdouble.iops.kernel import CompiledEngine
 from stuntdouble.units import KIB, MIB
 
 SIZE = MIB
@@ -48,6 +49,38 @@ def test_what_is_new_reads_as_zeros_and_can_be_written(provisioning, running):
     assert record.disks[0].spec.capacity_bytes == 2 * SIZE
     table = bench.hypervisor.layout(vm, KEY)
     assert table.where(State.WRITTEN).covers(Runs.single(500 * BLOCK, 12 * BLOCK))
+
+
+@each_kind
+@pytest.mark.parametrize("engine", [Reference, CompiledEngine])
+def test_a_guest_writes_on_while_its_disk_grows(provisioning, engine):
+    """Thousands of writes before, while and after maps get more roots: none goes astray."""
+    bench = rig(lun_bytes=256 * MIB, engine_kind=engine)
+    size = 63 * MIB  # maps have roots of 2**14 blocks of 4 KiB: 64 MiB
+    load = PoissonLoad(1, "vm", 2000.0, (Pattern(0.2, 2 * BLOCK, size),))
+    vm = bench.add_vm(spec(size=size, provisioning=provisioning), load=load)
+    disk = vm.disks[KEY]
+    bench.do(bench.hypervisor.enable_tracking(vm))
+    first = bench.do(bench.hypervisor.create_snapshot(vm, "first"))
+    bench.do(bench.hypervisor.remove_snapshot(vm, first.id))
+    for capacity in (65, 70, 140):
+        bench.env.run(until=bench.env.now + 0.3)
+        bench.do(bench.hypervisor.extend_disk(vm, KEY, capacity * MIB))
+        fill(bench, disk.disk, (capacity - 1) * MIB // BLOCK, 1)
+    bench.env.run(until=bench.env.now + 0.3)
+    last = bench.do(bench.hypervisor.create_snapshot(vm, "last"))
+    level, moments = vm.snapshot(last.id).frozen[KEY], bench.hypervisor.moments
+    after = written(bench.site, disk.disk, moments[last.id, KEY])
+    assert seen(level, disk.disk) == after
+    before = written(bench.site, disk.disk, moments[first.id, KEY])
+    page = changed_ranges(bench.hypervisor, vm, KEY, first.change_ids[KEY], last.id, 0)
+    differing = Runs.of(
+        (at, BLOCK)
+        for at in range(0, len(after), BLOCK)
+        if before[at : at + BLOCK] != after[at : at + BLOCK]
+    )
+    assert differing.total > 1000 * BLOCK
+    assert (page.covered, page.extents.covers(differing)) == (140 * MIB, True)
 
 
 def test_zeroing_takes_the_time_of_its_io_and_says_how_far_it_is():
@@ -168,11 +201,24 @@ class Extending(RuleBasedStateMachine):
         for grains in self.since:
             grains |= {(block + i) * BLOCK // GRAIN for i in range(count)}
 
-    @rule(blocks=st.integers(0, 40))
-    def extend(self, blocks):
-        size = self.disk.spec.capacity_bytes + blocks * BLOCK
-        self.bench.do(self.bench.hypervisor.extend_disk(self.vm, KEY, size))
-        assert self.disk.disk.size_bytes == size
+    @rule(blocks=st.integers(0, 40), cut=st.none() | st.integers(0, 20))
+    def extend(self, blocks, cut):
+        before = self.disk.spec.capacity_bytes
+        size = before + blocks * BLOCK
+        model = self.bench.hypervisor.extend_disk(self.vm, KEY, size)
+        process, steps = self.bench.env.process(model), 0
+        process.defused = True
+        while process.is_alive:
+            if steps == cut:
+                process.interrupt("cut short")
+            self.bench.env.step()
+            steps += 1
+        self.bench.settle()
+        assert process.ok or cut is not None
+        assert self.disk.disk.size_bytes == (size if process.ok else before)
+        assert self.disk.spec.capacity_bytes == self.disk.disk.size_bytes
+        blocks = -(-self.disk.disk.blocks * BLOCK // FS_BLOCK)
+        assert max(self.disk.disk.head.file.places, default=-1) < blocks
 
     @rule()
     def back_up(self):

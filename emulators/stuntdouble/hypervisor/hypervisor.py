@@ -254,7 +254,7 @@ class Hypervisor:
         if vm.is_copy:
             raise Unsupported("running a registered copy", "its disks can be read")
         if host:
-            hosts.place(self, vm, host)
+            self.place(vm, host)
         if vm.tracking and not vm.powered_on:
             hosts.check_tracked(self, vm)
         with vm.task("PowerOnVM_Task"):
@@ -303,6 +303,10 @@ class Hypervisor:
     def crash_host(self, name: str) -> Generator[Event, object, None]:
         """Let a host fail, and every VM process on it; see ``stuntdouble.hypervisor.hosts``."""
         return hosts.crash(self, name)
+
+    def place(self, vm: Vm | str, host: str) -> None:
+        """Put a VM that is off on another host; see ``stuntdouble.hypervisor.hosts``."""
+        hosts.place(self, self.vm(vm), host)
 
     def restart_host(self, name: str) -> None:
         """Let a host be up again; nothing happens where it is."""

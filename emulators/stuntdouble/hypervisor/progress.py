@@ -1,6 +1,7 @@
 """How far a VM's task is: a fraction that never falls while it runs.
 
     create     0 ── task ── 0.5 ── delta files ── 0.7 ── freeze, stun ── 1
+    revert     0 ── task ── 0.5 ── delta files, stun ─────────────────── 1
     remove     0 ── task ── 0.1 ── bytes moved of bytes to be moved ──── 1
     create VM  0 ── bytes zeroed of bytes to be zeroed ───────────────── 1
 

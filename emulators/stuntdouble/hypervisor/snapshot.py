@@ -146,7 +146,8 @@ def revert_to_current(vm: Vm, moments: Moments) -> Generator[Event, object, None
 def _revert(vm: Vm, target: Snapshot, moments: Moments) -> Generator[Event, object, None]:
     if any((target.id, key) not in moments for key in target.frozen):
         raise InvalidState(vm.name, "a registered copy", "revert it")
-    yield vm.host.env.timeout(vm.host.parameters.task_seconds)
+    seconds = vm.host.parameters.task_seconds
+    yield from vm.task_progress.wait(vm.host.env, seconds, 0.0, 0.5)
     deltas = NewDeltas(vm)
     try:
         disks = [vm.disks[key] for key in target.frozen]
