@@ -33,9 +33,9 @@ def _empty(kind: Kind) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
 
 def _zero(kind: Kind) -> Any:
     """Return what pyVmomi puts into a required field of a new data object."""
-    if issubclass(kind, support.Enum):
-        return None
-    return kind() if issubclass(kind, str | int | float) else None
+    if issubclass(kind, str):
+        return None if issubclass(kind, support.Enum) else ""
+    return kind() if issubclass(kind, int | float) else None
 
 
 def make(kind: Kind, values: dict[str, Any] | None = None) -> Any:
