@@ -8,9 +8,11 @@ from typing import Any
 
 from stuntdouble.errors import Bug
 from stuntdouble.vsphere.vmomi.tables import (
+    VIM25,
     DataObject,
     Field,
     Kind,
+    ManagedMethod,
     ManagedObject,
     data_fields,
     data_rows,
@@ -33,9 +35,9 @@ def _empty(kind: Kind) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
 
 def _zero(kind: Kind) -> Any:
     """Return what pyVmomi puts into a required field of a new data object."""
-    if issubclass(kind, support.Enum):
-        return None
-    return kind() if issubclass(kind, str | int | float) else None
+    if issubclass(kind, str):
+        return None if issubclass(kind, support.Enum) else ""
+    return kind() if issubclass(kind, int | float) else None
 
 
 def make(kind: Kind, values: dict[str, Any] | None = None) -> Any:
@@ -87,7 +89,8 @@ def fill(value: Any, _depth: int = 0) -> Any:
     """Give every required field that is unset, within a value, a neutral value; return the value.
 
     Neutral is: the first of an enumeration, the epoch, no bytes, an empty text for what may be of
-    any type, and for a reference the identifier ``none`` of the declared type.  Numbers, truths and
+    any type, and for a reference the identifier ``none`` of the declared type, for a
+    method the one that every client calls first.  Numbers, truths and
     texts are never unset: pyVmomi's constructor gives them one.
     """
     if _depth > _FILL_DEPTH_MAX:
@@ -119,6 +122,7 @@ def _neutral(field: Field) -> Any:
         datetime: datetime(1970, 1, 1, tzinfo=UTC),
         object: "",
         type: ManagedObject,
+        ManagedMethod: support.GetWsdlMethod(VIM25, "RetrieveServiceContent"),
     }
     return special[kind] if kind in special else kind()
 
