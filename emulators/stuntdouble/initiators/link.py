@@ -84,6 +84,7 @@ class Link(asyncio.BufferedProtocol):
         self._then: Callable[[], None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
+        self._ended = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self.lost = ""
 
@@ -131,13 +132,18 @@ class Link(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Tell the server that nothing more comes, and end the connection; idempotent."""
+        transport = self._transport
+        if transport is None:
+            return
         if not self.lost:
             self._send(Request(0, Command.DISC, 0, 0, 0).pack())
             self._lose(f"{self._identity} (closed)")
-        if self._transport is not None:
-            self._transport.close()
+        if transport.get_write_buffer_size():  # a server that takes nothing is not waited for
+            transport.abort()
+        transport.close()
+        await self._ended.wait()
 
     # The connection. ---------------------------------------------------------------------------
 
@@ -148,6 +154,7 @@ class Link(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is under way: nobody will answer."""
         self._lose(f"{self._identity} ({exc})" if exc else self._identity)
+        self._ended.set()
 
     def pause_writing(self) -> None:
         """Hold writes up: the server takes no more for now."""

@@ -127,7 +127,7 @@ class NbdDevice:
     async def close(self) -> None:
         """Let go of the export; idempotent."""
         self._closed = True
-        self._link.close()
+        await self._link.close()
 
     def _require_open(self, request: str) -> None:
         if self._closed:

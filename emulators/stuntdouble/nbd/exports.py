@@ -39,7 +39,10 @@ class Export(Protocol):
 
     @property
     def read_only(self) -> bool:
-        """Whether nothing can be written; asked for once, when a client has chosen the export."""
+        """Whether nothing can be written.
+
+        A client is told when it chooses the export; where that changes, its writes are refused.
+        """
         ...
 
     async def read(self, offset: int, length: int) -> Iterator[memoryview]:

@@ -152,7 +152,7 @@ class Requests:
         allowed = _FLAGS.get(request.command)
         if allowed is None:
             raise Fault(Errno.EINVAL, f"no command {request.command} here")
-        if request.flags & ~allowed:
+        if request.flags & ~int(allowed):  # the complement of a flag knows no other bits
             raise Fault(Errno.EINVAL, f"flags {request.flags:#x} of command {request.command}")
         if request.command == Command.FLUSH:
             return

@@ -61,7 +61,7 @@ def parse_client_flags(data: bytes) -> ClientFlag:
     """
     (flags,) = _U32.unpack(data)
     known = ClientFlag.FIXED_NEWSTYLE | ClientFlag.NO_ZEROES
-    if flags & ~known:
+    if flags & ~int(known):  # the complement of a flag knows no other bits
         raise Misuse("NBD client flags", f"{flags:#x} has bits that were not offered")
     return ClientFlag(flags)
 
