@@ -54,6 +54,7 @@ class Session:
     address: str = ""
     own: dict[str, Managed] = field(default_factory=dict)
     rests: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
     calls: int = 0
 
     def may(self, privilege: str | None) -> bool:
@@ -121,6 +122,8 @@ class Sessions:
         session.user = None
         session.own.clear()
         session.rests.clear()
+        session.versions.clear()
+        self._center.changes.end(session.key)
 
     def expire_all(self) -> int:
         """End every session, as a restart of vCenter does; return how many there were."""
