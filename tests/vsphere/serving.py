@@ -113,3 +113,4 @@ def served(
 def disconnect(si: Any) -> None:
     """Log out and close the connections that the client holds open."""
     Disconnect(si)
+    si._stub.DropConnections()

@@ -35,7 +35,7 @@ __all__ = ["COOKIE", "Route", "VsphereEndpoint", "plain", "session_of"]
 
 COOKIE: Final = "vmware_soap_session"
 _KEY: Final = re.compile(COOKIE + r'="?([0-9A-Za-z-]{1,128})"?(?:[;,\s]|$)')
-_XML: Final = (("Content-Type", "text/xml; charset=utf-8"),)
+_XML: Final[tuple[tuple[str, str], ...]] = (("Content-Type", "text/xml; charset=utf-8"),)
 _AGENT_CHARACTERS_MAX: Final = 256  # of a client's name that are kept.  Chosen.
 _CALLS: Final = frozenset({"/sdk", "/sdk/", "/sdk/vimService", "/sdk/vimService/"})
 _GRACE_SECONDS: Final = 0.5  # of wall time: for answers that are on their way at the end
@@ -214,4 +214,3 @@ class VsphereEndpoint:
 
 def _cookie(key: str, *, secure: bool) -> str:
     return f'{COOKIE}="{key}"; Path=/; HttpOnly{"; Secure" if secure else ""}'
-
