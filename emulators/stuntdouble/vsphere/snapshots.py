@@ -55,6 +55,10 @@ class VmSnapshot(Managed):
             createTime=self.center.when(snapshot.moment),
             state="poweredOff",  # without memory, whatever the VM was doing (vSphere API)
             quiesced=snapshot.consistency is not Consistency.CRASH,
+            # The relative path of what VSS leaves behind, whose writers took part (vSphere API).
+            backupManifest=f"{self.machine.vm.name}-vss_manifests{snapshot.number}.zip"
+            if snapshot.consistency is Consistency.APPLICATION
+            else None,
             replaySupported=False,
             childSnapshotList=children,
         )

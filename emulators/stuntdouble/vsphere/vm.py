@@ -292,7 +292,7 @@ class VirtualMachine(MachineOperations, Entity):
 
     def snapshot_object(self, snapshot: Snapshot) -> VmSnapshot:
         """Return the object that stands for a snapshot of this VM."""
-        made = self.center.of(snapshot, VmSnapshot, "snapshot")
+        made = self.center.of(snapshot, VmSnapshot, "snapshot", snapshot.id)
         made.machine = self
         return made
 
