@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.hypervisor import Vm
     from stuntdouble.vsphere.center import VirtualCenter
+    from stuntdouble.vsphere.late import LateProperties
     from stuntdouble.vsphere.sessions import Session
 
 NAME_CHARACTERS_MAX: Final = 80
@@ -33,6 +34,7 @@ class MachineOperations:
     center: VirtualCenter
     vm: Vm
     ref: Any
+    late: LateProperties
 
     # Tasks. ----------------------------------------------------------------------------------
 
@@ -49,6 +51,8 @@ class MachineOperations:
             vim.fault.InvalidState: the operation has been disabled.
         """
         self.require_idle(name)
+        if delay := self.center.hypervisor.property_delay_seconds:
+            model = self.late.behind(model, delay)
         fraction = lambda: self.vm.progress  # noqa: E731
         return self.center.tasks.start(self, name, model, told, fraction)  # type: ignore[arg-type]  # a part of an Entity
 
@@ -109,7 +113,9 @@ class MachineOperations:
         vm = self.vm
 
         def told(made: Any) -> Any:
-            return self.snapshot_object(vm.snapshot(made.id)).ref  # type: ignore[attr-defined]
+            shown = self.snapshot_object(vm.snapshot(made.id))  # type: ignore[attr-defined]
+            shown.visible_at = self.center.env.now + self.center.hypervisor.property_delay_seconds
+            return shown.ref
 
         model = self.center.hypervisor.create_snapshot(
             vm, name, quiesce=quiesce, description=description or ""

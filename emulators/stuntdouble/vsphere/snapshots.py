@@ -31,10 +31,12 @@ class VmSnapshot(Managed):
     def __init__(self, center: VirtualCenter, moid: str, snapshot: Snapshot) -> None:
         super().__init__(center, moid)
         self.snapshot = snapshot
+        self.visible_at = 0.0
 
     def alive(self) -> bool:
-        """Say whether the snapshot is there."""
-        return self.machine.alive() and self.snapshot in self.machine.vm.snapshots
+        """Say whether the snapshot is there, and visible."""
+        there = self.machine.alive() and self.snapshot in self.machine.vm.snapshots
+        return there and self.visible_at <= self.center.env.now
 
     def stamp(self, name: str) -> Hashable | None:
         """Return what the configuration depends on: where consolidation has put the disks."""
