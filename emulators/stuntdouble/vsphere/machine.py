@@ -199,7 +199,7 @@ class MachineOperations:
         del session
         if host is not None:
             self.center.resolve(host)
-        self._require_power(on=False)
+        self._require_power(on=False, wanted="poweredOn")
         return self.start("PowerOnVM_Task", self.center.hypervisor.power_on(self.vm))
 
     @operation("PowerOffVM_Task")
@@ -217,10 +217,11 @@ class MachineOperations:
             raise vim.fault.ToolsUnavailable(msg="VMware Tools is not running.")
         self.start("ShutdownGuest", self.center.hypervisor.power_off(self.vm))
 
-    def _require_power(self, *, on: bool) -> None:
+    def _require_power(self, *, on: bool, wanted: str = "poweredOff") -> None:
+        """Refuse what needs the VM to be on, or off; *wanted* is the state that was asked for."""
         if self.vm.powered_on is not on:
             raise vim.fault.InvalidPowerState(
-                requestedState="poweredOff" if on else "poweredOn",
+                requestedState=wanted,
                 existingState="poweredOn" if self.vm.powered_on else "poweredOff",
                 msg="The attempted operation cannot be performed in the current state"
                 f" ({'Powered on' if self.vm.powered_on else 'Powered off'}).",
