@@ -74,7 +74,8 @@ def scalar(rng: random.Random, kind: Any) -> Any:
 
 def value(rng: random.Random, kind: Any, depth: int) -> Any:
     if kind is object:
-        kind = rng.choice([*PLAIN, V.GetVmodlType("string[]")])
+        lists = ("string[]", "vim.VirtualMachine[]", "vim.Description[]", "long[]")
+        kind = rng.choice([*PLAIN, *map(V.GetVmodlType, lists)])
     if issubclass(kind, list):
         if kind.Item is object:  # pyVmomi cannot read a list within such a list
             return kind(scalar(rng, rng.choice(PLAIN)) for _ in range(2))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from stuntdouble.trace import stream_key
 from stuntdouble.vsphere.changed import Changes
 from stuntdouble.vsphere.objects import Managed
 from stuntdouble.vsphere.paths import declared_at, is_set, value_at
@@ -119,7 +120,8 @@ class VirtualCenter:
 
     def uuid(self, *names: str) -> str:
         """Return the UUID of a thing: the same whenever it is asked for under one seed."""
-        digits = self.hypervisor.host.streams[("vsphere", "uuid", *names)].hex(32)
+        seed = self.hypervisor.host.streams.seed
+        digits = "".join(f"{stream_key(seed, 'uuid', half, *names):016x}" for half in ("0", "1"))
         return "-".join(digits[a:b] for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
 
     # The directory. --------------------------------------------------------------------------

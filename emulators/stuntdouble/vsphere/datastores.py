@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stuntdouble.errors import Lost
 from stuntdouble.units import MIB
 from stuntdouble.vsphere.objects import Entity, Managed, operation, prop
-from stuntdouble.vsphere.vmomi import fill, vim
+from stuntdouble.vsphere.vmomi import new, vim
 
 if TYPE_CHECKING:
     from stuntdouble.hypervisor import Datastore as EmulatedDatastore
@@ -63,7 +63,8 @@ class Datastore(Entity):
 
     @prop
     def summary(self) -> Any:
-        return vim.Datastore.Summary(
+        return new(
+            vim.Datastore.Summary,
             datastore=self.ref,
             name=self.label(),
             url=self.url,
@@ -78,7 +79,8 @@ class Datastore(Entity):
 
     @prop
     def info(self) -> Any:
-        return vim.host.VmfsDatastoreInfo(
+        return new(
+            vim.host.VmfsDatastoreInfo,
             name=self.label(),
             url=self.url,
             freeSpace=self.store.free_bytes,
@@ -90,36 +92,36 @@ class Datastore(Entity):
 
     def volume(self) -> Any:
         """Return the VMFS volume: its extents are the LUNs below, in their order."""
-        return fill(
-            vim.host.VmfsVolume(
-                type="VMFS",
-                name=self.label(),
-                capacity=self.store.capacity_bytes,
-                blockSizeMb=max(self.store.fs_block_bytes // MIB, 1),
-                maxBlocks=63 << 20,
-                majorVersion=6,
-                version=VMFS_VERSION,
-                uuid=self.uuid,
-                extent=[
-                    vim.host.ScsiDisk.Partition(diskName=f"naa.{naa}", partition=1)
-                    for naa in self.store.naas
-                ],
-                vmfsUpgradable=False,
-                ssd=False,
-                local=False,
-            )
+        return new(
+            vim.host.VmfsVolume,
+            type="VMFS",
+            name=self.label(),
+            capacity=self.store.capacity_bytes,
+            blockSizeMb=max(self.store.fs_block_bytes // MIB, 1),
+            maxBlocks=63 << 20,
+            majorVersion=6,
+            version=VMFS_VERSION,
+            uuid=self.uuid,
+            extent=[
+                new(vim.host.ScsiDisk.Partition, diskName=f"naa.{naa}", partition=1)
+                for naa in self.store.naas
+            ],
+            vmfsUpgradable=False,
+            ssd=False,
+            local=False,
         )
 
     @prop
     def host(self) -> list[Any]:
-        info = vim.host.MountInfo(
+        info = new(
+            vim.host.MountInfo,
             path=f"/vmfs/volumes/{self.uuid}",
             accessMode="readWrite",
             mounted=True,
             accessible=self.reachable,
         )
         hosts = self.center.roots.hosts()
-        return [vim.Datastore.HostMount(key=host.ref, mountInfo=info) for host in hosts]
+        return [new(vim.Datastore.HostMount, key=host.ref, mountInfo=info) for host in hosts]
 
     @prop
     def vm(self) -> list[Any]:
@@ -135,7 +137,8 @@ class Datastore(Entity):
 
     @prop
     def capability(self) -> Any:
-        return vim.Datastore.Capability(
+        return new(
+            vim.Datastore.Capability,
             directoryHierarchySupported=True,
             rawDiskMappingsSupported=True,
             perFileThinProvisioningSupported=True,

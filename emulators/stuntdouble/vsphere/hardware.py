@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.ports import Provisioning
 from stuntdouble.units import KIB
-from stuntdouble.vsphere.vmomi import vim
+from stuntdouble.vsphere.vmomi import fill, new, vim
 
 if TYPE_CHECKING:
     from stuntdouble.hypervisor import Vm, VmDisk
@@ -44,16 +45,24 @@ def devices(center: VirtualCenter, vm: Vm, frozen: dict[int, Level] | None = Non
         frozen: per disk key the level that a snapshot froze; disks without one are as they are.
     """
     disks = list(vm.disks.values())
-    made = _fixed()
+    made = list(_fixed())
     made += [_scsi(number, disks) for number in sorted({_bus(disk.key)[0] for disk in disks})]
     made += [virtual_disk(center, vm, disk, (frozen or {}).get(disk.key)) for disk in disks]
     made.append(_card(center, vm))
     return made
 
 
-def _fixed() -> list[Any]:
-    """Return what every VM has: its buses, and a keyboard, a mouse and a screen."""
-    return [
+def _named(label: str, summary: str = "") -> Any:
+    return new(vim.Description, label=label, summary=summary or label)
+
+
+@cache
+def _fixed() -> tuple[Any, ...]:
+    """Return what every VM has: its buses, and a keyboard, a mouse and a screen.
+
+    Nobody changes them, so all VMs show the same ones.
+    """
+    found = (
         _D.VirtualIDEController(key=200, deviceInfo=_named("IDE 0"), busNumber=0, device=[]),
         _D.VirtualPS2Controller(
             key=300, deviceInfo=_named("PS2 controller 0"), busNumber=0, device=[600, 700]
@@ -82,11 +91,8 @@ def _fixed() -> list[Any]:
             videoRamSizeInKB=4096,
             numDisplays=1,
         ),
-    ]
-
-
-def _named(label: str, summary: str = "") -> Any:
-    return vim.Description(label=label, summary=summary or label)
+    )
+    return tuple(map(fill, found))
 
 
 def _bus(key: int) -> tuple[int, int]:
@@ -96,7 +102,8 @@ def _bus(key: int) -> tuple[int, int]:
 
 
 def _scsi(number: int, disks: list[VmDisk]) -> Any:
-    return _D.ParaVirtualSCSIController(
+    return new(
+        _D.ParaVirtualSCSIController,
         key=SCSI_KEY + number,
         deviceInfo=_named(f"SCSI controller {number}", "VMware paravirtual SCSI"),
         controllerKey=100,
@@ -115,13 +122,18 @@ def _card(center: VirtualCenter, vm: Vm) -> Any:
     # 00:50:56, with a last half up to 3f:ff:ff, is the range for addresses set by vCenter.
     tail = [int(digits[i : i + 2], 16) for i in (0, 2, 4)]
     address = f"00:50:56:{tail[0] & 0x3F:02x}:{tail[1]:02x}:{tail[2]:02x}"
-    return _D.VirtualVmxnet3(
+    return new(
+        _D.VirtualVmxnet3,
         key=CARD_KEY,
         deviceInfo=_named("Network adapter 1", network.label()),
-        backing=_D.VirtualEthernetCard.NetworkBackingInfo(
-            deviceName=network.label(), network=network.ref, useAutoDetect=False
+        backing=new(
+            _D.VirtualEthernetCard.NetworkBackingInfo,
+            deviceName=network.label(),
+            network=network.ref,
+            useAutoDetect=False,
         ),
-        connectable=_D.VirtualDevice.ConnectInfo(
+        connectable=new(
+            _D.VirtualDevice.ConnectInfo,
             startConnected=True,
             allowGuestControl=True,
             connected=vm.powered_on,
@@ -139,7 +151,8 @@ def virtual_disk(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level | Non
     """Return a virtual disk as clients see it, with the whole chain of its backings."""
     controller, unit = _bus(disk.key)
     size = disk.spec.capacity_bytes
-    return _DISK(
+    return new(
+        _DISK,
         key=disk.key,
         deviceInfo=_named(f"Hard disk {disk.key - DISK_KEY + 1}", f"{size // KIB:,} KB"),
         backing=_backing(center, vm, disk, level or disk.disk.head),
@@ -147,7 +160,7 @@ def virtual_disk(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level | Non
         unitNumber=unit,
         capacityInKB=size // KIB,
         capacityInBytes=size,
-        shares=vim.SharesInfo(shares=1000, level="normal"),
+        shares=new(vim.SharesInfo, shares=1000, level="normal"),
         diskObjectId=f"{center.uuid('disk', vm.name).split('-')[0]}-{disk.key}",
         nativeUnmanagedLinkedClone=False,
     )
@@ -158,7 +171,8 @@ def _backing(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level) -> Any:
     store = center.roots.datastore(disk.datastore.name)
     uuid = center.uuid("disk", vm.name, str(disk.key))
     if disk.spec.mode == "raw":
-        return _DISK.RawDiskMappingVer1BackingInfo(
+        return new(
+            _DISK.RawDiskMappingVer1BackingInfo,
             fileName=name,
             datastore=store.ref if store else None,
             compatibilityMode="physicalMode",
@@ -169,7 +183,8 @@ def _backing(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level) -> Any:
         )
     delta = level.parent is not None
     sparse = level.file.name.endswith("-sesparse.vmdk")
-    return _DISK.FlatVer2BackingInfo(
+    return new(
+        _DISK.FlatVer2BackingInfo,
         fileName=name,
         datastore=store.ref if store else None,
         diskMode="independent_persistent" if disk.spec.mode == "independent" else "persistent",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.units import GIB
 from stuntdouble.vsphere.objects import Entity, prop
-from stuntdouble.vsphere.vmomi import fill, vim
+from stuntdouble.vsphere.vmomi import new, vim
 
 if TYPE_CHECKING:
     from stuntdouble.vsphere.center import VirtualCenter
@@ -39,52 +39,48 @@ class HostSystem(Entity):
     @property
     def hardware_summary(self) -> Any:
         """What the host is made of."""
-        return fill(
-            vim.host.Summary.HardwareSummary(
-                vendor="stuntdouble",
-                model="emulated",
-                uuid=self.uuid,
-                memorySize=MEMORY_BYTES,
-                cpuModel="emulated",
-                cpuMhz=CLOCK_MHZ,
-                numCpuPkgs=2,
-                numCpuCores=CORES,
-                numCpuThreads=CORES,
-                numNics=1,
-                numHBAs=1,
-            )
+        return new(
+            vim.host.Summary.HardwareSummary,
+            vendor="stuntdouble",
+            model="emulated",
+            uuid=self.uuid,
+            memorySize=MEMORY_BYTES,
+            cpuModel="emulated",
+            cpuMhz=CLOCK_MHZ,
+            numCpuPkgs=2,
+            numCpuCores=CORES,
+            numCpuThreads=CORES,
+            numNics=1,
+            numHBAs=1,
         )
 
     @prop
     def runtime(self) -> Any:
-        return fill(
-            vim.host.RuntimeInfo(
-                connectionState="connected",
-                powerState="poweredOn",
-                inMaintenanceMode=False,
-                bootTime=self.center.setting.epoch,
-            )
+        return new(
+            vim.host.RuntimeInfo,
+            connectionState="connected",
+            powerState="poweredOn",
+            inMaintenanceMode=False,
+            bootTime=self.center.setting.epoch,
         )
 
     @prop
     def summary(self) -> Any:
-        return fill(
-            vim.host.Summary(
-                host=self.ref,
-                hardware=self.hardware_summary,
-                runtime=self.runtime(),
-                config=fill(
-                    vim.host.Summary.ConfigSummary(
-                        name=self._name,
-                        port=443,
-                        product=self.center.roots.about_info(),
-                        vmotionEnabled=False,
-                    )
-                ),
-                quickStats=vim.host.Summary.QuickStats(),
-                overallStatus="green",
-                rebootRequired=False,
-            )
+        return new(
+            vim.host.Summary,
+            host=self.ref,
+            hardware=self.hardware_summary,
+            runtime=self.runtime(),
+            config=new(
+                vim.host.Summary.ConfigSummary,
+                name=self._name,
+                port=443,
+                product=self.center.roots.about_info(),
+                vmotionEnabled=False,
+            ),
+            quickStats=vim.host.Summary.QuickStats(),
+            overallStatus="green",
+            rebootRequired=False,
         )
 
     @prop

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from stuntdouble.vsphere.faults import not_supported
 from stuntdouble.vsphere.objects import Entity, Managed, operation, prop
-from stuntdouble.vsphere.vmomi import fill, vim
+from stuntdouble.vsphere.vmomi import new, vim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,31 +179,30 @@ class Cluster(Entity):
 
     @prop
     def configuration(self) -> Any:
-        das = vim.cluster.DasConfigInfo(enabled=False)
-        drs = vim.cluster.DrsConfigInfo(enabled=False)
-        return fill(vim.cluster.ConfigInfo(dasConfig=das, drsConfig=drs))
+        das = new(vim.cluster.DasConfigInfo, enabled=False)
+        drs = new(vim.cluster.DrsConfigInfo, enabled=False)
+        return new(vim.cluster.ConfigInfo, dasConfig=das, drsConfig=drs)
 
     @prop
     def configuration_ex(self) -> Any:
-        das = vim.cluster.DasConfigInfo(enabled=False)
-        drs = vim.cluster.DrsConfigInfo(enabled=False)
-        return fill(vim.cluster.ConfigInfoEx(dasConfig=das, drsConfig=drs))
+        das = new(vim.cluster.DasConfigInfo, enabled=False)
+        drs = new(vim.cluster.DrsConfigInfo, enabled=False)
+        return new(vim.cluster.ConfigInfoEx, dasConfig=das, drsConfig=drs)
 
     @prop
     def summary(self) -> Any:
         hosts = [host.hardware_summary for host in self.center.roots.hosts()]
-        return fill(
-            vim.ClusterComputeResource.Summary(
-                totalCpu=sum(h.cpuMhz * h.numCpuCores for h in hosts),
-                totalMemory=sum(h.memorySize for h in hosts),
-                numCpuCores=sum(h.numCpuCores for h in hosts),
-                numCpuThreads=sum(h.numCpuThreads for h in hosts),
-                effectiveCpu=sum(h.cpuMhz * h.numCpuCores for h in hosts),
-                effectiveMemory=sum(h.memorySize for h in hosts) >> 20,
-                numHosts=len(hosts),
-                numEffectiveHosts=len(hosts),
-                overallStatus="green",
-            )
+        return new(
+            vim.ClusterComputeResource.Summary,
+            totalCpu=sum(h.cpuMhz * h.numCpuCores for h in hosts),
+            totalMemory=sum(h.memorySize for h in hosts),
+            numCpuCores=sum(h.numCpuCores for h in hosts),
+            numCpuThreads=sum(h.numCpuThreads for h in hosts),
+            effectiveCpu=sum(h.cpuMhz * h.numCpuCores for h in hosts),
+            effectiveMemory=sum(h.memorySize for h in hosts) >> 20,
+            numHosts=len(hosts),
+            numEffectiveHosts=len(hosts),
+            overallStatus="green",
         )
 
 
@@ -235,19 +234,23 @@ class ResourcePool(Entity):
 
     @prop
     def runtime(self) -> Any:
-        usage = fill(vim.ResourcePool.ResourceUsage())
-        return vim.ResourcePool.RuntimeInfo(
-            memory=usage, cpu=usage, overallStatus="green", sharesScalable=None
+        usage = new(vim.ResourcePool.ResourceUsage)
+        return new(
+            vim.ResourcePool.RuntimeInfo,
+            memory=usage,
+            cpu=usage,
+            overallStatus="green",
+            sharesScalable=None,
         )
 
     @prop
     def config(self) -> Any:
-        return fill(vim.ResourceConfigSpec(entity=self.ref))
+        return new(vim.ResourceConfigSpec, entity=self.ref)
 
     @prop
     def summary(self) -> Any:
-        return fill(
-            vim.ResourcePool.Summary(name="Resources", config=self.config(), runtime=self.runtime())
+        return new(
+            vim.ResourcePool.Summary, name="Resources", config=self.config(), runtime=self.runtime()
         )
 
 
@@ -279,8 +282,8 @@ class Network(Entity):
 
     @prop
     def summary(self) -> Any:
-        return vim.Network.Summary(
-            network=self.ref, name=self._name, accessible=True, ipPoolName=""
+        return new(
+            vim.Network.Summary, network=self.ref, name=self._name, accessible=True, ipPoolName=""
         )
 
 

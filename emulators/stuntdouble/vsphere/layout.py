@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.ports import Provisioning
 from stuntdouble.vsphere.hardware import descriptor_of
-from stuntdouble.vsphere.vmomi import vim
+from stuntdouble.vsphere.vmomi import new, vim
 
 if TYPE_CHECKING:
     from stuntdouble.hypervisor import Vm, VmDisk
@@ -29,8 +29,12 @@ def usage(center: VirtualCenter, vm: Vm) -> list[Any]:
         sums[1] += _uncommitted(disk)
     stores = ((center.roots.datastore(name), sums) for name, sums in found.items())
     return [
-        vim.vm.StorageInfo.UsageOnDatastore(
-            datastore=store.ref, committed=sums[0], uncommitted=sums[1], unshared=sums[0]
+        new(
+            vim.vm.StorageInfo.UsageOnDatastore,
+            datastore=store.ref,
+            committed=sums[0],
+            uncommitted=sums[1],
+            unshared=sums[0],
         )
         for store, sums in stores
         if store is not None

@@ -8,7 +8,7 @@ from stuntdouble.ports import Consistency
 from stuntdouble.vsphere import hardware
 from stuntdouble.vsphere.faults import not_supported
 from stuntdouble.vsphere.objects import Managed, operation, prop
-from stuntdouble.vsphere.vmomi import vim
+from stuntdouble.vsphere.vmomi import new, vim
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -43,7 +43,8 @@ class VmSnapshot(Managed):
     def node(self, children: list[Any]) -> Any:
         """Return the snapshot as a node of the VM's tree."""
         snapshot = self.snapshot
-        return vim.vm.SnapshotTree(
+        return new(
+            vim.vm.SnapshotTree,
             snapshot=self.ref,
             vm=self.machine.ref,
             name=snapshot.name,

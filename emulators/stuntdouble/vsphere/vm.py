@@ -9,7 +9,7 @@ from stuntdouble.vsphere import hardware, layout
 from stuntdouble.vsphere.machine import MachineOperations
 from stuntdouble.vsphere.objects import Entity, prop
 from stuntdouble.vsphere.snapshots import VmSnapshot
-from stuntdouble.vsphere.vmomi import fill, vim
+from stuntdouble.vsphere.vmomi import new, vim
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -92,44 +92,45 @@ class VirtualMachine(MachineOperations, Entity):
     def configuration(self, devices: list[Any], tracking: bool) -> Any:
         """Return a configuration around *devices*."""
         vm, folder = self.vm, self.vmx_path.rpartition("/")[0] + "/"
-        return fill(
-            vim.vm.ConfigInfo(
-                changeVersion=self._change_version(),
-                modified=self.center.setting.epoch,
-                name=vm.name,
-                guestFullName=GUEST_NAME,
-                guestId=GUEST_ID,
-                alternateGuestName="",
-                version=f"vmx-{vm.hardware_version:02d}",
-                uuid=self.bios_uuid,
-                instanceUuid=self.instance_uuid,
-                template=False,
-                annotation="",
-                files=vim.vm.FileInfo(
-                    vmPathName=self.vmx_path,
-                    snapshotDirectory=folder,
-                    suspendDirectory=folder,
-                    logDirectory=folder,
-                ),
-                tools=fill(vim.vm.ToolsConfigInfo(toolsVersion=12389)),
-                hardware=fill(
-                    vim.vm.VirtualHardware(
-                        numCPU=PROCESSORS,
-                        numCoresPerSocket=1,
-                        memoryMB=MEMORY_BYTES // MIB,
-                        virtualICH7MPresent=False,
-                        virtualSMCPresent=False,
-                        device=devices,
-                    )
-                ),
-                extraConfig=[vim.option.OptionValue(key="ctkEnabled", value=str(tracking).upper())],
-                datastoreUrl=[
-                    vim.vm.ConfigInfo.DatastoreUrlPair(name=store.label(), url=store.url)
-                    for store in self._stores()
-                ],
-                changeTrackingEnabled=tracking,
-                firmware="bios",
-            )
+        return new(
+            vim.vm.ConfigInfo,
+            changeVersion=self._change_version(),
+            modified=self.center.setting.epoch,
+            name=vm.name,
+            guestFullName=GUEST_NAME,
+            guestId=GUEST_ID,
+            alternateGuestName="",
+            version=f"vmx-{vm.hardware_version:02d}",
+            uuid=self.bios_uuid,
+            instanceUuid=self.instance_uuid,
+            template=False,
+            annotation="",
+            files=new(
+                vim.vm.FileInfo,
+                vmPathName=self.vmx_path,
+                snapshotDirectory=folder,
+                suspendDirectory=folder,
+                logDirectory=folder,
+            ),
+            tools=new(vim.vm.ToolsConfigInfo, toolsVersion=12389),
+            hardware=new(
+                vim.vm.VirtualHardware,
+                numCPU=PROCESSORS,
+                numCoresPerSocket=1,
+                memoryMB=MEMORY_BYTES // MIB,
+                virtualICH7MPresent=False,
+                virtualSMCPresent=False,
+                device=devices,
+            ),
+            extraConfig=[
+                new(vim.option.OptionValue, key="ctkEnabled", value=str(tracking).upper())
+            ],
+            datastoreUrl=[
+                new(vim.vm.ConfigInfo.DatastoreUrlPair, name=store.label(), url=store.url)
+                for store in self._stores()
+            ],
+            changeTrackingEnabled=tracking,
+            firmware="bios",
         )
 
     def _change_version(self) -> str:
@@ -137,17 +138,16 @@ class VirtualMachine(MachineOperations, Entity):
 
     @prop
     def capability(self) -> Any:
-        return fill(
-            vim.vm.Capability(
-                snapshotOperationsSupported=True,
-                multipleSnapshotsSupported=True,
-                snapshotConfigSupported=True,
-                poweredOffSnapshotsSupported=True,
-                revertToSnapshotSupported=True,
-                quiescedSnapshotsSupported=True,
-                changeTrackingSupported=True,
-                seSparseDiskSupported=True,
-            )
+        return new(
+            vim.vm.Capability,
+            snapshotOperationsSupported=True,
+            multipleSnapshotsSupported=True,
+            snapshotConfigSupported=True,
+            poweredOffSnapshotsSupported=True,
+            revertToSnapshotSupported=True,
+            quiescedSnapshotsSupported=True,
+            changeTrackingSupported=True,
+            seSparseDiskSupported=True,
         )
 
     @prop
@@ -176,20 +176,19 @@ class VirtualMachine(MachineOperations, Entity):
     @prop
     def runtime(self) -> Any:
         vm = self.vm
-        return fill(
-            vim.vm.RuntimeInfo(
-                host=self.center.roots.host_of(vm).ref,
-                connectionState="connected" if self._reachable() else "inaccessible",
-                powerState="poweredOn" if vm.powered_on else "poweredOff",
-                toolsInstallerMounted=False,
-                question=self._question(),
-                consolidationNeeded=vm.consolidation_needed,
-                bootTime=self.center.when(vm.booted_at) if vm.powered_on else None,
-                maxCpuUsage=PROCESSORS * 2000,
-                maxMemoryUsage=MEMORY_BYTES // MIB,
-                paused=bool(vm.question),
-                snapshotInBackground=False,
-            )
+        return new(
+            vim.vm.RuntimeInfo,
+            host=self.center.roots.host_of(vm).ref,
+            connectionState="connected" if self._reachable() else "inaccessible",
+            powerState="poweredOn" if vm.powered_on else "poweredOff",
+            toolsInstallerMounted=False,
+            question=self._question(),
+            consolidationNeeded=vm.consolidation_needed,
+            bootTime=self.center.when(vm.booted_at) if vm.powered_on else None,
+            maxCpuUsage=PROCESSORS * 2000,
+            maxMemoryUsage=MEMORY_BYTES // MIB,
+            paused=bool(vm.question),
+            snapshotInBackground=False,
         )
 
     def _reachable(self) -> bool:
@@ -199,32 +198,30 @@ class VirtualMachine(MachineOperations, Entity):
         if not self.vm.question:
             return None
         choices = [
-            vim.ElementDescription(key="0", label="Retry", summary="Retry"),
-            vim.ElementDescription(key="1", label="Cancel", summary="Cancel"),
+            new(vim.ElementDescription, key="0", label="Retry", summary="Retry"),
+            new(vim.ElementDescription, key="1", label="Cancel", summary="Cancel"),
         ]
-        return vim.vm.QuestionInfo(
+        return new(
+            vim.vm.QuestionInfo,
             id=self.question_id,
             text=f"msg.hbacommon.outofspace: {self.vm.question}",
-            choice=vim.option.ChoiceOption(choiceInfo=choices, defaultIndex=0),
-            message=[vim.vm.Message(id="msg.hbacommon.outofspace", text=self.vm.question)],
+            choice=new(vim.option.ChoiceOption, choiceInfo=choices, defaultIndex=0),
+            message=[new(vim.vm.Message, id="msg.hbacommon.outofspace", text=self.vm.question)],
         )
 
     @prop
     def guest(self) -> Any:
         tools = self.vm.quiesce.tools
-        return fill(
-            vim.vm.GuestInfo(
-                toolsStatus="toolsOk" if tools else "toolsNotInstalled",
-                toolsRunningStatus="guestToolsRunning"
-                if self._runs_tools
-                else "guestToolsNotRunning",
-                toolsVersionStatus2="guestToolsCurrent" if tools else "guestToolsNotInstalled",
-                guestId=GUEST_ID,
-                guestFullName=GUEST_NAME,
-                hostName=self.host_name if self._runs_tools else None,
-                guestState="running" if self.vm.powered_on else "notRunning",
-                guestOperationsReady=False,
-            )
+        return new(
+            vim.vm.GuestInfo,
+            toolsStatus="toolsOk" if tools else "toolsNotInstalled",
+            toolsRunningStatus="guestToolsRunning" if self._runs_tools else "guestToolsNotRunning",
+            toolsVersionStatus2="guestToolsCurrent" if tools else "guestToolsNotInstalled",
+            guestId=GUEST_ID,
+            guestFullName=GUEST_NAME,
+            hostName=self.host_name if self._runs_tools else None,
+            guestState="running" if self.vm.powered_on else "notRunning",
+            guestOperationsReady=False,
         )
 
     @property
@@ -239,48 +236,52 @@ class VirtualMachine(MachineOperations, Entity):
     def summary(self) -> Any:
         vm, config = self.vm, self.center.property_of(self, "config")
         usage = layout.usage(self.center, vm)
-        return fill(
-            vim.vm.Summary(
-                vm=self.ref,
-                runtime=self.runtime(),
-                guest=vim.vm.Summary.GuestSummary(
-                    guestId=GUEST_ID,
-                    guestFullName=GUEST_NAME,
-                    toolsStatus="toolsOk" if vm.quiesce.tools else "toolsNotInstalled",
-                    hostName=self.host_name if self._runs_tools else None,
-                ),
-                config=vim.vm.Summary.ConfigSummary(
-                    name=vm.name,
-                    template=False,
-                    vmPathName=self.vmx_path,
-                    memorySizeMB=MEMORY_BYTES // MIB,
-                    numCpu=PROCESSORS,
-                    numEthernetCards=1,
-                    numVirtualDisks=len(vm.disks),
-                    uuid=config.uuid,
-                    instanceUuid=config.instanceUuid,
-                    guestId=GUEST_ID,
-                    guestFullName=GUEST_NAME,
-                    annotation="",
-                    hwVersion=config.version,
-                ),
-                storage=vim.vm.Summary.StorageSummary(
-                    committed=sum(each.committed for each in usage),
-                    uncommitted=sum(each.uncommitted for each in usage),
-                    unshared=sum(each.unshared for each in usage),
-                    timestamp=self.center.now(),
-                ),
-                quickStats=fill(
-                    vim.vm.Summary.QuickStats(guestHeartbeatStatus=self.guest_heartbeat_status())
-                ),
-                overallStatus="green",
-            )
+        return new(
+            vim.vm.Summary,
+            vm=self.ref,
+            runtime=self.runtime(),
+            guest=new(
+                vim.vm.Summary.GuestSummary,
+                guestId=GUEST_ID,
+                guestFullName=GUEST_NAME,
+                toolsStatus="toolsOk" if vm.quiesce.tools else "toolsNotInstalled",
+                hostName=self.host_name if self._runs_tools else None,
+            ),
+            config=new(
+                vim.vm.Summary.ConfigSummary,
+                name=vm.name,
+                template=False,
+                vmPathName=self.vmx_path,
+                memorySizeMB=MEMORY_BYTES // MIB,
+                numCpu=PROCESSORS,
+                numEthernetCards=1,
+                numVirtualDisks=len(vm.disks),
+                uuid=config.uuid,
+                instanceUuid=config.instanceUuid,
+                guestId=GUEST_ID,
+                guestFullName=GUEST_NAME,
+                annotation="",
+                hwVersion=config.version,
+            ),
+            storage=new(
+                vim.vm.Summary.StorageSummary,
+                committed=sum(each.committed for each in usage),
+                uncommitted=sum(each.uncommitted for each in usage),
+                unshared=sum(each.unshared for each in usage),
+                timestamp=self.center.now(),
+            ),
+            quickStats=new(
+                vim.vm.Summary.QuickStats, guestHeartbeatStatus=self.guest_heartbeat_status()
+            ),
+            overallStatus="green",
         )
 
     @prop
     def storage(self) -> Any:
-        return vim.vm.StorageInfo(
-            perDatastoreUsage=layout.usage(self.center, self.vm), timestamp=self.center.now()
+        return new(
+            vim.vm.StorageInfo,
+            perDatastoreUsage=layout.usage(self.center, self.vm),
+            timestamp=self.center.now(),
         )
 
     @prop
@@ -301,7 +302,7 @@ class VirtualMachine(MachineOperations, Entity):
         if not vm.snapshots:
             return None
         current = self.snapshot_object(vm.current).ref if vm.current else None
-        return vim.vm.SnapshotInfo(currentSnapshot=current, rootSnapshotList=self._tree(None))
+        return new(vim.vm.SnapshotInfo, currentSnapshot=current, rootSnapshotList=self._tree(None))
 
     def _tree(self, parent: Snapshot | None) -> list[Any]:
         return [

@@ -227,11 +227,10 @@ class Writer:
         of: Any = kind
         if kind is list:
             raise TypeError("a plain list does not say of what type its items are")
-        item = compatible(of.Item, self.version)
-        namespace, name = wire_name(item)
-        one = self.element("string" if namespace == XSD and name == "string" else name, item)
-        array: Any = item
-        whole = wire_name(array.Array if hasattr(array, "Array") else kind)[1]
+        item: Any = compatible(of.Item, self.version)
+        namespace, name = wire_name(ManagedObject if issubclass(of.Item, ManagedObject) else item)
+        one = self.element("string" if (namespace, name) == (XSD, "string") else name, item)
+        whole = wire_name(item.Array if hasattr(item, "Array") else kind)[1]
 
         def write(values: Any) -> str:
             items = "".join([one(value) for value in values])

@@ -8,6 +8,7 @@ the five that every parser knows.  The limits bound the memory that one message 
 
 from __future__ import annotations
 
+import codecs
 from typing import NoReturn
 from xml.parsers import expat
 
@@ -30,6 +31,7 @@ NAME_CHARACTERS_MAX = 256
 """The longest name of vim25 takes 75 characters, its namespace 9."""
 
 _TYPE = XSI + " type"
+_WIDE_MARKS = {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
 _ENCODINGS = {"utf-8", "utf8", "us-ascii"}
 
 
@@ -156,6 +158,8 @@ def parse(body: bytes) -> Element:
     """
     if len(body) > BODY_BYTES_MAX:
         raise BadRequest(f"more than {BODY_BYTES_MAX} bytes")
+    if body[:2] in _WIDE_MARKS or 0 in body[:4]:  # expat would follow them
+        raise BadRequest("characters of more than one byte each: UTF-8 is understood")
     builder = _Builder()
     parser = expat.ParserCreate("UTF-8", " ")  # this, and no declaration, says the encoding
     parser.buffer_text = True

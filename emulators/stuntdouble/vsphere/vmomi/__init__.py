@@ -41,7 +41,7 @@ from stuntdouble.vsphere.vmomi.tables import (
     vmodl,
     wire_name,
 )
-from stuntdouble.vsphere.vmomi.values import coerced, fill, make, moid, server_guid
+from stuntdouble.vsphere.vmomi.values import coerced, fill, make, moid, new, server_guid
 
 __all__ = [
     "INTEGER_RANGES",
@@ -67,6 +67,7 @@ __all__ = [
     "make",
     "managed_properties",
     "moid",
+    "new",
     "reader",
     "reference",
     "server_guid",

@@ -8,9 +8,11 @@ from typing import Any
 
 from stuntdouble.errors import Bug
 from stuntdouble.vsphere.vmomi.tables import (
+    VIM25,
     DataObject,
     Field,
     Kind,
+    ManagedMethod,
     ManagedObject,
     data_fields,
     data_rows,
@@ -18,7 +20,7 @@ from stuntdouble.vsphere.vmomi.tables import (
     support,
 )
 
-__all__ = ["coerced", "fill", "make", "moid", "server_guid"]
+__all__ = ["coerced", "fill", "make", "moid", "new", "server_guid"]
 
 
 @cache
@@ -33,9 +35,9 @@ def _empty(kind: Kind) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
 
 def _zero(kind: Kind) -> Any:
     """Return what pyVmomi puts into a required field of a new data object."""
-    if issubclass(kind, support.Enum):
-        return None
-    return kind() if issubclass(kind, str | int | float) else None
+    if issubclass(kind, str):
+        return None if issubclass(kind, support.Enum) else ""
+    return kind() if issubclass(kind, int | float) else None
 
 
 def make(kind: Kind, values: dict[str, Any] | None = None) -> Any:
@@ -63,6 +65,22 @@ def make(kind: Kind, values: dict[str, Any] | None = None) -> Any:
     return made
 
 
+@cache
+def _neutral_fields(kind: Kind) -> dict[str, Any]:
+    """Return the required fields of a data object that its constructor leaves unset, filled in."""
+    declared: Any = kind
+    blank, full = make(kind).__dict__, fill(make(declared)).__dict__
+    return {name: full[name] for name in full if full[name] is not blank.get(name)}
+
+
+def new(kind: Kind, **values: Any) -> Any:
+    """Return a data object that holds `values`; what else it must have is neutral, as by `fill`.
+
+    Neutral values are shared among all that are made here: they are to be read only.
+    """
+    return make(kind, {**_neutral_fields(kind), **values})
+
+
 _FILL_DEPTH_MAX = 16
 """No chain of required data objects in pyVmomi's tables is longer than 5."""
 
@@ -71,7 +89,8 @@ def fill(value: Any, _depth: int = 0) -> Any:
     """Give every required field that is unset, within a value, a neutral value; return the value.
 
     Neutral is: the first of an enumeration, the epoch, no bytes, an empty text for what may be of
-    any type, and for a reference the identifier ``none`` of the declared type.  Numbers, truths and
+    any type, and for a reference the identifier ``none`` of the declared type, for a
+    method the one that every client calls first.  Numbers, truths and
     texts are never unset: pyVmomi's constructor gives them one.
     """
     if _depth > _FILL_DEPTH_MAX:
@@ -103,6 +122,7 @@ def _neutral(field: Field) -> Any:
         datetime: datetime(1970, 1, 1, tzinfo=UTC),
         object: "",
         type: ManagedObject,
+        ManagedMethod: support.GetWsdlMethod(VIM25, "RetrieveServiceContent"),
     }
     return special[kind] if kind in special else kind()
 

@@ -1,0 +1,9 @@
+"""Messages of storage protocols: from bytes to values and back, without any I/O.
+
+A codec knows what may be said, how it is written, and how long it may be.  Server and client share
+it, and so does a test that speaks to either.
+"""
+
+from stuntdouble.codecs import nbd
+
+__all__ = ["nbd"]

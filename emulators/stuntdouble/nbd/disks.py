@@ -1,0 +1,268 @@
+"""The disks of the emulated hypervisor as exports: what each of them shows.
+
+A disk's bytes are rendered from what the site holds in this instant, so a frozen disk is always the
+same, and a running VM's is a moving target.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from stuntdouble.clock import completed, perform
+from stuntdouble.codecs.nbd import BASE_ALLOCATION, CONTEXT_DIRTY
+from stuntdouble.content import known_zeros, zeros
+from stuntdouble.errors import InvalidState, Misuse, NotFound, Refused
+from stuntdouble.extents import Runs
+from stuntdouble.iops import Io, Purpose, StreamSpec
+from stuntdouble.nbd.rendered import Rendered, allocation, extents
+from stuntdouble.ports import ALL_ALLOCATED
+from stuntdouble.site.layout import locations
+from stuntdouble.units import GIB, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+
+    from numpy.typing import NDArray
+    from simpy.events import Event
+
+    from stuntdouble.hypervisor import LocalHypervisor, Snapshot, Vm, VmDisk
+    from stuntdouble.site import Level
+
+_IO_BYTES: Final = MIB
+"""What a request is cut into where it takes the model's time: the block size of backup products."""
+
+_DEPTH: Final = 8
+"""How many of these are under way at a time, for one request: as a throttle has it by default."""
+
+_WINDOW_BYTES: Final = GIB
+"""How far one look at the maps goes; 6 MiB of memory with blocks of 4 KiB.  Chosen."""
+
+_PAGES_MAX: Final = 32
+"""Pages of changed areas that one block status asks for at most: so a slow tracker, whose pages
+cover little, does not keep a client waiting.  Chosen."""
+
+
+class DiskExport(Rendered):
+    """A disk as seen from a level of its chain.
+
+    Args:
+        name: by which clients ask for it.
+        description: for human beings.
+        vm: whose disk it is.
+        disk: the disk.
+        level: what to show, asked for each time; it raises NotFound once that is gone.
+        paced: whether a request takes the time that its I/O takes in the model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        vm: Vm,
+        disk: VmDisk,
+        level: Callable[[], Level],
+        *,
+        paced: bool,
+    ) -> None:
+        block = vm.host.site.block_bytes
+        size = disk.spec.capacity_bytes
+        super().__init__(name, description, size, block, vm.host.env, self._rows)
+        self.vm = vm
+        self.disk = disk
+        self.level = level
+        self.paced = paced
+
+    def _rows(self, first: int, count: int) -> Iterable[NDArray[np.uint8]]:
+        self.disk.check_reachable()
+        return self.vm.host.site.show_parts(self.level(), first, count, self.disk.name)
+
+    async def pace(self, offset: int, length: int) -> None:
+        """Read the range through the storage stack of the host, and its management network."""
+        if not self.paced:
+            return
+        host = self.vm.host
+        with self.env.entered():
+            self.disk.check_reachable()
+            spec = StreamSpec(
+                Io.READ_LEVEL,
+                self.level(),
+                Runs.single(offset, length).blocks(_IO_BYTES),
+                _DEPTH,
+                Purpose.BACKUP,
+                link=host.lan_station,
+                luns=self.disk.datastore.luns,
+            )
+            finished = host.engine.stream(spec).finished
+        await completed(finished)
+
+    async def status(self, context: str, offset: int, length: int) -> Sequence[tuple[int, int]]:
+        """Return what is allocated, and what reads as zeros."""
+        if context != BASE_ALLOCATION:
+            return await super().status(context, offset, length)
+        stop = offset + min(length, _WINDOW_BYTES)
+        first, last = offset // self.block_bytes, -(-stop // self.block_bytes)
+        with self.env.entered():
+            self.disk.check_reachable()
+            self.vm.host.site.settle()
+            flags = allocation(*locations(self.level(), first, last - first))
+        return extents(flags, self.block_bytes, offset, stop)
+
+
+class CurrentDisk(DiskExport):
+    """What a disk holds now; of a registered copy, what its current snapshot froze.
+
+    It can be written while the VM is off and has no snapshots, as a restore does it.
+    """
+
+    def __init__(self, name: str, vm: Vm, disk: VmDisk, *, paced: bool) -> None:
+        text = f"disk {disk.key} of {vm.name}, current content"
+        super().__init__(name, text, vm, disk, self._now, paced=paced)
+
+    def _now(self) -> Level:
+        return self.vm.image(self.disk.key) if self.vm.is_copy else self.disk.disk.head
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be written at the moment."""
+        return self.vm.powered_on or bool(self.vm.snapshots) or self.vm.is_copy
+
+    async def write(self, offset: int, data: memoryview) -> None:
+        """Write *data*; a content block that is covered in part keeps the rest.
+
+        Raises:
+            InvalidState: the VM runs or has a snapshot by now.
+            NoSpace: a thin disk cannot grow; what lies before the failing MiB has been written.
+            Unreachable: the storage is lost.
+        """
+        await perform(self.env, self._write(offset, data))
+
+    def _write(self, offset: int, data: memoryview) -> Generator[Event, object, None]:
+        """Admit all of it in this instant, so that nobody writes between reading and writing."""
+        self.vm.require_off("write its disks")
+        self.disk.check_reachable()
+        host, ended = self.vm.host, []
+        start, whole = self._whole_blocks(offset, data)
+        for at in range(0, len(whole), _IO_BYTES):
+            part = whole[at : at + _IO_BYTES]
+            steps = host.site.write_bytes(self.disk.disk, start + at, part)
+            if self.paced:
+                ended.append(host.engine.submit(steps, Purpose.RESTORE))
+        for event in ended:
+            if not event.processed:
+                yield event
+
+    def _whole_blocks(self, offset: int, data: memoryview) -> tuple[int, memoryview]:
+        size = self.block_bytes
+        if offset % size == 0 and len(data) % size == 0:
+            return offset, data
+        start, stop = offset // size * size, -(-(offset + len(data)) // size) * size
+        around = bytearray(b"".join(self.shown(start, stop)))
+        around[offset - start : offset - start + len(data)] = data
+        return start, memoryview(around)
+
+    async def zero(self, offset: int, length: int, *, allocate: bool) -> None:
+        """Let a range read as zeros, a MiB at a time; what does so already may stay as it is."""
+        while length:
+            size = min(length, _IO_BYTES - offset % _IO_BYTES)
+            if allocate or not all(map(known_zeros, self.shown(offset, offset + size))):
+                await self.write(offset, zeros(size).data)
+            offset, length = offset + size, length - size
+
+
+class SnapshotDisk(DiskExport):
+    """What a snapshot froze of a disk, through its chain; and what has changed since others.
+
+    The dirty bitmap of a changeId is what the hypervisor answers when it is asked for the areas
+    changed since, page by page.  ``*`` in place of a changeId asks for the areas in use.
+    """
+
+    def __init__(
+        self, name: str, port: LocalHypervisor, vm: Vm, snapshot: Snapshot, disk: VmDisk, *,
+        paced: bool,
+    ) -> None:  # fmt: skip
+        text = f"disk {disk.key} of {vm.name} as {snapshot.id} froze it"
+        super().__init__(name, text, vm, disk, self._frozen, paced=paced)
+        self._port = port
+        self._id = snapshot.id
+
+    def _snapshot(self) -> Snapshot:
+        """Return the snapshot; NotFound where it or its VM is gone."""
+        return self._port.hypervisor.vm(self.vm.name).snapshot(self._id)
+
+    def _frozen(self) -> Level:
+        return self._snapshot().frozen[self.disk.key]
+
+    def contexts(self) -> Iterable[str]:
+        """Return the contexts that are known: bitmaps of the snapshots that there are.
+
+        A client may name any changeId that it has kept.
+        """
+        yield BASE_ALLOCATION
+        own = self._snapshot().change_ids.get(self.disk.key, "")
+        if not own:
+            return
+        yield CONTEXT_DIRTY + ALL_ALLOCATED
+        for snapshot in self.vm.snapshots:
+            other = snapshot.change_ids.get(self.disk.key, "")
+            if _is_before(other, own):
+                yield CONTEXT_DIRTY + other
+
+    async def has_context(self, name: str) -> bool:
+        """Say whether the hypervisor would tell the changed areas since what a context names."""
+        if not name.startswith(CONTEXT_DIRTY):
+            return await super().has_context(name)
+        snapshot = self.vm.show(self._snapshot())
+        try:
+            since = name.removeprefix(CONTEXT_DIRTY)
+            await self._port.changed_ranges(snapshot, self.disk.key, since, 0)
+        except (Misuse, Refused):
+            return False
+        return True
+
+    async def status(self, context: str, offset: int, length: int) -> Sequence[tuple[int, int]]:
+        """Return what is allocated, or what has changed."""
+        if not context.startswith(CONTEXT_DIRTY):
+            return await super().status(context, offset, length)
+        areas, stop = await self._changed(context.removeprefix(CONTEXT_DIRTY), offset, length)
+        bounds = areas.clip(offset, stop).array.reshape(-1)
+        lengths = np.diff(np.concatenate(([offset], bounds, [stop]))).tolist()
+        # Clean and dirty take turns, from a clean one on that may be empty.
+        return [(length, i % 2) for i, length in enumerate(lengths) if length]
+
+    async def _changed(self, since: str, offset: int, length: int) -> tuple[Runs, int]:
+        """Return areas from *offset* on, and how far they are known."""
+        snapshot = self.vm.show(self._snapshot())
+        areas, at = Runs.empty(), offset
+        for _ in range(_PAGES_MAX):
+            page = await self._port.changed_ranges(snapshot, self.disk.key, since, at)
+            if page.start != at or page.covered < 1:
+                state = f"at byte {at} with a page from {page.start} of {page.covered} bytes"
+                raise InvalidState(f"the tracker of {self.disk.name}", state, "go on")
+            areas, at = areas | page.extents, at + page.covered
+            if at >= offset + length:
+                break
+        return areas, min(at, offset + length)
+
+
+def _is_before(other: str, own: str) -> bool:
+    """Say whether a changeId is of the same tracking state as *own*, and no later."""
+    (identity, _, number), (same, _, last) = other.rpartition("/"), own.rpartition("/")
+    return bool(other) and identity == same and int(number) <= int(last)
+
+
+class DeltaFile(DiskExport):
+    """What one file of a chain holds by itself, a delta or the base; the rest is a hole."""
+
+    def __init__(self, name: str, vm: Vm, disk: VmDisk, level: Level, *, paced: bool) -> None:
+        text = f"{level.file.name}, what it holds of disk {disk.key} of {vm.name}"
+        super().__init__(name, text, vm, disk, self._alone, paced=paced)
+        self._shown = level
+        self._view = vm.host.site.new_level(level.file, None)
+
+    def _alone(self) -> Level:
+        """Return the file seen over nothing; NotFound once it is out of the chain."""
+        if self._shown not in self.disk.chain.levels:
+            raise NotFound(f"file of {self.vm.name}", self._shown.file.name)
+        return self._view
