@@ -191,10 +191,8 @@ class EventManager(Managed):
     def _subjects(self, note: Note) -> Iterator[Entity]:
         """Yield what a note is about, also where that has just gone."""
         roots = self.center.roots
-        if note.kind in {"host-crash", "host-up"}:
+        if note.kind in {"host-crash", "host-up", "rescanned"}:
             yield from (host for host in roots.hosts() if host.label() == note.subject)
-        elif note.kind == "rescanned":
-            yield next(roots.hosts())
         else:
             there = [each for each in roots.about(note) if isinstance(each, Entity)]
             yield from there or self._gone(note.subject)

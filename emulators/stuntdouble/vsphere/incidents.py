@@ -97,7 +97,9 @@ INCIDENTS: Final[dict[str, Incident]] = {
 NOTES: Final[dict[str, tuple[str, ...]]] = {
     "paused": (f"{API}VmMessageEvent",),
     "resumed": ("stuntdouble.vm.resumed",),
-    "crash": ("stuntdouble.vm.crashed", f"{API}VmPoweredOffEvent"),
+    "powered-on": (f"{API}VmPoweredOnEvent",),
+    "powered-off": (f"{API}VmPoweredOffEvent",),
+    "crash": ("stuntdouble.vm.crashed",),
     "host-crash": (f"{API}HostConnectionLostEvent",),
     "host-up": (f"{API}HostConnectedEvent",),
     "stun": ("stuntdouble.vm.stunned",),
@@ -129,9 +131,6 @@ STARTS: Final = {
     "ShutdownGuest": f"{API}VmStoppingEvent",
 }
 ENDS: Final = {
-    "PowerOnVM_Task": f"{API}VmPoweredOnEvent",
-    "PowerOffVM_Task": f"{API}VmPoweredOffEvent",
-    "ShutdownGuest": f"{API}VmPoweredOffEvent",
     "CreateVM_Task": f"{API}VmCreatedEvent",
 }
 """The events that come of the start and the success of a task, by its name."""
