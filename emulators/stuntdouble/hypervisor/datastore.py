@@ -88,6 +88,11 @@ class Datastore:
         return capacity_of(self.store, self.luns)
 
     @property
+    def fs_block_bytes(self) -> int:
+        """The unit in which space is given out."""
+        return self._block_bytes
+
+    @property
     def free_bytes(self) -> int:
         """Bytes that no file has."""
         return self._allocator.free * self._block_bytes

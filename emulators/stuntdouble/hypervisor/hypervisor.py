@@ -265,6 +265,8 @@ class Hypervisor:
     def _power_on(self, vm: Vm) -> None:
         vm.settle_tracking()
         vm.powered_on = True
+        vm.booted_at = self.host.env.now
+        self.host.note("powered-on", vm.name)
         if vm.started:
             self.host.engine.resume(vm.guest)
         else:
@@ -325,6 +327,7 @@ class Hypervisor:
         if vm.question:
             return
         vm.question = f"{error}: free some space and retry, or cancel"
+        vm.questions += 1
         self.host.engine.stun(vm.guest)
         self.host.note("paused", vm.name, question=vm.question)
 

@@ -127,7 +127,7 @@ class Vm:
     """A virtual machine.
 
     ``guest`` is the engine's: what issues the I/O.  ``question`` is what a paused VM asks its
-    administrator, empty while it runs.  ``locks`` are files that somebody else has open, by name,
+    administrator, empty while it runs, and ``questions`` how many it has asked.  ``locks`` are files that somebody else has open, by name,
     and who that is; ``server`` is the host that it is on.  ``disabled`` has the operations that
     nobody may ask for at the moment, each with who disabled it.  ``last_number`` is the number of
     its newest snapshot.
@@ -145,6 +145,8 @@ class Vm:
     current: Snapshot | None = None
     tracking: bool = False
     question: str = ""
+    questions: int = 0
+    booted_at: float = 0.0
     uuid: str = ""
     last_number: int = 0
     disabled: dict[str, set[str]] = field(default_factory=dict)
@@ -162,6 +164,11 @@ class Vm:
         return any(disk.datastore.mounted_copy for disk in self.disks.values())
 
     # Tasks. --------------------------------------------------------------------------------
+
+    @property
+    def running_task(self) -> str:
+        """The task that holds the VM, by its name; empty where none does."""
+        return self._task
 
     @property
     def progress(self) -> float:

@@ -3,6 +3,8 @@
 A wire turns these into events, so their names are an interface:
 
     kind                     subject     facts
+    powered-on               VM
+    powered-off              VM          whatever the reason
     paused                   VM          question
     resumed                  VM
     crash                    VM          line: of the host's log

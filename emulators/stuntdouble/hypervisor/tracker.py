@@ -60,6 +60,11 @@ class Tracker:
         return bool(self._identity)
 
     @property
+    def change_id(self) -> str:
+        """The changeId of the latest seal; of the state's beginning, where there was none yet."""
+        return f"{self._identity}/{len(self._sealed)}" if self.active else ""
+
+    @property
     def sealed_bytes(self) -> int:
         """What a seal writes to the tracking file: a bit for each grain, in whole sectors.
 

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from stuntdouble.hypervisor import Snapshot, Vm
     from stuntdouble.vsphere.center import VirtualCenter
 
-_KEY: Final = "vim.hostd.vmsvc.cbt."
+_KEYS: Final[dict[type[errors.Error], str]] = {
+    errors.TrackingInactive: "vim.hostd.vmsvc.cbt.noTrack",
+    errors.EpochUnknown: "vim.hostd.vmsvc.cbt.noEpoch",
+    errors.ChangeHistoryLost: "vim.hostd.vmsvc.cbt.cannotGetChanges",
+}
 
 
 def changed_areas(
@@ -39,13 +43,12 @@ def changed_areas(
     if not 0 <= start < disk.spec.capacity_bytes:
         raise invalid_argument("startOffset")
     try:
-        page = changed_ranges(center.hypervisor, vm, key, since, snapshot, start)
-    except errors.Misuse as error:
+        frozen = snapshot.id if snapshot is not None else None
+        page = changed_ranges(center.hypervisor, vm, key, since, frozen, start)
+    except (errors.InvalidArgument, errors.UnknownDisk, errors.DiskNotTrackable) as error:
         raise invalid_argument(_argument(error), str(error)) from None
-    except errors.ChangeHistoryLost as error:
-        raise file_fault(file, _KEY + "cannotGetChanges", str(error)) from None
-    except errors.InvalidState as error:
-        raise file_fault(file, _KEY + _reason(error), str(error)) from None
+    except errors.Refused as error:
+        raise file_fault(file, _message_key(error), str(error)) from None
     return vim.VirtualMachine.DiskChangeInfo(
         startOffset=start,
         length=page.covered,
@@ -53,10 +56,14 @@ def changed_areas(
     )
 
 
-def _argument(error: errors.Misuse) -> str:
-    named = str(error.args[0])
-    return named if named in {"startOffset", "changeId", "deviceKey"} else "changeId"
+def _argument(error: errors.Error) -> str:
+    if isinstance(error, errors.InvalidArgument):
+        return str(error.args[0])
+    return "deviceKey"
 
 
-def _reason(error: errors.InvalidState) -> str:
-    return "noEpoch" if isinstance(error, errors.NoEpoch) else "noTrack"
+def _message_key(error: errors.Error) -> str:
+    for kind, key in _KEYS.items():
+        if isinstance(error, kind):
+            return key
+    return "msg.fileio.generic"  # a locked file, a changeId of a later snapshot: none of these

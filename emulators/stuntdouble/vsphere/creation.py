@@ -95,7 +95,7 @@ class Creation:
             raise vim.fault.InvalidDatastorePath(datastorePath=path)
         if name is not None and name in self._center.hypervisor.vms:
             raise vim.fault.AlreadyExists(name=name)
-        model = self._center.hypervisor.register(store, stem.removesuffix(".vmx"), name)
+        model = self._center.hypervisor.admin.register(store, vmx, name or "")
         return self._center.tasks.start(folder, "RegisterVM_Task", model, self._told)
 
 

@@ -74,7 +74,7 @@ class Dispatcher:
         """Return the answer with a call's result."""
         declared = None
         if call.method == "Fetch":
-            declared = declared_at(type(call.this), call.arguments["prop"])
+            declared = declared_at(call.this.__class__, call.arguments["prop"])
         body = write_reply(call.info, version, value, declared)
         return Answer(body, fault=False, session=session)
 

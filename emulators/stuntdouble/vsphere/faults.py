@@ -84,6 +84,10 @@ _FAULTS: Final[dict[type[errors.Error], Callable[[Any, VirtualCenter], Any]]] = 
     errors.TaskInProgress: _busy,
     errors.NoSpace: _full,
     errors.LimitReached: _limit,
+    errors.MethodDisabled: lambda error, _center: vim.fault.MethodDisabled(
+        source=str(error.args[2])
+    ),
+    errors.FileLocked: lambda error, _center: vim.fault.FileLocked(file=str(error.args[0])),
     errors.QuiesceFailed: lambda _error, _center: vim.fault.FilesystemQuiesceFault(),
     errors.NotFound: lambda _error, _center: vim.fault.NotFound(),
     errors.InvalidState: lambda _error, _center: vim.fault.InvalidState(),

@@ -131,7 +131,7 @@ def same(old: Any, new: Any) -> bool:
     if isinstance(old, list):
         return len(old) == len(new) and all(map(same, old, new))
     if isinstance(old, vmodl.DynamicData | vmodl.MethodFault):
-        return all(same(getattr(old, p), getattr(new, p)) for p in _members(type(old)))
+        return all(same(getattr(old, p), getattr(new, p)) for p in _members(old.__class__))
     return bool(old == new)
 
 
@@ -143,14 +143,14 @@ def parts(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(new, vmodl.DynamicData) or type(old) is not type(new):
         yield path, new
         return
-    for name in _members(type(new)):
+    for name in _members(new.__class__):
         before, after = getattr(old, name), getattr(new, name)
         if not same(before, after):
             yield from parts(before, after, f"{path}.{name}")
 
 
 @cache
-def _members(kind: type[Any]) -> list[str]:
+def _members(kind: Any) -> list[str]:
     return [field.name for field in data_fields(kind)]
 
 

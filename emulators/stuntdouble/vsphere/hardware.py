@@ -208,7 +208,7 @@ def change_id(vm: Vm, disk: VmDisk, level: Level) -> str | None:
     if not disk.tracker.active:
         return None
     if level is disk.disk.head:
-        return disk.tracker.change_id
+        return disk.tracker.change_id or None
     ids = [
         snapshot.change_ids.get(disk.key)
         for snapshot in vm.snapshots

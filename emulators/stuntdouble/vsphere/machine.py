@@ -58,15 +58,15 @@ class MachineOperations:
         running = self.center.tasks.running_of(self.vm.name)
         if running is not None or self.vm.running_task:
             raise vim.fault.TaskInProgress(task=running, msg="Another task is already in progress.")
-        if name in self.vm.disabled_methods:
+        if name in self.vm.disabled:
+            source = ", ".join(sorted(self.vm.disabled[name]))
             raise vim.fault.MethodDisabled(
-                source=self.vm.disabled_methods[name],
-                msg=f"The method {name} is disabled by '{self.vm.disabled_methods[name]}'",
+                source=source, msg=f"The method {name} is disabled by '{source}'"
             )
 
     @prop
     def disabled_method(self) -> list[str]:
-        return sorted(self.vm.disabled_methods)
+        return sorted(self.vm.disabled)
 
     # Snapshots. ------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class MachineOperations:
             self.center.resolve(host)
         if self.vm.current is None:
             raise vim.fault.NotFound(msg="The VM has no current snapshot.")
-        model = self.center.hypervisor.revert(self.vm, self.vm.current.id)
+        model = self.center.hypervisor.admin.revert_to_current(self.vm)
         return self.start("RevertToCurrentSnapshot_Task", model)
 
     @operation("ConsolidateVMDisks_Task")
@@ -164,7 +164,7 @@ class MachineOperations:
             )
             return vim.VirtualMachine.StorageRequirement.Array([need])
 
-        return self.start(name, self.center.hypervisor.estimating(self.vm), told)
+        return self.start(name, self.center.hypervisor.admin.estimate_consolidation(self.vm), told)
 
     @operation("QueryChangedDiskAreas")
     def query_changed_disk_areas(
@@ -303,7 +303,7 @@ class MachineOperations:
             if ref is not None:
                 self.center.resolve(ref)
         target = self.center.roots.datastore_of(spec.datastore)
-        model = self.center.hypervisor.relocate(self.vm, target.name)
+        model = self.center.hypervisor.admin.relocate(self.vm, target.store.name)
         return self.start("RelocateVM_Task", model)
 
     @operation("UnregisterVM")
@@ -312,14 +312,15 @@ class MachineOperations:
         self.require_idle("UnregisterVM")
         if self.vm.powered_on:
             self._require_power(on=False)
-        return self.center.hypervisor.unregister(self.vm)
+        model: Generator[Event, Any, None] = self.center.hypervisor.admin.unregister(self.vm)
+        return model
 
     @operation("Destroy_Task")
     def destroy(self, session: Session) -> Any:
         del session
         if self.vm.powered_on:
             self._require_power(on=False)
-        return self.start("Destroy_Task", self.center.hypervisor.destroy(self.vm))
+        return self.start("Destroy_Task", self.center.hypervisor.admin.destroy(self.vm))
 
     @operation("RefreshStorageInfo")
     def refresh_storage_info(self, session: Session) -> None:
@@ -336,5 +337,5 @@ class MachineOperations:
 
 def _asked(spec: Any) -> list[str]:
     """Return the names of what a specification sets."""
-    values = ((field.name, getattr(spec, field.name)) for field in data_fields(type(spec)))
+    values = ((field.name, getattr(spec, field.name)) for field in data_fields(spec.__class__))
     return [n for n, value in values if n not in _IGNORED and is_set(value)]

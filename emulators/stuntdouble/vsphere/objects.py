@@ -67,7 +67,7 @@ class Managed:
     those that are not emulated.
     """
 
-    kind: ClassVar[type[Any]]
+    kind: ClassVar[Any]
     unset: ClassVar[frozenset[str]] = frozenset()
     shown: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     operations: ClassVar[dict[str, Callable[..., Any]]] = {}

@@ -130,12 +130,11 @@ class Roots:
 
     def host_names(self) -> tuple[str, ...]:
         """Return the names of the hosts."""
-        return ("host-1",)
+        return tuple(self._center.hypervisor.hosts)
 
     def host_of(self, vm: Vm) -> HostSystem:
         """Return the host that a VM is on."""
-        del vm
-        return next(self.hosts())
+        return self._center.of(("host", vm.server.name), HostSystem, "host")
 
     def datastore_of(self, ref: Any) -> Datastore:
         """Return the datastore that an argument names."""

@@ -11,7 +11,9 @@ from stuntdouble.vsphere.objects import Managed, operation, prop
 from stuntdouble.vsphere.vmomi import new, vim
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Generator, Hashable
+
+    from simpy.events import Event
 
     from stuntdouble.hypervisor import Snapshot
     from stuntdouble.vsphere.center import VirtualCenter
@@ -113,11 +115,16 @@ class VmSnapshot(Managed):
     @operation("RenameSnapshot")
     def rename(
         self, session: Session, name: str | None = None, description: str | None = None
-    ) -> None:
+    ) -> Generator[Event, Any, None]:
         del session
         if name is not None and not name:
             raise vim.fault.InvalidName(name=name, entity=self.machine.ref)
-        self.center.hypervisor.rename_snapshot(self.machine.vm, self.snapshot.id, name, description)
+        self.machine.require_idle("RenameSnapshot")
+        return self._rename(name, description)
+
+    def _rename(self, name: str | None, description: str | None) -> Generator[Event, Any, None]:
+        admin = self.center.hypervisor.admin
+        yield from admin.rename_snapshot(self.machine.vm, self.snapshot.id, name, description)
         self.center.changes.touch(self.machine)
 
     @operation("ExportSnapshot")
