@@ -395,7 +395,7 @@ class HostStorageSystem(_OfHost):
         store = self.center.roots.datastore(name)
         if store is not None and store.vm():
             raise vim.fault.ResourceInUse(
-                type="Datastore", name=name, msg=f"VMs are registered on {name}."
+                type=vim.Datastore, name=name, msg=f"VMs are registered on {name}."
             )
 
 
