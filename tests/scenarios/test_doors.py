@@ -45,7 +45,7 @@ def differences(one: Any, other: Any, path: str = "") -> list[tuple[str, Any, An
 @pytest.mark.parametrize(
     ("scenario", "methods"),
     [
-        ("quickstart", ("software", "storage")),
+        ("quickstart", ("software", "storage", "mounted")),
         ("existing-snapshots", ("software", "storage")),
     ],
 )

@@ -82,6 +82,7 @@ class VirtualCenter:
         self._stream = hypervisor.host.streams["vsphere"]
         self.roots = roots.Roots(self)
         self.tasks = self.roots.tasks
+        self.events = self.roots.events
 
     # Time and names. -------------------------------------------------------------------------
 

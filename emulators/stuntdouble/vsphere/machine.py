@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stuntdouble.units import KIB
 from stuntdouble.vsphere.changes import changed_areas
 from stuntdouble.vsphere.faults import invalid_argument, not_supported
+from stuntdouble.vsphere.incidents import RECONFIGURED
 from stuntdouble.vsphere.objects import operation, prop
 from stuntdouble.vsphere.paths import is_set
 from stuntdouble.vsphere.vmomi import data_fields, vim
@@ -250,7 +251,6 @@ class MachineOperations:
     @operation("ReconfigVM_Task")
     def reconfigure(self, session: Session, spec: Any) -> Any:
         """Switch change tracking, or extend a disk; other changes are not emulated."""
-        del session
         for name in _asked(spec):
             if name not in _SPECIFIED:
                 raise not_supported(f"reconfiguring {name}")
@@ -259,7 +259,12 @@ class MachineOperations:
             key, size = self._extension(change)
             sizes[key] = size
         model = self._reconfigure(spec.changeTrackingEnabled, sizes)
-        return self.start("ReconfigVM_Task", model)
+        user = session.user.name if session.user else ""
+
+        def told(_value: None) -> None:
+            self.center.events.post(RECONFIGURED, [self], user, configSpec=spec)  # type: ignore[list-item]  # a part of an Entity
+
+        return self.start("ReconfigVM_Task", model, told)
 
     def _extension(self, change: Any) -> tuple[int, int]:
         """Return the key and the new size of a disk that a change extends."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.vsphere.creation import Creation
 from stuntdouble.vsphere.datastores import Datastore, FileManager, VirtualDiskManager
+from stuntdouble.vsphere.events import EventManager
 from stuntdouble.vsphere.filters import FilteringCollector
 from stuntdouble.vsphere.hosts import HostSystem
 from stuntdouble.vsphere.inventory import (
@@ -105,6 +106,7 @@ class Roots:
         self.views = add(ViewManager(center, "ViewManager"))
         self.search = add(SearchIndex(center, "SearchIndex"))
         self.tasks = add(TaskManager(center, "TaskManager"))
+        self.events = add(EventManager(center, "EventManager"))
         self.files = add(FileManager(center, "FileManager"))
         self.virtual_disks = add(VirtualDiskManager(center, "virtualDiskManager"))
 
@@ -186,6 +188,7 @@ class Roots:
             sessionManager=self.session_manager.ref,
             searchIndex=self.search.ref,
             taskManager=self.tasks.ref,
+            eventManager=self.events.ref,
             fileManager=self.files.ref,
             virtualDiskManager=self.virtual_disks.ref,
         )

@@ -10,6 +10,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from stuntdouble.vsphere.incidents import BAD_LOGIN, LOGIN, LOGOUT
 from stuntdouble.vsphere.objects import Managed, operation, prop
 from stuntdouble.vsphere.vmomi import vim
 
@@ -22,6 +23,9 @@ IDLE_SECONDS: Final = 1800.0
 """vCenter ends a session that was idle for 30 minutes (default of its client timeout)."""
 SESSIONS_MAX: Final = 2000
 """Sessions at once: vCenter's own limit is 2000 concurrent ones (its default vpxd setting)."""
+
+LOCAL: Final = "127.0.0.1"
+"""Where a client in the same process seems to be."""
 
 ALL_PRIVILEGES: Final = frozenset({"*"})
 ANONYMOUS: Final = frozenset({"System.Anonymous"})
@@ -102,8 +106,10 @@ class Sessions:
             vim.fault.InvalidState: there are too many sessions.
         """
         user = self.users.get(name.lower())
+        address = session.address or LOCAL
         expected = (user.password if user else "").encode()
         if user is None or not hmac.compare_digest(expected, password.encode()):
+            self._center.events.post(BAD_LOGIN, [], name, ipAddress=address)
             raise vim.fault.InvalidLogin(
                 msg="Cannot complete login due to an incorrect user name or password."
             )
@@ -113,14 +119,37 @@ class Sessions:
         session.user, session.locale = user, locale or "en"
         session.login_at = session.active_at = self._center.patience_now()
         self.all[session.key] = session
+        self._center.events.post(
+            LOGIN,
+            [],
+            user.name,
+            ipAddress=address,
+            userAgent=session.agent,
+            locale=session.locale,
+            sessionId=session.key,
+        )
         return session
 
     def end(self, session: Session) -> None:
         """End a session and let go of what it has open."""
         self.all.pop(session.key, None)
+        self._tell_of_end(session)
         session.user = None
         session.own.clear()
         session.rests.clear()
+
+    def _tell_of_end(self, session: Session) -> None:
+        if session.user is not None:
+            self._center.events.post(
+                LOGOUT,
+                [],
+                session.user.name,
+                ipAddress=session.address or LOCAL,
+                userAgent=session.agent,
+                callCount=session.calls,
+                sessionId=session.key,
+                loginTime=self._center.when_patience(session.login_at),
+            )
 
     def expire_all(self) -> int:
         """End every session, as a restart of vCenter does; return how many there were."""
@@ -177,7 +206,7 @@ class SessionManager(Managed):
             locale=session.locale,
             messageLocale="en",
             extensionSession=False,
-            ipAddress=session.address or "127.0.0.1",
+            ipAddress=session.address or LOCAL,
             userAgent=session.agent,
             callCount=session.calls,
         )
