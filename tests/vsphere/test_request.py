@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import random
 import re
+import tracemalloc
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -221,6 +223,8 @@ def test_a_wrong_value_is_refused(value: str, why: str) -> None:
         (envelope(CREATE).replace(b">n<", b">&lol;<"), "not well-formed"),
         (b"<?php echo?>" + envelope(CREATE).partition(b"?>")[2], "processing instruction"),
         (envelope(CREATE, ' a="1" a="1"'), "duplicate attribute"),
+        (envelope(CREATE + "text"), "text between its elements: 'text'"),
+        (envelope("text" + CREATE), "text between its elements: 'text'"),
     ],
 )
 def test_what_is_no_message_is_refused(body: bytes, why: str) -> None:
@@ -317,3 +321,24 @@ def test_a_mutated_message_is_read_or_refused(draw: st.DataObject) -> None:
         assert call.method == "CreateSnapshot_Task"
         assert call.arguments.keys() == {"name", "description", "memory", "quiesce"}
     assert re.fullmatch(r"[^\n]{1,500}", said)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "<name>" + "a<!-- -->" * 900_000 + "</name>",
+        "<name>" + "<![CDATA[a]]>" * 600_000 + "</name>",
+        "<name>" + "&#97;" * 1_000_000 + "</name>",
+        "<a>" * 100 + ("<b c='d' e='f'> </b>" * 99_000) + "</a>" * 100,
+        "".join(f"<a xmlns:p{i}='u{i}'/>" for i in range(90_000)),
+    ],
+    ids=["comments", "sections", "references", "siblings", "prefixes"],
+)
+def test_no_message_costs_more_than_its_length(inner: str) -> None:
+    body = method("CreateSnapshot_Task", inner)
+    tracemalloc.start()
+    with suppress(BadRequest):
+        parse_call(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80 << 20
