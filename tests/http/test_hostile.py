@@ -163,6 +163,24 @@ def test_an_upgrade_is_not_taken_up() -> None:
     assert answer.endswith(b"GET /b 0")
 
 
+def test_thousands_of_upgrades_at_once_are_too_many() -> None:
+    upgrade = get("/", "Connection: Upgrade", "Upgrade: h2c")
+    codes = statuses(talk(lambda line: line.say(upgrade * 3000), pipelined_max=10))
+    assert codes[-1] == 503
+    assert 503 not in codes[:-1]
+
+
+def test_many_clients_at_once_are_all_answered() -> None:
+    async def script(line: Talk) -> list[bytes]:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(line.say(get(f"/{n}") * 20)) for n in range(64)]
+        return [task.result() for task in asked]
+
+    for number, answer in enumerate(talk(script)):
+        assert statuses(answer) == [200] * 20
+        assert answer.count(b"GET /%d 0" % number) == 20
+
+
 SEEDS = [
     get("/a?b=c", "Cookie: d=e"),
     post(b"<x/>", "Content-Type: text/xml"),

@@ -332,6 +332,24 @@ def test_a_certificate_made_at_start_is_good_for_its_hosts_and_leaves_no_file() 
     assert asyncio.run(run()) == b"POST /tls 3"
 
 
+def test_a_refusal_arrives_over_tls_too_and_closing_twice_is_closing() -> None:
+    async def run() -> bytes:
+        context, certificate = self_signed(["127.0.0.1"])
+        server = await serve(echo, "127.0.0.1", 0, tls=context, limits=PATIENT)
+        trusting = ssl.create_default_context(cadata=certificate.decode())
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting)
+            too_much = get("/", "Content-Length: 99999999", method="POST")
+            writer.write(too_much + bytes(500_000))
+            got = await reader.readuntil(b"\r\n\r\n")
+            await asyncio.gather(server.close(), server.close())
+            assert server.connections == 0
+        writer.transport.abort()
+        return got
+
+    assert b" 413 " in asyncio.run(run())
+
+
 def test_plain_bytes_to_a_tls_port_do_no_harm() -> None:
     async def run() -> bytes:
         context, _ = self_signed(["127.0.0.1"])
