@@ -249,6 +249,7 @@ def test_there_is_no_document_type_and_so_no_entity(declared: str) -> None:
     assert "no document type" in refused(start + end + declared.encode() + rest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inner", "why"),
     [
@@ -326,6 +327,7 @@ def test_a_mutated_message_is_read_or_refused(draw: st.DataObject) -> None:
     assert re.fullmatch(r"[^\n]{1,500}", said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "inner",
     [
