@@ -23,6 +23,8 @@ from stuntdouble.http import Request, Response
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
         (b"GET /%ff HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"CONNECT here:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET relative HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nNo colon\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n", 400),

@@ -84,6 +84,37 @@ def test_a_client_that_waits_is_not_told_to_send_too_much() -> None:
     assert statuses(said(ask, body_bytes_max=10)) == [413]
 
 
+def test_what_comes_while_a_request_is_answered_waits_and_is_answered() -> None:
+    async def slow(request: Request) -> Response:
+        await asyncio.sleep(0.1 if request.path == "/slow" else 0)
+        return await echo(request)
+
+    async def script(line: Talk) -> bytes:
+        async with line.connected() as (reader, writer):
+            for piece in (get("/slow"), get("/a") + b"GET /b HT", b"TP/1.1\r\nHost: x\r\n\r\n"):
+                writer.write(piece)
+                await asyncio.sleep(0.03)
+            writer.write_eof()
+            return await until_closed(reader)
+
+    answer = talk(script, slow)
+    assert statuses(answer) == [200, 200, 200]
+    assert answer.index(b"/slow") < answer.index(b"/a") < answer.index(b"/b")
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://here:80/x%2fy?a", "/x/y"),
+        ("http://here", "/"),
+        ("*", "*"),
+        ("/a//b/../c", "/a//b/../c"),
+    ],
+)
+def test_a_target_may_be_written_in_several_ways(target: str, path: str) -> None:
+    assert said(get(target, method="OPTIONS")).endswith(f"OPTIONS {path} 0".encode())
+
+
 def test_head_has_the_length_and_no_body() -> None:
     answer = said(get(method="HEAD"))
     assert b"Content-Length: 8\r\n" in answer

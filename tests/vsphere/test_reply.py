@@ -345,3 +345,25 @@ def test_a_million_areas_take_no_million_objects() -> None:
     text = areas.elements("changedArea")
     assert text.count("<changedArea>") == 100_000
     assert text.endswith("<changedArea><start>99999</start><length>1</length></changedArea>")
+
+
+def test_what_cannot_be_written_ahead_or_is_no_fault_is_a_bug() -> None:
+    for value in (vim.Folder("f"), vim.fault.NoPermission(), None):
+        with pytest.raises(Bug, match="nothing that can be written ahead"):
+            reply.rendered(value, object, NEWEST)
+    with pytest.raises(Bug, match="is no fault"):
+        reply.write_fault(NEWEST, vim.Description(label="", summary=""), "text")
+    ahead = reply.rendered([], V.GetVmodlType("vim.vm.device.VirtualDevice[]"), NEWEST)
+    hardware = vmomi.make(vim.vm.VirtualHardware, {"device": ahead})
+    with pytest.raises(Bug, match="its items may have been written"):
+        fetched(hardware, vim.vm.VirtualHardware, NEWEST)
+
+
+def test_a_fault_in_a_value_is_read_with_its_text() -> None:
+    inner = vim.fault.FileFault(file="f", msg="said")
+    wrapped = vmodl.LocalizedMethodFault(fault=inner, localizedMessage="said")
+    for error in (inner, wrapped):
+        info = vmomi.fill(vim.TaskInfo(key="k", error=error, result=error))
+        found = Stub().read(fetched(info, vim.TaskInfo, NEWEST), vim.TaskInfo)
+        for fault in (found.error, found.result):
+            assert (type(fault), fault.file, fault.msg) == (vim.fault.FileFault, "f", "said")

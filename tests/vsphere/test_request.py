@@ -296,6 +296,49 @@ def test_a_method_of_another_namespace_is_unknown() -> None:
         parse_call(envelope(CREATE.replace("urn:vim25", "urn:other")))
 
 
+@pytest.mark.parametrize(
+    ("declared", "xsi", "right"),
+    [
+        ("deviceKey", "xsd:long", True),
+        ("startOffset", "xsd:int", True),
+        ("changeId", "xsd:string", True),
+        ("deviceKey", "xsd:string", False),
+        ("changeId", "xsd:int", False),
+        ("snapshot", "ManagedObjectReference", True),
+        ("snapshot", "xsd:string", False),
+        ("snapshot", "Description", False),
+    ],
+)
+def test_a_type_that_is_said_fits_the_declared_one(declared: str, xsi: str, right: bool) -> None:
+    inner = (
+        '<snapshot type="VirtualMachineSnapshot">s-1</snapshot><deviceKey>2000</deviceKey>'
+        "<startOffset>0</startOffset><changeId>7</changeId>"
+    ).replace(f"<{declared}", f'<{declared} xsi:type="{xsi}"')
+    body = method("QueryChangedDiskAreas", inner)
+    if right:
+        assert parse_call(body).arguments == {
+            "snapshot": vim.vm.Snapshot("s-1"),
+            "deviceKey": 2000,
+            "startOffset": 0,
+            "changeId": "7",
+        }
+    else:
+        assert " is no " in refused(body)
+
+
+def test_a_reference_to_another_kind_of_object_is_refused() -> None:
+    inner = '<snapshot type="Folder">s-1</snapshot><deviceKey>1</deviceKey>'
+    assert "Folder is no vim.vm.Snapshot" in refused(method("QueryChangedDiskAreas", inner))
+    part = "<snapshot><a/></snapshot>"
+    assert "is a reference" in refused(method("QueryChangedDiskAreas", part))
+
+
+def test_a_fault_of_another_kind_than_declared_is_refused() -> None:
+    wrapped = "<fault xsi:type='Description'><label/><summary/></fault>"
+    value = f"<value xsi:type='LocalizedMethodFault'>{wrapped}</value>"
+    assert "is no vmodl.MethodFault" in refused(option(value))
+
+
 def test_a_fault_in_a_request_keeps_its_text() -> None:
     event = vim.event.EventEx(
         eventTypeId="x",
