@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from http_wire import PATIENT, QUICK, Talk, echo, get, post, statuses, talk, until_closed
+from stuntdouble.clock import PacedLoop
 from stuntdouble.http import Limits, Request, Response, self_signed, serve
 
 
@@ -343,6 +344,45 @@ def test_seconds_are_of_the_wall_whatever_the_loop_counts() -> None:
 
     assert 0.15 < asyncio.run(run()) < 5
     assert set(asked) == {1}
+
+
+@pytest.mark.paced
+@pytest.mark.parametrize("secure", [False, True])
+def test_on_a_loop_that_runs_faster_limits_are_still_of_the_wall(secure: bool) -> None:
+    rate = 200.0
+
+    async def run() -> tuple[bytes, float]:
+        loop = asyncio.get_running_loop()
+        context, certificate = self_signed(["127.0.0.1"])
+        server = await serve(
+            echo,
+            "127.0.0.1",
+            0,
+            tls=context if secure else None,
+            limits=replace(QUICK, idle_seconds=0.3, handshake_seconds=5),
+            wall_seconds=lambda seconds: seconds * rate,
+        )
+        trusting = ssl.create_default_context(cadata=certificate.decode()) if secure else None
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", server.port, ssl=trusting, ssl_handshake_timeout=1000 if secure else None
+        )
+        writer.write(get("/a"))
+        started = loop.time()
+        answer = await until_closed(reader)
+        taken = (loop.time() - started) / rate
+        writer.transport.abort()
+        await server.close()
+        return answer, taken
+
+    def paced() -> PacedLoop:
+        loop = PacedLoop(rate)
+        loop.start_clock()
+        return loop
+
+    with asyncio.Runner(loop_factory=paced) as runner:
+        answer, wall = runner.run(run())
+    assert answer.endswith(b"GET /a 0")
+    assert 0.25 < wall < 5
 
 
 def test_a_certificate_made_at_start_is_good_for_its_hosts_and_leaves_no_file() -> None:
