@@ -116,6 +116,18 @@ def test_a_target_may_be_written_in_several_ways(target: str, path: str) -> None
     assert said(get(target, method="OPTIONS")).endswith(f"OPTIONS {path} 0".encode())
 
 
+@pytest.mark.parametrize(
+    ("version", "asked", "kept"),
+    [("1.1", "keep-alive", True), ("1.1", "close", False), ("1.0", "keep-alive", False)],
+)
+def test_a_connection_is_kept_for_who_speaks_1_1_and_does_not_close(
+    version: str, asked: str, kept: bool
+) -> None:
+    answer = said(get("/", f"Connection: {asked}", version=version) + get("/again"))
+    assert statuses(answer) == [200] * (1 + kept)
+    assert (b"Connection: close" not in answer) == kept
+
+
 def test_head_has_the_length_and_no_body() -> None:
     answer = said(get(method="HEAD"))
     assert b"Content-Length: 8\r\n" in answer

@@ -212,7 +212,8 @@ class Incoming:
             self._secure,
             self._parser.get_http_version(),
         )
-        self._complete.append((request, self._parser.should_keep_alive()))
+        keep = self._parser.should_keep_alive() and request.version == "1.1"
+        self._complete.append((request, keep))
         self._fresh()
         self.phase = _BETWEEN
 
