@@ -134,6 +134,12 @@ def test_any_text_can_be_read(text: str) -> None:
         ("a", str, ' xsi:type="xsd:string">a<'),
         ("a.b", V.PropertyPath, ' xsi:type="xsd:string">a.b<'),
         (vim.VirtualMachine, type, ' xsi:type="xsd:string">VirtualMachine<'),
+        (V.ManagedObject, type, ' xsi:type="xsd:string">ManagedObject<'),
+        (
+            vim.fault.OvfInvalidValueReference,
+            type,
+            ' xsi:type="xsd:string">OvfInvalidValueReference<',
+        ),
         (
             "poweredOn",
             vim.VirtualMachine.PowerState,

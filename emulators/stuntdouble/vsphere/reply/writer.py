@@ -36,6 +36,7 @@ from stuntdouble.vsphere.vmomi import (
     knows,
     server_guid,
     support,
+    type_name,
     wire_name,
 )
 
@@ -203,7 +204,7 @@ class Writer:
         """Return what writes a reference to a managed object."""
         known = compatible(kind, self.version)
         any_type = self._type_attribute(ManagedObject, object) if declared is object else ""
-        name = wire_name(known)[1].removesuffix("Reference")
+        name = type_name(known)
         text = text_of(kind)
         assert text is not None, kind
 

@@ -243,6 +243,11 @@ def wire_name(kind: Kind) -> tuple[str, str]:
     return namespace, name
 
 
+def type_name(kind: Kind) -> str:
+    """Return the name of a type where a type is the value, or what a reference refers to."""
+    return "ManagedObject" if kind is ManagedObject else wire_name(kind)[1]
+
+
 def knows(version: str, born: str) -> bool:
     """Tell whether a client of `version` knows what came with version `born`."""
     return born == version or born in support.parentMap[version]
