@@ -247,9 +247,14 @@ class Connection(asyncio.Protocol):
         """Return what the handler answers; if it fails, that it has."""
         try:
             return await self._server.handler(request)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # the client is gone
+                raise
+            _LOG.exception("%s %s waited for what was cancelled", request.method, request.path)
         except Exception:  # noqa: BLE001 -- whatever it is, the client is told and the server lives
             _LOG.exception("%s %s failed", request.method, request.path)
-            return said(500, "the server failed; its log says why")
+        return said(500, "the server failed; its log says why")
 
     async def _send(self, request: Request | None, response: Response, *, keep: bool) -> None:
         """Send an answer."""
