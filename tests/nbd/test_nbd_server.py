@@ -389,7 +389,7 @@ def test_payloads_wait_for_their_share_of_memory():
             first.go(NAME)
             second.go(NAME)
             first.say(nbd.Request(0, Command.WRITE, 1, 0, part).pack() + b"a" * 1000)
-            time.sleep(0.3)
+            time.sleep(1.0)
             second.say(nbd.Request(0, Command.WRITE, 1, part, part).pack())
             sender = threading.Thread(target=second.say, args=[b"b" * part])
             sender.start()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
+from weakref import WeakKeyDictionary
 
 from stuntdouble.errors import NotFound
 from stuntdouble.nbd.disks import CurrentDisk, DeltaFile, SnapshotDisk
@@ -41,6 +42,7 @@ class HypervisorExports:
         self._port = port
         self._env = port.hypervisor.host.env
         self._paced = paced
+        self._alone: WeakKeyDictionary[Level, Level] = WeakKeyDictionary()
 
     def find(self, name: str) -> Export:
         """Return an export; NotFound where there is none of that name, or not any more."""
@@ -70,7 +72,9 @@ class HypervisorExports:
     def _file(self, name: str, vm: Vm, file: str) -> Export:
         for disk, level in _files(vm):
             if _short(vm, level) == file:
-                return DeltaFile(name, vm, disk, level, paced=self._paced)
+                if level not in self._alone:  # one for each, however often somebody asks
+                    self._alone[level] = vm.host.site.new_level(level.file, None)
+                return DeltaFile(name, vm, disk, level, self._alone[level], paced=self._paced)
         raise NotFound(f"file of {vm.name}", file)
 
     def _originals(self) -> list[Vm]:

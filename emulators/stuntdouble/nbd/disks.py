@@ -6,6 +6,7 @@ same, and a running VM's is a moving target.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -94,8 +95,14 @@ class DiskExport(Rendered):
                 link=host.lan_station,
                 luns=self.disk.datastore.luns,
             )
-            finished = host.engine.stream(spec).finished
-        await completed(finished)
+            stream = host.engine.stream(spec)
+            finished = stream.finished
+        try:
+            await completed(finished)
+        except asyncio.CancelledError:  # the client has gone: its I/O need not go on
+            with self.env.entered():
+                stream.stop()
+            raise
 
     async def status(self, context: str, offset: int, length: int) -> Sequence[tuple[int, int]]:
         """Return what is allocated, and what reads as zeros."""
@@ -253,13 +260,18 @@ def _is_before(other: str, own: str) -> bool:
 
 
 class DeltaFile(DiskExport):
-    """What one file of a chain holds by itself, a delta or the base; the rest is a hole."""
+    """What one file of a chain holds by itself, a delta or the base; the rest is a hole.
 
-    def __init__(self, name: str, vm: Vm, disk: VmDisk, level: Level, *, paced: bool) -> None:
+    *alone* is a level that shows the file of *level* over nothing.
+    """
+
+    def __init__(
+        self, name: str, vm: Vm, disk: VmDisk, level: Level, alone: Level, *, paced: bool
+    ) -> None:
         text = f"{level.file.name}, what it holds of disk {disk.key} of {vm.name}"
         super().__init__(name, text, vm, disk, self._alone, paced=paced)
         self._shown = level
-        self._view = vm.host.site.new_level(level.file, None)
+        self._view = alone
 
     def _alone(self) -> Level:
         """Return the file seen over nothing; NotFound once it is out of the chain."""
