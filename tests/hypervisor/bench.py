@@ -15,7 +15,7 @@ from stuntdouble.trace import Journal, Streams
 from stuntdouble.units import KIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from stuntdouble.hypervisor import Datastore, Vm
     from stuntdouble.iops import Load, Service
@@ -81,14 +81,14 @@ def rig(
     fragmentation: float = 0.0,
     zero_bytes: int = FS_BLOCK,
     seed: int = 1,
-    engine_class: type[Any] = Reference,
+    engine_kind: Callable[..., Reference] = Reference,
     **parameters: Any,
 ) -> Rig:
     env = env or Environment()
     site = Site(block_bytes=BLOCK)
     blocks = lun_bytes // BLOCK
     pool = site.create_pool(luns * blocks, 4 * luns * blocks)
-    engine = engine_class(env, site, seed, Recorder())
+    engine = engine_kind(env, site, seed, Recorder())
     stroke = 8 * luns * lun_bytes
     engine.add_pool(pool, Geometry(Raid.RAID0, engine.add_station(service, 1, stroke), 1, FS_BLOCK))
     journal = Journal()

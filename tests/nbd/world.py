@@ -90,7 +90,7 @@ def serve(
 
     async def main(env: Any) -> Any:
         options = {"lun_bytes": 4 * size + 16 * MIB, "fragmentation": 0.5}
-        bench = rig(env=env, engine_class=CompiledEngine, **options | kw)
+        bench = rig(env=env, engine_kind=CompiledEngine, **options | kw)
         port = LocalHypervisor(bench.hypervisor, lambda naa: bench.opened[naa])
         load = PoissonLoad(1, "vm", iops, (Pattern(0.2, BLOCK, size),) * 2) if iops else None
         vm = bench.hypervisor.add_vm(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
-from stuntdouble.errors import Misuse
+from stuntdouble.errors import Bug, Misuse
 from stuntdouble.hypervisor.chain import Chain
 from stuntdouble.hypervisor.inventory import VmDisk
+from stuntdouble.hypervisor.records import folder_of
 from stuntdouble.hypervisor.tracker import Tracker
+from stuntdouble.hypervisor.uploads import uploads_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from stuntdouble.hypervisor.datastore import Datastore
     from stuntdouble.hypervisor.host import Host
     from stuntdouble.hypervisor.parameters import DiskSpec
-    from stuntdouble.site import Disk, File
+    from stuntdouble.site import Disk, File, Store
 
 
 def make_disks(
@@ -29,11 +32,12 @@ def make_disks(
     """
     in_order = sorted(specs, key=lambda spec: spec.key)
     _check(host, datastores, vm, in_order)
+    folder = free_folder(vm, {spec.datastore: datastores[spec.datastore] for spec in in_order})
     files: list[tuple[Datastore, File]] = []
     made: list[VmDisk] = []
     try:
         for i, spec in enumerate(in_order):
-            stem = f"{vm}/{vm}_{i}" if i else f"{vm}/{vm}"
+            stem = f"{folder}/{folder}_{i}" if i else f"{folder}/{folder}"
             datastore = datastores[spec.datastore]
             blocks = spec.capacity_bytes // host.site.block_bytes
             file = datastore.create_flat(f"{stem}-flat.vmdk", blocks, spec.provisioning)
@@ -45,6 +49,24 @@ def make_disks(
             datastore.delete(file)
         raise
     return made
+
+
+def free_folder(vm: str, datastores: Mapping[str, Datastore]) -> str:
+    """Return a folder that no VM has on any of *datastores*: the VM's name, or that and a number.
+
+    An unregistered VM still has its folder.
+    """
+    name = folder_of(vm)
+    stores = [datastore.store for datastore in datastores.values()]
+    for folder in chain([name], (f"{name}_{i}" for i in count(1))):
+        if not any(_taken(store, folder) for store in stores):
+            return folder
+    raise Bug("numbers do not end")
+
+
+def _taken(store: Store, folder: str) -> bool:
+    inside = f"{folder}/"
+    return folder in store.records or any(path.startswith(inside) for path in uploads_of(store))
 
 
 def wrap(

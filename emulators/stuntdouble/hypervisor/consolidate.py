@@ -17,21 +17,26 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import simpy
 
+from stuntdouble.errors import FileLocked
+from stuntdouble.hypervisor.quirks import CHANGES_LOST, LOCKED_DELTA, SILENT_CONSOLIDATION
 from stuntdouble.hypervisor.snapshot import NewDeltas
 from stuntdouble.hypervisor.stun import stunned
 from stuntdouble.iops import Io, Purpose, StreamSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from simpy.events import Event
 
     from stuntdouble.hypervisor.inventory import Snapshot, Vm, VmDisk
     from stuntdouble.site import Level
+
+_MERGING: Final = 0.1  # of a task's progress, where merging begins
+_HOLDER: Final = "a backup proxy"  # who keeps delta disks open, by the quirk
 
 
 class Consolidation:
@@ -47,18 +52,24 @@ class Consolidation:
         self.converged = True
         self._vm = vm
         self._host = vm.host
+        self._bytes = sum(_owed_bytes(vm, disk) for disk in vm.disks.values())  # to be moved
+        self._left: Callable[[], float] = float  # bytes of the level that is being moved
 
     def run(self) -> Generator[Event, object, None]:
         """Merge until no chain holds a level that nobody needs.
 
         Raises:
+            FileLocked: somebody has a delta disk open that would be merged; nothing has changed.
             NoSpace: a thin parent cannot grow, or the array has no room for the copies that moved
                 grains and metadata owe; what is left can be consolidated later.
         """
+        self._check_locks()
         began = self._host.env.now
         self._host.note("consolidation-start", self._vm.name)
+        self._vm.task_progress.part(_MERGING, 1.0, self._fraction)
         done = False
         try:
+            self._lose_changes(on=True)
             yield from self._drop_unused()
             while merges := self._merges(heads=False):
                 yield from self._merge_below(merges)
@@ -66,6 +77,7 @@ class Consolidation:
                 yield from self._merge_heads(heads)
             done = True
         finally:
+            self._lose_changes(on=False)
             self._vm.chain_changed()
             self._host.note(
                 "consolidation",
@@ -77,6 +89,20 @@ class Consolidation:
                 converged=self.converged,
                 done=done,
             )
+
+    def _check_locks(self) -> None:
+        for level in _owed(self._vm):
+            if level.file.name in self._vm.locks:
+                raise FileLocked(level.file.name, self._vm.locks[level.file.name])
+
+    def _lose_changes(self, *, on: bool) -> None:
+        """Let trackers miss what is written from now on, where they have that quirk, or no more."""
+        for disk in self._vm.snapshot_disks:
+            disk.tracker.lose(on=on and CHANGES_LOST in self._host.quirks)
+
+    def _fraction(self) -> float:
+        """Return how much of the bytes to be moved has been moved."""
+        return (self.moved_bytes - self._left()) / self._bytes if self._bytes else 0.0
 
     # Levels below the head. --------------------------------------------------------------------
 
@@ -212,24 +238,29 @@ class Consolidation:
         """Move the grains of a level to its parent, and wait for it."""
         host, parameters = self._host, self._host.parameters
         piece = max(parameters.consolidation_io_bytes // host.site.block_bytes, 1)
-        self.moved_bytes += level.file.used_blocks * host.site.block_bytes
+        size = level.file.used_blocks * host.site.block_bytes
+        self.moved_bytes += size
+        self._bytes = max(self._bytes, self.moved_bytes)
+        pieces = host.site.grains(level, disk.disk.blocks, piece)
         stream = host.engine.stream(
             StreamSpec(
                 Io.MOVE_LEVEL,
                 level,
-                host.site.grains(level, disk.disk.blocks, piece),
+                pieces,
                 parameters.consolidation_depth,
                 Purpose.CONSOLIDATION,
                 parameters.consolidation_bytes_per_second,
                 luns=disk.datastore.luns,
             )
         )
+        self._left = lambda: size * (1 - stream.done / max(len(pieces), 1))
         try:
             yield stream.finished
         except simpy.Interrupt:
             stream.stop()
             yield stream.finished  # what is under way ends first
             raise
+        self._left = float
 
     def _lock(self, disks: Iterable[VmDisk]) -> Generator[Event, object, None]:
         """Take the time of the deletions under the file systems' locks."""
@@ -252,35 +283,95 @@ def _thaw_onto(snapshot: Snapshot, key: int, level: Level, parent: Level) -> Non
         snapshot.frozen[key] = parent
 
 
-def remove(vm: Vm, snapshot_id: str) -> Generator[Event, object, None]:
+def _owed(vm: Vm) -> list[Level]:
+    """Return the levels that a consolidation would do away with."""
+    return [level for disk in vm.disks.values() for level in _owed_of(vm, disk)]
+
+
+def _owed_of(vm: Vm, disk: VmDisk) -> list[Level]:
+    frozen = vm.frozen(disk.key)
+    return disk.chain.mergeable(frozen) + disk.chain.unused(frozen)
+
+
+def _owed_bytes(vm: Vm, disk: VmDisk) -> int:
+    levels = disk.chain.mergeable(vm.frozen(disk.key))
+    return sum(level.file.used_blocks for level in levels) * vm.host.site.block_bytes
+
+
+def remove(
+    vm: Vm, snapshot_id: str, *, children: bool = False, consolidate: bool = True
+) -> Generator[Event, object, None]:
     """Remove a snapshot and consolidate; nothing happens once it is gone.
+
+    Args:
+        vm: whose snapshot it is.
+        snapshot_id: which.
+        children: whether those that hang on it go with it.
+        consolidate: whether to merge what nobody needs any more; else the VM needs consolidation.
 
     Raises:
         TaskInProgress: the VM is busy.
+        FileLocked: the snapshot is gone, but somebody has its delta disk open.
         NoSpace: the snapshot is gone, but consolidation may still be needed.
     """
     with vm.task("RemoveSnapshot_Task"):
         gone = vm.find(snapshot_id)
         if gone is None:
             return
-        yield vm.host.env.timeout(vm.host.parameters.task_seconds)
-        _forget(vm, [gone])
-        yield from Consolidation(vm).run()
+        yield from _begin(vm)
+        _forget(vm, _subtree(vm, gone) if children else [gone])
+        if consolidate:
+            yield from _consolidate_after_removal(vm)
 
 
-def remove_all(vm: Vm) -> Generator[Event, object, None]:
-    """Remove every snapshot, then consolidate from the base up."""
+def remove_all(vm: Vm, *, consolidate: bool = True) -> Generator[Event, object, None]:
+    """Remove every snapshot, then consolidate from the base up unless told otherwise."""
     with vm.task("RemoveAllSnapshots_Task"):
-        yield vm.host.env.timeout(vm.host.parameters.task_seconds)
+        yield from _begin(vm)
         _forget(vm, list(vm.snapshots))
-        yield from Consolidation(vm).run()
+        if consolidate:
+            yield from _consolidate_after_removal(vm)
 
 
 def consolidate(vm: Vm) -> Generator[Event, object, None]:
-    """Merge what earlier removals have left over; nothing happens where nothing is."""
+    """Merge what earlier removals have left over; nothing happens where nothing is.
+
+    Raises:
+        FileLocked: somebody has a delta disk open that is left over.
+        NoSpace: as ``remove``.
+    """
     with vm.task("ConsolidateVMDisks_Task"):
-        yield vm.host.env.timeout(vm.host.parameters.task_seconds)
+        yield from _begin(vm)
         yield from Consolidation(vm).run()
+
+
+def release(vm: Vm) -> None:
+    """Let whoever has delta disks of a VM open close them: they can be consolidated again."""
+    if vm.locks:
+        vm.locks.clear()
+        vm.host.note("delta-released", vm.name)
+
+
+def _begin(vm: Vm) -> Generator[Event, object, None]:
+    seconds = vm.host.parameters.task_seconds
+    return vm.task_progress.wait(vm.host.env, seconds, 0.0, _MERGING)
+
+
+def _consolidate_after_removal(vm: Vm) -> Generator[Event, object, None]:
+    """Consolidate, but for the quirks by which a removal succeeds without."""
+    if LOCKED_DELTA in vm.host.quirks:
+        vm.locks.update({level.file.name: _HOLDER for level in _owed(vm)})
+        vm.host.note("delta-locked", vm.name, files=tuple(vm.locks), by=_HOLDER)
+    elif SILENT_CONSOLIDATION not in vm.host.quirks:
+        yield from Consolidation(vm).run()
+
+
+def _subtree(vm: Vm, top: Snapshot) -> list[Snapshot]:
+    """Return a snapshot and all that hang on it, parents first."""
+    found = [top]
+    for each in found:
+        found += [other for other in vm.snapshots if other.parent is each]
+    return found
 
 
 def _forget(vm: Vm, gone: list[Snapshot]) -> None:

@@ -8,8 +8,9 @@ registering a VM elsewhere resets it (KB 320557).
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stuntdouble.errors import InvalidState, NotFound
 from stuntdouble.hypervisor.building import wrap
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from stuntdouble.hypervisor.hypervisor import Hypervisor
     from stuntdouble.hypervisor.inventory import Vm, VmDisk
     from stuntdouble.hypervisor.records import DiskRecord
-    from stuntdouble.site import Level, Lun
+    from stuntdouble.iops import Guest
+    from stuntdouble.site import Disk, Level, Lun
+
+_SERIAL: Final = re.compile(r"-([0-9]{6})-[a-z]+\.vmdk$")
 
 
 def mount(
@@ -44,15 +48,26 @@ def mount(
         InvalidState: no whole datastore lies on the LUNs.
         Unreachable: a LUN has been lost.
     """
-    host = hypervisor.host
-    times = host.parameters
-    yield host.env.timeout(times.rescan_seconds)
+    yield from hypervisor.storage.scan()
     _check_reachable(luns)
     if (known := _mounted(hypervisor, naas)) is not None:
         return known
-    yield host.env.timeout(times.resignature_seconds + times.mount_seconds)
+    return (yield from resignature(hypervisor, luns, naas))
+
+
+def resignature(
+    hypervisor: Hypervisor, luns: list[Lun], naas: tuple[str, ...]
+) -> Generator[Event, object, Datastore]:
+    """Give a copy an identity of its own and mount it, unless somebody else does so meanwhile.
+
+    Raises:
+        InvalidState: no whole datastore lies on the LUNs.
+        Unreachable: a LUN has been lost.
+    """
+    host = hypervisor.host
+    yield host.env.timeout(host.parameters.resignature_seconds + host.parameters.mount_seconds)
     _check_reachable(luns)
-    if (known := _mounted(hypervisor, naas)) is not None:  # by somebody else, meanwhile
+    if (known := _mounted(hypervisor, naas)) is not None:
         return known
     signature = host.streams["signatures"].hex(8)
     mounted = hypervisor.adopt_datastore(open_datastore(host, signature, luns, naas))
@@ -69,19 +84,39 @@ def unmount(hypervisor: Hypervisor, name: str) -> Generator[Event, object, None]
     datastore = hypervisor.datastores.get(name)
     if datastore is None:
         return
-    users = [vm.name for vm in hypervisor.vms.values() if _lies_on(vm, datastore)]
-    if users or not datastore.mounted_copy:
-        why = f"in use by {', '.join(users)}" if users else "not a mounted copy"
-        raise InvalidState(f"datastore {name}", why, "unmount it")
+    _check_unused(hypervisor, datastore)
+    if not datastore.mounted_copy:
+        raise InvalidState(f"datastore {name}", "not a mounted copy", "unmount it")
+    yield from unmount_any(hypervisor, datastore)
+
+
+def unmount_any(hypervisor: Hypervisor, datastore: Datastore) -> Generator[Event, object, bool]:
+    """Unmount a datastore; say whether it was this that did.
+
+    Raises:
+        InvalidState: a VM is registered on it, by now.
+    """
+    _check_unused(hypervisor, datastore)
     yield hypervisor.host.env.timeout(hypervisor.host.parameters.unmount_seconds)
-    if hypervisor.datastores.pop(name, None) is not None:
-        hypervisor.host.note("unmounted", name)
+    if hypervisor.datastores.get(datastore.name) is not datastore:
+        return False
+    _check_unused(hypervisor, datastore)
+    del hypervisor.datastores[datastore.name]
+    hypervisor.host.note("unmounted", datastore.name)
+    return True
+
+
+def _check_unused(hypervisor: Hypervisor, datastore: Datastore) -> None:
+    users = [vm.name for vm in hypervisor.vms.values() if _lies_on(vm, datastore)]
+    if users:
+        why = f"in use by {', '.join(users)}"
+        raise InvalidState(f"datastore {datastore.name}", why, "unmount it")
 
 
 def register(
     hypervisor: Hypervisor, datastore_name: str, name: str
 ) -> Generator[Event, object, Vm]:
-    """Register the copy of a VM found on a mounted copy, powered off.
+    """Register the copy of VM *name* found on a mounted copy, powered off.
 
     Raises:
         NotFound: no such datastore, or no such VM on it.
@@ -91,25 +126,38 @@ def register(
     datastore = hypervisor.datastores.get(datastore_name)
     if datastore is None:
         raise NotFound("datastore", datastore_name)
-    record = datastore.store.records.get(name)
-    if not isinstance(record, VmRecord):
+    found = [r for r in datastore.store.records.values() if isinstance(r, VmRecord)]
+    record = max(
+        (record for record in found if record.name == name),
+        key=lambda record: record.written,
+        default=None,
+    )
+    if record is None:
         raise NotFound(f"VM on {datastore_name}", name)
-    copy = f"{name} on {datastore_name}"
     if not datastore.mounted_copy:
         raise InvalidState(datastore_name, "not a mounted copy", f"register {name} from it")
+    return (yield from register_record(hypervisor, datastore, record, ""))
+
+
+def register_record(
+    hypervisor: Hypervisor, datastore: Datastore, record: VmRecord, name: str
+) -> Generator[Event, object, Vm]:
+    """Register the VM that *record* tells of; see ``register``.
+
+    By default it is called after its datastore, too.
+    """
+    copy = name or f"{record.name} on {datastore.name}"
     yield hypervisor.host.env.timeout(hypervisor.host.parameters.register_seconds)
     datastore.check_reachable()
     if copy in hypervisor.vms:
         raise InvalidState(copy, "in the inventory already", "register it")
-    levels = {disk.spec.key: _levels(datastore, disk) for disk in record.disks}
-    disks = [_disk(hypervisor, copy, datastore, disk, levels) for disk in record.disks]
+    levels = {disk.spec.key: levels_of(datastore, disk) for disk in record.disks}
+    disks = [
+        disk_of(hypervisor, copy, datastore, disk, levels[disk.spec.key], None)
+        for disk in record.disks
+    ]
     vm = hypervisor.add(copy, disks, None, QuiesceProfile(tools=False), record.hardware_version)
-    vm.tracking = record.tracking
-    _take_over_snapshots(vm, record, levels)
-    for disk in vm.disks.values():
-        for level in disk.chain.deltas:
-            datastore.adopt_delta(level.file, vm.gauge)
-    vm.settle_tracking()  # a new identity, at once because the copy is off
+    take_over(vm, record, record.disks, levels)
     hypervisor.host.note("registered", copy)
     return vm
 
@@ -128,10 +176,15 @@ def unregister(hypervisor: Hypervisor, name: str) -> Generator[Event, object, No
     with vm.task("UnregisterVM"):
         yield hypervisor.host.env.timeout(hypervisor.host.parameters.unregister_seconds)
         del hypervisor.vms[name]
-        vm.guest.disks.clear()  # the engine keeps every guest; what lay below this one is gone
-        vm.guest.luns.clear()
-        vm.guest.on_no_space = None
+        let_go(vm.guest)  # the engine keeps every guest; what lay below this one is gone
         hypervisor.host.note("unregistered", name)
+
+
+def let_go(guest: Guest) -> None:
+    """Let a guest that will issue no more I/O no longer keep what lay below it."""
+    guest.disks.clear()
+    guest.luns.clear()
+    guest.on_no_space = None
 
 
 def _check_reachable(luns: Iterable[Lun]) -> None:
@@ -148,8 +201,8 @@ def _lies_on(vm: Vm, datastore: Datastore) -> bool:
     return any(disk.datastore is datastore for disk in vm.disks.values())
 
 
-def _levels(datastore: Datastore, record: DiskRecord) -> list[Level]:
-    """Return a level for each file of a disk, over the mounted copy."""
+def levels_of(datastore: Datastore, record: DiskRecord) -> list[Level]:
+    """Return a level for each file of a disk that lies on *datastore*."""
     site, files = datastore.store.site, datastore.store.files
     levels: list[Level] = []
     for name, parent in record.files:
@@ -157,36 +210,64 @@ def _levels(datastore: Datastore, record: DiskRecord) -> list[Level]:
     return levels
 
 
-def _disk(
+def disk_of(
     hypervisor: Hypervisor,
     vm: str,
     datastore: Datastore,
     record: DiskRecord,
-    levels: dict[int, list[Level]],
+    chain: list[Level],
+    known: Disk | None,
 ) -> VmDisk:
+    """Return a VM's disk made of *chain*; to the site it is *known*, or new."""
     spec = replace(record.spec, datastore=datastore.name)
-    chain = levels[spec.key]
     site = hypervisor.host.site
     blocks = spec.capacity_bytes // site.block_bytes
-    disk = site.create_disk(f"{vm}/{spec.key}", blocks, chain[0].file)
+    disk = known or site.create_disk(f"{vm}/{spec.key}", blocks, chain[0].file)
     disk.set_head(chain[record.head])
     made = wrap(hypervisor.host, vm, spec, record.name, disk, datastore)
     made.chain.levels[:] = chain
-    made.serial = len(chain) + len(datastore.store.files)  # past every file that is there
+    made.serial = max(map(serial_of, (name for name, _ in record.files)))
     return made
 
 
-def _take_over_snapshots(vm: Vm, record: VmRecord, levels: dict[int, list[Level]]) -> None:
-    """Give the copy the snapshots that were open; their changeIds are of no use any more."""
+def serial_of(name: str) -> int:
+    """Return the number in the name of a delta disk's file; 0 in any other's."""
+    match = _SERIAL.search(name)
+    return int(match[1]) if match else 0
+
+
+def take_over(
+    vm: Vm, record: VmRecord, disks: Iterable[DiskRecord], levels: dict[int, list[Level]]
+) -> None:
+    """Give a registered VM the snapshots of its descriptor, and let its change tracking start anew.
+
+    ChangeIds of the snapshots are of no use any more.
+    """
     for old in record.snapshots:
         frozen = {
             disk.spec.key: levels[disk.spec.key][index]
-            for disk in record.disks
+            for disk in disks
             for snapshot_id, index in disk.frozen
             if snapshot_id == old.id
         }
         parent = vm.find(old.parent)
         vm.snapshots.append(
-            Snapshot(old.id, old.name, old.moment, old.consistency, parent, frozen, {})
+            Snapshot(
+                old.id,
+                old.name,
+                old.moment,
+                old.consistency,
+                parent,
+                frozen,
+                {},
+                old.description,
+                old.number,
+            )
         )
     vm.current = vm.find(record.current)
+    vm.last_number, vm.tracking = record.last_number, record.tracking
+    for disk in vm.disks.values():
+        for level in disk.chain.deltas:
+            disk.datastore.adopt_delta(level.file, vm.gauge)
+    vm.settle_tracking()  # a new identity, at once because the VM is off
+    vm.chain_changed()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stuntdouble.errors import InvalidState, Misuse, NoSpace
+from stuntdouble.errors import Misuse, NoSpace, Unreachable
 from stuntdouble.hypervisor.allocator import (
     Allocator,
     Place,
@@ -18,6 +18,8 @@ from stuntdouble.hypervisor.allocator import (
     gaps,
     scattered,
 )
+from stuntdouble.hypervisor.headers import header_of, volume_uuid, whole_store, write_headers
+from stuntdouble.hypervisor.notes import UsageAlarm
 from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning
@@ -25,14 +27,13 @@ from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import SECTOR_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     from simpy.events import Event
 
     from stuntdouble.hypervisor.host import Host
     from stuntdouble.site import File, Lun, Store
 
-_LABEL = "volume label"  # a record beside the VMs' descriptors
 _FOREIGN = "foreign files"
 _OWN = "file system"
 
@@ -40,7 +41,8 @@ _OWN = "file system"
 class Datastore:
     """A mounted file system; the store's keeper.
 
-    ``naas`` are the identifiers of the volumes below, in the order of ``luns``.
+    ``naas`` are the identifiers of the volumes below, in the order of ``luns``; ``dead`` are those
+    that the host has found to be mapped to it no more.
     """
 
     def __init__(
@@ -51,13 +53,22 @@ class Datastore:
         self.naas = naas
         self.on_free: list[Callable[[], object]] = []
         self.mounted_copy = False
+        self.dead: tuple[str, ...] = ()
         self._host = host
         self._allocator = allocator
         self._on_growth: dict[int, Callable[[], object]] = {}
         self._block_bytes = store.fs_blocks * host.site.block_bytes
         self.free_bytes_min = self.free_bytes
+        self._alarm = UsageAlarm(host, name)
         store.keeper = self
         self._gauge()
+
+    @property
+    def uuid(self) -> str:
+        """The identity of the file system."""
+        header = header_of(self.store)
+        assert header is not None, "a datastore has been formatted"
+        return header.uuid
 
     @property
     def luns(self) -> tuple[Lun, ...]:
@@ -65,14 +76,21 @@ class Datastore:
         return self.store.luns
 
     def check_reachable(self) -> None:
-        """Raise Unreachable where a LUN below has been lost."""
+        """Raise Unreachable where a LUN below has been lost, or is no longer mapped to the host."""
+        for naa in self.dead:
+            raise Unreachable(f"volume {naa}")
         for lun in self.luns:
             lun.check_reachable()
 
     @property
     def capacity_bytes(self) -> int:
         """Bytes that files can have in all."""
-        return sum(lun.size_bytes // self._block_bytes - 1 for lun in self.luns) * self._block_bytes
+        return capacity_of(self.store, self.luns)
+
+    @property
+    def fs_block_bytes(self) -> int:
+        """The unit in which space is given out."""
+        return self._block_bytes
 
     @property
     def free_bytes(self) -> int:
@@ -93,7 +111,7 @@ class Datastore:
         """
         count = -(-blocks // self.store.fs_blocks)
         if provisioning is not Provisioning.THIN:
-            self._require(count)
+            self.require(count)
         zeroed = provisioning is Provisioning.EAGER_ZEROED
         file = self.store.create_file(name, blocks, sparse=False, zeroed=zeroed)
         if provisioning is not Provisioning.THIN:
@@ -108,7 +126,7 @@ class Datastore:
         """
         count = -(-blocks // self.store.fs_blocks)
         first = min(self._growth_blocks(name), count)
-        self._require(first)
+        self.require(first)
         file = self.store.create_file(name, blocks, sparse=True, zeroed=True)
         self._on_growth[file.number] = on_growth
         self._place(file, list(range(first)))
@@ -117,10 +135,36 @@ class Datastore:
     def delete(self, file: File) -> None:
         """Delete a file; its space is free at once."""
         self._on_growth.pop(file.number, None)
-        self._allocator.give(self.store.delete_file(file.name))
+        self._free(self.store.delete_file(file.name))
+
+    def _free(self, places: list[Place]) -> None:
+        self._allocator.give(places)
+        if places:
+            self._alarm.freed()
         self._gauge()
         for call in list(self.on_free):
             call()
+
+    def lengthen_flat(self, file: File, blocks: int, provisioning: Provisioning) -> int:
+        """Lengthen the file of a base disk, which gets its space at once unless it is thin.
+
+        Returns the file-system block from which on it is new.
+
+        Raises:
+            NoSpace: a thick disk does not fit; the file is as it was.
+        """
+        first = -(-file.blocks // self.store.fs_blocks)
+        count = -(-blocks // self.store.fs_blocks)
+        if provisioning is not Provisioning.THIN:
+            self.require(count - first)
+        file.lengthen(blocks)
+        if provisioning is not Provisioning.THIN:
+            self._place(file, list(range(first, count)))
+        return first
+
+    def shorten_flat(self, file: File, blocks: int) -> None:
+        """Undo ``lengthen_flat`` before the disk has followed; the space is free at once."""
+        self._free(file.shorten(blocks))
 
     def adopt_delta(self, file: File, on_growth: Callable[[], object]) -> None:
         """Take care of the growth of a delta disk found in a mounted copy."""
@@ -134,7 +178,7 @@ class Datastore:
         Raises:
             NoSpace: not one block is free.
         """
-        self._require(1)
+        self.require(1)
         wanted = [index]
         if file.sparse:
             most = -(-file.blocks // self.store.fs_blocks)
@@ -153,9 +197,12 @@ class Datastore:
         step = parameters.se_growth_bytes if _is_se_sparse(name) else parameters.growth_bytes
         return max(step // self._block_bytes, 1)
 
-    def _require(self, count: int) -> None:
+    def require(self, count: int) -> None:
+        """Raise NoSpace unless so many file-system blocks are free."""
         if count > self._allocator.free:
-            raise NoSpace(f"datastore {self.name}", count * self._block_bytes, self.free_bytes)
+            needed = count * self._block_bytes
+            self._alarm.refused(needed, self.free_bytes)
+            raise NoSpace(f"datastore {self.name}", needed, self.free_bytes)
 
     def _place(self, file: File, indices: list[int]) -> None:
         for index, (ordinal, block) in zip(
@@ -167,6 +214,7 @@ class Datastore:
     def _gauge(self) -> None:
         self.free_bytes_min = min(self.free_bytes_min, self.free_bytes)
         self._host.gauge("datastore_free_bytes", self.name, self.free_bytes)
+        self._alarm.look(self.free_bytes, self.capacity_bytes)
 
     # Locks. --------------------------------------------------------------------------------
 
@@ -208,6 +256,12 @@ class Datastore:
         self._host.engine.unfence(list(self.luns))
 
 
+def capacity_of(store: Store, luns: Iterable[Lun]) -> int:
+    """Return the bytes that files can have in all on the LUNs of a file system."""
+    size = store.fs_blocks * store.site.block_bytes
+    return sum(lun.size_bytes // size - 1 for lun in luns) * size
+
+
 def format_datastore(
     host: Host,
     name: str,
@@ -234,26 +288,33 @@ def format_datastore(
     store = host.site.create_store(luns, fs_blocks, zero_bytes // size)
     _occupy(store, _OWN, [(i, 0) for i in range(len(luns))])
     _occupy(store, _FOREIGN, foreign)
-    store.records[_LABEL] = name
+    identity = volume_uuid(host.streams["file system", name].hex(32))
+    write_headers(store, naas, identity, name, name)
     free = scattered(_free_runs(store), fragmentation, stream)
     return Datastore(host, name, store, naas, Allocator(free))
 
 
 def open_datastore(host: Host, signature: str, luns: list[Lun], naas: tuple[str, ...]) -> Datastore:
-    """Return the datastore found on *luns*, which were opened from images of its LUNs.
+    """Resignature what lies on *luns*, which were opened from images, and return it as a datastore.
 
-    A resignatured volume is named after its signature and what it was called.
+    It gets an identity of its own, and is named after its signature and what it was first called.
 
     Raises:
         InvalidState: there is none, or LUNs of it are missing.
     """
-    stores = luns[0].stores if luns else []
-    if not stores or len(stores[0].luns) != len(luns):
-        raise InvalidState(f"what lies on {', '.join(naas)}", "no whole datastore", "mount it")
-    store = stores[0]
+    store, header = whole_store(luns, naas)
+    name = f"snap-{signature}-{header.label}"
     store.lie_on(tuple(luns))
-    name = f"snap-{signature}-{store.records[_LABEL]}"
-    opened = Datastore(host, name, store, naas, Allocator(_free_runs(store)))
+    identity = volume_uuid(host.streams["file system", name].hex(32))
+    write_headers(store, naas, identity, header.label, name)
+    return found_copy(host, store, naas)
+
+
+def found_copy(host: Host, store: Store, naas: tuple[str, ...]) -> Datastore:
+    """Return a copy that has been resignatured as a datastore, under the name it has by now."""
+    header = header_of(store)
+    assert header is not None, "it has been resignatured"
+    opened = Datastore(host, header.name, store, naas, Allocator(_free_runs(store)))
     opened.mounted_copy = True
     return opened
 

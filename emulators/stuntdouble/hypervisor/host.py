@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from stuntdouble.hypervisor.paging import Paging
+from stuntdouble.hypervisor.quirks import Quirks
 
 if TYPE_CHECKING:
     from stuntdouble.clock import Environment
@@ -15,13 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Host:
-    """The surroundings of a hypervisor; ``lan_station`` is its management network, or -1."""
+    """The surroundings of a hypervisor; ``lan_station`` is its management network, or -1.
+
+    ``quirks`` and ``paging`` begin as the parameters have them, and may be switched at run time.
+    """
 
     engine: Engine
     streams: Streams
     journal: Journal
     parameters: Parameters
     lan_station: int = -1
+    quirks: Quirks = field(default_factory=Quirks)
+    paging: Paging = field(default_factory=Paging)
 
     @property
     def env(self) -> Environment:

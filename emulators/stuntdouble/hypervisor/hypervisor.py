@@ -7,21 +7,27 @@ any point and leave a consistent state.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stuntdouble.errors import InvalidState, Misuse, NotFound, Unsupported
-from stuntdouble.hypervisor import consolidate, snapshot
+from stuntdouble.hypervisor import consolidate as merging
+from stuntdouble.hypervisor import extend, hosts, snapshot, tracking
+from stuntdouble.hypervisor.administration import Administration
 from stuntdouble.hypervisor.building import make_disks
 from stuntdouble.hypervisor.datastore import Datastore, format_datastore
 from stuntdouble.hypervisor.host import Host
+from stuntdouble.hypervisor.hosts import HostSystem
 from stuntdouble.hypervisor.inventory import Vm
 from stuntdouble.hypervisor.parameters import (
-    HARDWARE_TRACKING_MIN,
     HARDWARE_VERSION,
     LATENCY_WINDOW_SECONDS,
     Parameters,
     QuiesceProfile,
 )
+from stuntdouble.hypervisor.progress import zeroing_pieces, zeroing_shares
+from stuntdouble.hypervisor.quirks import DELAYED_PROPERTIES, Quirks
+from stuntdouble.hypervisor.records import new_uuid
+from stuntdouble.hypervisor.storage import HostStorage
 from stuntdouble.hypervisor.stun import lose_power
 from stuntdouble.iops import Purpose
 from stuntdouble.ports import Provisioning, VmSnapshot
@@ -29,17 +35,23 @@ from stuntdouble.site import IO_BLOCKS_MAX
 from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from simpy.events import Event
 
     from stuntdouble.errors import NoSpace
     from stuntdouble.extents import OffsetTable
     from stuntdouble.hypervisor.inventory import VmDisk
+    from stuntdouble.hypervisor.notes import Cause
     from stuntdouble.hypervisor.parameters import DiskSpec
-    from stuntdouble.iops import Engine, Load
-    from stuntdouble.site import Level, Lun, Moment
+    from stuntdouble.hypervisor.registry import Parked
+    from stuntdouble.iops import Engine, Guest, Load
+    from stuntdouble.site import Level, Lun, Moment, Step
     from stuntdouble.trace import Journal, Streams
+
+
+ANSWERS: Final = ("retry", "cancel")
+"""What a VM that is paused for want of space may be answered, as vSphere asks."""
 
 
 class Hypervisor:
@@ -48,7 +60,9 @@ class Hypervisor:
     ``moments`` has what the guest had written at each snapshot, by (snapshot id, disk key); it is
     there for the oracle, and going back to a snapshot is the only thing that reads it here.  They
     outlive their snapshots until ``forget_moments``: 2,000 of a disk of 1 TiB are as many as a site
-    can hold.
+    can hold.  ``quirks`` and ``paging`` may be switched at any time; ``hosts`` are where VMs run.
+    ``parked`` is what is kept of unregistered VMs, by their uuid.  ``admin`` has what an
+    administrator can do besides, ``storage`` what the host sees of arrays.
 
     Args:
         engine: whose guests the VMs are.
@@ -71,10 +85,17 @@ class Hypervisor:
     ) -> None:
         parameters = parameters or Parameters()
         parameters.check_block(engine.site.block_bytes, IO_BLOCKS_MAX)
-        self.host = Host(engine, streams, journal, parameters, lan_station)
+        self.quirks, self.paging = Quirks(parameters.quirks), parameters.paging
+        self.host = Host(
+            engine, streams, journal, parameters, lan_station, self.quirks, self.paging
+        )
+        self.hosts = {name: HostSystem(name) for name in parameters.hosts}
         self.datastores: dict[str, Datastore] = {}
         self.vms: dict[str, Vm] = {}
         self.moments: dict[tuple[str, int], Moment] = {}
+        self.parked: dict[str, Parked] = {}
+        self.admin = Administration(self)
+        self.storage = HostStorage(self)
         self._snapshots = 0
 
     # Building. -----------------------------------------------------------------------------
@@ -158,15 +179,17 @@ class Hypervisor:
         yield self.host.env.timeout(self.host.parameters.task_seconds)
         vm = self._create(name, disks, None, None, HARDWARE_VERSION)
         try:
-            for disk in vm.disks.values():
+            shares = zeroing_shares([disk.disk.head.file for disk in vm.disks.values()])
+            for disk, share in zip(vm.disks.values(), shares, strict=True):
                 yield from disk.datastore.lock()
                 if disk.spec.provisioning is Provisioning.EAGER_ZEROED:
-                    for steps in self.host.site.zero_file(disk.disk.head.file):
+                    for steps in _zeroing(vm, disk, share):
                         yield self.host.engine.submit(steps, Purpose.RESTORE)
         except BaseException:
             del self.vms[name]
             vm.delete_files()
             raise
+        vm.task_progress.reset()
         return vm
 
     def _create(
@@ -189,12 +212,17 @@ class Hypervisor:
         load: Load | None,
         quiesce: QuiesceProfile,
         hardware_version: int,
+        uuid: str = "",
+        guest: Guest | None = None,
     ) -> Vm:
-        """Add a VM, powered off, to the inventory."""
-        luns = dict.fromkeys(lun for disk in disks for lun in disk.datastore.luns)
-        guest = self.host.engine.add_guest(name, [d.disk for d in disks], list(luns), load)
+        """Add a VM, powered off, to the inventory; a new one unless *uuid* and *guest* are known."""
+        if guest is None:
+            luns = dict.fromkeys(lun for disk in disks for lun in disk.datastore.luns)
+            guest = self.host.engine.add_guest(name, [d.disk for d in disks], list(luns), load)
         by_key = {disk.key: disk for disk in disks}
-        vm = Vm(self.host, name, by_key, guest, quiesce, hardware_version)
+        uuid = uuid or new_uuid(self.host.streams["vm uuid", name].hex(32))
+        vm = Vm(self.host, name, by_key, guest, quiesce, hardware_version, uuid=uuid)
+        vm.server = next(iter(self.hosts.values()))
         guest.on_no_space = lambda error: self._pause(vm, error)
         self.vms[name] = vm
         vm.chain_changed()
@@ -213,11 +241,22 @@ class Hypervisor:
 
     # Power. --------------------------------------------------------------------------------
 
-    def power_on(self, vm: Vm | str) -> Generator[Event, object, None]:
-        """Start a VM: its load goes on where it stopped, and tracking begins where it is wanted."""
+    def power_on(self, vm: Vm | str, host: str = "") -> Generator[Event, object, None]:
+        """Start a VM: its load goes on where it stopped, and tracking begins where it is wanted.
+
+        Raises:
+            NotFound: there is no such *host*; without one, the VM starts on the one it is on.
+            InvalidState: the VM runs on another host.
+            Unreachable: the host is down.
+            LimitReached: the host tracks as many disks as it can.
+        """
         vm = self.vm(vm)
         if vm.is_copy:
             raise Unsupported("running a registered copy", "its disks can be read")
+        if host:
+            self.place(vm, host)
+        if vm.tracking and not vm.powered_on:
+            hosts.check_tracked(self, vm)
         with vm.task("PowerOnVM_Task"):
             yield self.host.env.timeout(0)
             if not vm.powered_on:
@@ -226,6 +265,8 @@ class Hypervisor:
     def _power_on(self, vm: Vm) -> None:
         vm.settle_tracking()
         vm.powered_on = True
+        vm.booted_at = self.host.env.now
+        self.host.note("powered-on", vm.name)
         if vm.started:
             self.host.engine.resume(vm.guest)
         else:
@@ -233,25 +274,45 @@ class Hypervisor:
             self.host.engine.start(vm.guest)
 
     def power_off(self, vm: Vm | str) -> Generator[Event, object, None]:
-        """Stop a VM once its I/O in flight has ended; change tracking is closed cleanly.
+        """Stop a VM once its I/O in flight has ended; see ``Parameters.power_off_tracking``.
 
         What the guest had issued and was not admitted yet is dropped, here as in a crash.
         """
         vm = self.vm(vm)
         with vm.task("PowerOffVM_Task"):
             yield self.host.env.timeout(0)
+            ran = vm.powered_on
             yield from self._stop(vm)
+            if ran:
+                self._close_tracking(vm)
+
+    def _close_tracking(self, vm: Vm) -> None:
+        if self.host.parameters.power_off_tracking == "lost":
+            vm.lose_tracking("power off")
 
     def crash(self, vm: Vm | str) -> Generator[Event, object, None]:
         """Let the VM's process die: its task is cut off, its tracking state is lost, it is off."""
-        vm = self.vm(vm)
+        return self.die(self.vm(vm), "crash")
+
+    def die(self, vm: Vm, cause: Cause) -> Generator[Event, object, None]:
+        """Let a VM's process die of its own, or with its host."""
         yield from vm.abort_task()
-        with vm.task("crash"):
+        with vm.task("crash", on_host=False):
             yield from self._stop(vm)
-            for disk in vm.snapshot_disks:
-                if disk.tracker.active:
-                    disk.tracker.start(complete=not vm.snapshots)
+            vm.lose_tracking(cause)
             self.host.note("crash", vm.name, line="change tracking state was not flushed")
+
+    def crash_host(self, name: str) -> Generator[Event, object, None]:
+        """Let a host fail, and every VM process on it; see ``stuntdouble.hypervisor.hosts``."""
+        return hosts.crash(self, name)
+
+    def place(self, vm: Vm | str, host: str) -> None:
+        """Put a VM that is off on another host; see ``stuntdouble.hypervisor.hosts``."""
+        hosts.place(self, self.vm(vm), host)
+
+    def restart_host(self, name: str) -> None:
+        """Let a host be up again; nothing happens where it is."""
+        hosts.restart(self, name)
 
     def _stop(self, vm: Vm) -> Generator[Event, object, None]:
         if not vm.powered_on:
@@ -266,13 +327,28 @@ class Hypervisor:
         if vm.question:
             return
         vm.question = f"{error}: free some space and retry, or cancel"
+        vm.questions += 1
         self.host.engine.stun(vm.guest)
         self.host.note("paused", vm.name, question=vm.question)
 
-    def answer(self, vm: Vm | str) -> None:
-        """Answer a paused VM's question with "retry": it goes on, or asks again."""
+    def answer(self, vm: Vm | str, choice: str = "retry") -> None:
+        """Answer a paused VM's question; nothing happens where it asks none.
+
+        Args:
+            vm: the VM.
+            choice: "retry": it goes on, or asks again; "cancel": it is powered off.
+
+        Raises:
+            Misuse: another choice.
+        """
+        if choice not in ANSWERS:
+            raise Misuse("answer", f"{choice!r} is none of {', '.join(ANSWERS)}")
         vm = self.vm(vm)
         if not vm.question:
+            return
+        if choice == "cancel":
+            lose_power(vm)
+            self._close_tracking(vm)
             return
         vm.question = ""
         self.host.engine.resume(vm.guest)
@@ -291,24 +367,39 @@ class Hypervisor:
     # Snapshots. ------------------------------------------------------------------------------
 
     def create_snapshot(
-        self, vm: Vm | str, name: str, *, quiesce: bool = False
+        self, vm: Vm | str, name: str, *, quiesce: bool = False, description: str = ""
     ) -> Generator[Event, object, VmSnapshot]:
         """Take a snapshot; see ``stuntdouble.hypervisor.snapshot.create``."""
         self._snapshots += 1
-        number = f"snapshot-{self._snapshots}"
-        return snapshot.create(self.vm(vm), number, name, self.moments, quiesce=quiesce)
+        made = snapshot.unborn(f"snapshot-{self._snapshots}", name, description)
+        return snapshot.create(self.vm(vm), made, self.moments, quiesce=quiesce)
 
-    def remove_snapshot(self, vm: Vm | str, snapshot_id: str) -> Generator[Event, object, None]:
-        """Remove a snapshot and consolidate; see ``stuntdouble.hypervisor.consolidate.remove``."""
-        return consolidate.remove(self.vm(vm), snapshot_id)
+    def remove_snapshot(
+        self,
+        vm: Vm | str,
+        snapshot_id: str,
+        *,
+        remove_children: bool = False,
+        consolidate: bool = True,
+    ) -> Generator[Event, object, None]:
+        """Remove a snapshot; see ``stuntdouble.hypervisor.consolidate.remove``."""
+        return merging.remove(
+            self.vm(vm), snapshot_id, children=remove_children, consolidate=consolidate
+        )
 
-    def remove_all_snapshots(self, vm: Vm | str) -> Generator[Event, object, None]:
-        """Remove every snapshot of a VM and consolidate."""
-        return consolidate.remove_all(self.vm(vm))
+    def remove_all_snapshots(
+        self, vm: Vm | str, *, consolidate: bool = True
+    ) -> Generator[Event, object, None]:
+        """Remove every snapshot of a VM and, unless told otherwise, consolidate."""
+        return merging.remove_all(self.vm(vm), consolidate=consolidate)
 
     def consolidate(self, vm: Vm | str) -> Generator[Event, object, None]:
         """Merge what earlier removals have left over."""
-        return consolidate.consolidate(self.vm(vm))
+        return merging.consolidate(self.vm(vm))
+
+    def release_locks(self, vm: Vm | str) -> None:
+        """Let whoever has delta disks of a VM open let go of them."""
+        merging.release(self.vm(vm))
 
     def revert(self, vm: Vm | str, snapshot_id: str) -> Generator[Event, object, None]:
         """Go back to a snapshot; see ``stuntdouble.hypervisor.snapshot.revert``."""
@@ -320,6 +411,7 @@ class Hypervisor:
         Whoever checks restore points says which of them there still are.
         """
         there = {snapshot.id for vm in self.vms.values() for snapshot in vm.snapshots}
+        there = there.union(*(parked.snapshots for parked in self.parked.values()))
         for at, moment in list(self.moments.items()):
             if at[0] not in there and not wanted(moment):
                 del self.moments[at]
@@ -331,38 +423,18 @@ class Hypervisor:
         return self.set_tracking(vm, enabled=True)
 
     def set_tracking(self, vm: Vm | str, *, enabled: bool) -> Generator[Event, object, None]:
-        """Switch change tracking on or off: at once for a VM that is off, else at its next stun.
-
-        Raises:
-            InvalidState: the virtual hardware is too old, or there are snapshots.
-        """
-        vm = self.vm(vm)
-        with vm.task("ReconfigVM_Task"):
-            yield self.host.env.timeout(0)
-            if vm.hardware_version < HARDWARE_TRACKING_MIN:
-                version = f"of hardware version {vm.hardware_version}"
-                raise InvalidState(vm.name, version, "track changes")
-            supported = self.host.parameters.tracking_with_snapshots
-            if enabled and vm.snapshots and not vm.tracking and not supported:
-                raise InvalidState(vm.name, "on top of a snapshot", "start to track changes")
-            vm.tracking = enabled
-            if not vm.powered_on:
-                vm.settle_tracking()
-            vm.write_records()
+        """Switch change tracking on or off; see ``stuntdouble.hypervisor.tracking``."""
+        return tracking.switch(self, self.vm(vm), enabled=enabled)
 
     def reattach_disk(self, vm: Vm | str, key: int) -> Generator[Event, object, None]:
-        """Remove a disk from a VM that is off and add it again: its change tracking starts anew.
+        """Remove a disk from a VM that is off and add it again; see ``hypervisor.tracking``."""
+        return tracking.reattach(self.vm(vm), key)
 
-        Raises:
-            InvalidState: the VM runs or has snapshots.
-        """
-        vm = self.vm(vm)
-        with vm.task("ReconfigVM_Task"):
-            yield self.host.env.timeout(0)
-            vm.require_off("remove a disk")
-            tracker = vm.disk(key).tracker
-            if tracker.active:
-                tracker.start(complete=True)
+    def extend_disk(
+        self, vm: Vm | str, key: int, capacity_bytes: int
+    ) -> Generator[Event, object, None]:
+        """Extend a disk; see ``stuntdouble.hypervisor.extend``."""
+        return extend.extend(self.vm(vm), key, capacity_bytes)
 
     # Views. ----------------------------------------------------------------------------------
 
@@ -371,6 +443,12 @@ class Hypervisor:
         disk = self.vm(vm).disk(key)
         names = disk.datastore.volume_names()
         return self.host.site.offset_table(level or disk.disk.head, disk.disk.blocks, names)
+
+    @property
+    def property_delay_seconds(self) -> float:
+        """How late properties are to follow a task: 0 without that quirk."""
+        delayed = DELAYED_PROPERTIES in self.quirks
+        return self.host.parameters.property_delay_seconds if delayed else 0.0
 
     def latency_seconds(self, datastore: str) -> float:
         """Return the mean latency of the last 20 s of the VMs on a datastore; 0 without I/O."""
@@ -384,3 +462,10 @@ class Hypervisor:
         ]
         since = self.host.env.now - LATENCY_WINDOW_SECONDS
         return self.host.engine.meter.recent_latency(guests, since)
+
+
+def _zeroing(vm: Vm, disk: VmDisk, share: tuple[float, float]) -> Iterator[list[Step]]:
+    """Yield the I/Os that zero a new disk, which is such a share of the task."""
+    file = disk.disk.head.file
+    steps = vm.host.site.zero_file(file)
+    return vm.task_progress.counted(steps, zeroing_pieces(file), *share)

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import simpy
 
-from stuntdouble.errors import Interrupted, InvalidState, NotFound, TaskInProgress
+from stuntdouble.errors import (
+    Interrupted,
+    InvalidState,
+    MethodDisabled,
+    NotFound,
+    TaskInProgress,
+    UnknownDisk,
+)
+from stuntdouble.hypervisor.hosts import HostSystem
 from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX, VMFS_SPARSE_BYTES_MAX
-from stuntdouble.hypervisor.records import DiskRecord, SnapshotRecord, VmRecord
+from stuntdouble.hypervisor.progress import Progress
+from stuntdouble.hypervisor.quirks import TRACKING_ON_SNAPSHOT
+from stuntdouble.hypervisor.records import DiskRecord, SnapshotRecord, VmRecord, descriptor_of
 from stuntdouble.ports import DiskInfo, VmInfo, VmSnapshot
 
 if TYPE_CHECKING:
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
     from stuntdouble.hypervisor.chain import Chain
     from stuntdouble.hypervisor.datastore import Datastore
     from stuntdouble.hypervisor.host import Host
+    from stuntdouble.hypervisor.notes import Cause
     from stuntdouble.hypervisor.parameters import DiskSpec, QuiesceProfile
     from stuntdouble.hypervisor.tracker import Tracker
     from stuntdouble.iops import Guest
@@ -32,7 +43,10 @@ CRASH: Final = "the VM crashed"
 
 @dataclass(eq=False)
 class Snapshot:
-    """A VM snapshot; ``frozen`` is the level of each disk that it keeps as it was."""
+    """A VM snapshot; ``frozen`` is the level of each disk that it keeps as it was.
+
+    ``number`` counts the snapshots that the VM has had, from 1.
+    """
 
     id: str
     name: str
@@ -41,6 +55,8 @@ class Snapshot:
     parent: Snapshot | None
     frozen: dict[int, Level]
     change_ids: dict[int, str]
+    description: str = ""
+    number: int = 0
 
 
 @dataclass(eq=False)
@@ -68,6 +84,16 @@ class VmDisk:
     def obstacle(self) -> str:
         """Why the disk takes no part in snapshots; empty when it does."""
         return self.spec.obstacle
+
+    @property
+    def file(self) -> str:
+        """The name of the file that is written: the head's."""
+        return self.disk.head.file.name
+
+    @property
+    def folder(self) -> str:
+        """The folder of its files on its datastore."""
+        return self.name.partition("/")[0]
 
     @property
     def delta_bytes(self) -> int:
@@ -101,7 +127,10 @@ class Vm:
     """A virtual machine.
 
     ``guest`` is the engine's: what issues the I/O.  ``question`` is what a paused VM asks its
-    administrator, empty while it runs.
+    administrator, empty while it runs, and ``questions`` how many it has asked.  ``locks`` are files that somebody else has open, by name,
+    and who that is; ``server`` is the host that it is on.  ``disabled`` has the operations that
+    nobody may ask for at the moment, each with who disabled it.  ``last_number`` is the number of
+    its newest snapshot.
     """
 
     host: Host
@@ -116,6 +145,15 @@ class Vm:
     current: Snapshot | None = None
     tracking: bool = False
     question: str = ""
+    questions: int = 0
+    booted_at: float = 0.0
+    uuid: str = ""
+    last_number: int = 0
+    disabled: dict[str, set[str]] = field(default_factory=dict)
+    server: HostSystem = field(default_factory=HostSystem)
+    locks: dict[str, str] = field(default_factory=dict)
+    task_progress: Progress = field(default_factory=Progress)
+    _needy: bool = False
     _task: str = ""
     _process: Process | None = None
     _idle: list[Event] = field(default_factory=list)
@@ -127,16 +165,32 @@ class Vm:
 
     # Tasks. --------------------------------------------------------------------------------
 
+    @property
+    def running_task(self) -> str:
+        """The task that holds the VM, by its name; empty where none does."""
+        return self._task
+
+    @property
+    def progress(self) -> float:
+        """How far the running task is, from 0 to 1; 0 where none is running."""
+        return self.task_progress.fraction
+
     @contextmanager
-    def task(self, name: str) -> Iterator[None]:
-        """Hold the VM for a task.
+    def task(self, name: str, *, on_host: bool = True) -> Iterator[None]:
+        """Hold the VM for a task; one that is not *on_host* needs no host that is up.
 
         Raises:
+            MethodDisabled: somebody has disabled tasks of this name.
             TaskInProgress: another one does.
+            Unreachable: its host is down.
             Interrupted: the VM crashed meanwhile.
         """
+        if name in self.disabled:
+            raise MethodDisabled(self.name, name, ", ".join(sorted(self.disabled[name])))
         if self._task:
             raise TaskInProgress(self.name, self._task)
+        if on_host:
+            self.server.check_up()
         self._task, self._process = name, self.host.env.active_process
         try:
             yield
@@ -146,6 +200,8 @@ class Vm:
             raise
         finally:
             self._task, self._process = "", None
+            self.task_progress.reset()
+            self.note_need()
             for event in self._idle:
                 event.succeed()
             self._idle.clear()
@@ -170,7 +226,7 @@ class Vm:
     def disk(self, key: int) -> VmDisk:
         """Return a disk by its key; NotFound where there is none."""
         if key not in self.disks:
-            raise NotFound(f"disk of {self.name}", key)
+            raise UnknownDisk(self.name, key)
         return self.disks[key]
 
     def check_reachable(self) -> None:
@@ -209,23 +265,43 @@ class Vm:
             for frozen in [self.frozen(disk.key)]
         )
 
+    def note_need(self) -> None:
+        """Note in the journal where the VM has come to need consolidation."""
+        needy = self.consolidation_needed
+        if needy and not self._needy:
+            self.host.note("needs-consolidation", self.name)
+        self._needy = needy
+
     def new_delta(self, disk: VmDisk) -> File:
         """Return the file of another delta disk, beside the base; NoSpace where there is no room."""
-        disk.serial += 1
         sparse = disk.spec.capacity_bytes >= VMFS_SPARSE_BYTES_MAX
         sparse = sparse or self.host.parameters.delta_format == "se-sparse"
         suffix = SE_SPARSE_SUFFIX if sparse else "-delta.vmdk"
-        stem = disk.name.removesuffix(".vmdk")
-        name = f"{stem}-{disk.serial:06d}{suffix}"
+        stem, name = disk.name.removesuffix(".vmdk"), ""
+        while not name or name in disk.datastore.store.files:  # somebody may have uploaded it
+            disk.serial += 1
+            name = f"{stem}-{disk.serial:06d}{suffix}"
         return disk.datastore.create_delta(name, disk.disk.blocks, self.gauge)
 
     def settle_tracking(self) -> None:
         """Let tracking begin or end where it was switched on or off: at a stun, or powered off."""
         for disk in self.snapshot_disks:
             if self.tracking and not disk.tracker.active:
-                disk.tracker.start(complete=not self.snapshots)
+                blind = bool(self.snapshots) and TRACKING_ON_SNAPSHOT in self.host.quirks
+                disk.tracker.start(complete=not self.snapshots, blind=blind)
             elif disk.tracker.active and not self.tracking:
                 disk.tracker.stop()
+                self._note_lost(disk, "switched off")
+
+    def lose_tracking(self, cause: Cause, key: int | None = None) -> None:
+        """Let tracking start anew, of one disk or of all: what was noted so far is lost."""
+        for disk in self.snapshot_disks:
+            if disk.tracker.active and key in {None, disk.key}:
+                disk.tracker.start(complete=not self.snapshots)
+                self._note_lost(disk, cause)
+
+    def _note_lost(self, disk: VmDisk, cause: Cause) -> None:
+        self.host.note("tracking-lost", self.name, disk=disk.key, cause=cause)
 
     # Consequences of a changed chain. ----------------------------------------------------------
 
@@ -243,6 +319,10 @@ class Vm:
         if self.guest.limit != limit:
             self.host.engine.set_limit(self.guest, limit)
 
+    def folder(self, datastore: Datastore) -> str:
+        """Return the VM's folder on a datastore that it has a disk on."""
+        return next(d.folder for d in self.disks.values() if d.datastore is datastore)
+
     def write_records(self) -> None:
         """Write the VM's descriptor to each datastore, with the disks that lie there.
 
@@ -252,13 +332,21 @@ class Vm:
             return
         for datastore in dict.fromkeys(disk.datastore for disk in self.disks.values()):
             disks = [disk for disk in self.disks.values() if disk.datastore is datastore]
-            datastore.store.records[self.name] = VmRecord(
+            datastore.store.records[self.folder(datastore)] = VmRecord(
                 self.name,
                 self.hardware_version,
                 self.tracking,
                 tuple(self._disk_record(disk) for disk in disks),
                 tuple(map(_snapshot_record, self.snapshots)),
                 self.current.id if self.current else "",
+                self.uuid,
+                self.last_number,
+                self.host.env.now,
+                tuple(
+                    (disk.key, f"/vmfs/volumes/{disk.datastore.uuid}/{descriptor_of(disk.file)}")
+                    for disk in self.disks.values()
+                    if disk.datastore is not datastore
+                ),
             )
 
     def _disk_record(self, disk: VmDisk) -> DiskRecord:
@@ -277,7 +365,7 @@ class Vm:
     def delete_files(self) -> None:
         """Delete the files and descriptors of a VM that is off."""
         for disk in self.disks.values():
-            disk.datastore.store.records.pop(self.name, None)
+            disk.datastore.store.records.pop(disk.folder, None)
             for level in disk.chain.levels:
                 disk.drop(level)
 
@@ -315,4 +403,12 @@ class Vm:
 
 def _snapshot_record(snapshot: Snapshot) -> SnapshotRecord:
     parent = snapshot.parent.id if snapshot.parent else ""
-    return SnapshotRecord(snapshot.id, snapshot.name, snapshot.moment, snapshot.consistency, parent)
+    return SnapshotRecord(
+        snapshot.id,
+        snapshot.name,
+        snapshot.moment,
+        snapshot.consistency,
+        parent,
+        snapshot.description,
+        snapshot.number,
+    )

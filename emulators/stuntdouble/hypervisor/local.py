@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from stuntdouble.clock import perform
-from stuntdouble.errors import InvalidState, Misuse, NotFound
-from stuntdouble.extents import Runs, State
+from stuntdouble.errors import InvalidState, NotFound
 from stuntdouble.hypervisor import copies
+from stuntdouble.hypervisor.changes import changed_ranges
 from stuntdouble.hypervisor.device import LocalDisk, RestoreTarget
 from stuntdouble.hypervisor.parameters import DiskSpec
-from stuntdouble.ports import ALL_ALLOCATED, ChangedPage, Transport
+from stuntdouble.ports import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stuntdouble.extents import OffsetTable
     from stuntdouble.hypervisor.hypervisor import Hypervisor
     from stuntdouble.hypervisor.inventory import Snapshot, Vm, VmDisk
-    from stuntdouble.ports import BlockDevice, Provisioning, VmInfo, VmSnapshot
+    from stuntdouble.ports import BlockDevice, ChangedPage, Provisioning, VmInfo, VmSnapshot
     from stuntdouble.site import Level, Lun
 
 
@@ -94,43 +94,10 @@ class LocalHypervisor:
     ) -> ChangedPage:
         """Return one page of the areas written from changeId *since* to *snapshot*.
 
-        ``"*"`` asks for all areas in use: what the frozen file has written, rounded outward to
-        grains; the whole disk where snapshots existed when tracking began, because then the
-        tracker does not know.
-
-        Raises:
-            ChangeHistoryLost: *since* is of another tracking state.
-            InvalidState: the disk is not tracked, or *since* is later than the snapshot.
-            Misuse: *since* is malformed, or *start* beyond the end.
+        See ``stuntdouble.hypervisor.changes``, also for why it may be refused.
         """
         with self._host.env.entered():
-            vm, device, level = self._frozen(snapshot, disk)
-            size = device.spec.capacity_bytes
-            if not 0 <= start < size:
-                raise Misuse("startOffset", f"{start} is not within the disk's {size} bytes")
-            until = vm.snapshot(snapshot.id).change_ids.get(disk)
-            if until is None or not device.tracker.active:
-                raise InvalidState(f"disk {disk} of {vm.name}", "not tracked", "list its changes")
-            if since != ALL_ALLOCATED:
-                return self._page(device.tracker.changed(since, until), start, size)
-            device.tracker.changed(until, until)  # as lost as any history
-            if not device.tracker.complete:
-                return self._page(Runs.single(0, size), start, size)
-            written = self.hypervisor.layout(vm, disk, level).where(State.WRITTEN)
-            grain = self._host.parameters.tracking_grain_bytes
-            return self._page(written.align(grain, size), start, size)
-
-    def _page(self, areas: Runs, start: int, size: int) -> ChangedPage:
-        """Cut an answer down to so many areas and so long a span."""
-        parameters = self._host.parameters
-        stop = size
-        if parameters.tracking_page_bytes:
-            stop = min(size, start + parameters.tracking_page_bytes)
-        inside = areas.clip(start, stop)
-        if len(inside) > parameters.tracking_page_areas:
-            stop = int(inside.stops[parameters.tracking_page_areas - 1])
-            inside = inside.clip(start, stop)
-        return ChangedPage(start, stop - start, inside)
+            return changed_ranges(self.hypervisor, snapshot.vm, disk, since, snapshot.id, start)
 
     def _snapshot(self, snapshot: VmSnapshot) -> tuple[Vm, Snapshot]:
         vm = self.hypervisor.vm(snapshot.vm)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 from stuntdouble.errors import Misuse
+from stuntdouble.hypervisor.paging import Mode, Paging
+from stuntdouble.hypervisor.quirks import Quirks
 from stuntdouble.iops import OUTSTANDING_MAX
 from stuntdouble.units import KIB, MIB, SIZE_BYTES_MAX, TIB
 
@@ -16,6 +18,8 @@ DiskMode = Literal["dependent", "independent", "raw", "multi-writer"]
 DeltaFormat = Literal["vmfs-sparse", "se-sparse"]
 Consolidation = Literal["mirror", "helper"]
 Lock = Literal["ats", "reservation"]
+Unknown = Literal["whole-disk", "refuse"]
+PowerOff = Literal["kept", "lost"]
 
 VMFS_SPARSE_BYTES_MAX: Final = 2 * TIB
 """Disks of 2 TiB and more always get SEsparse delta disks (VMFS5 and VMFS6 documentation)."""
@@ -98,12 +102,31 @@ class Parameters:
     # Change tracking.
     tracking_grain_bytes: int = 64 * KIB
     """Unit of change tracking, the size met most often on disks of up to some 100 GiB."""
+    tracking_paging: Mode = "areas"
+    """How answers are cut into pages; see ``stuntdouble.hypervisor.paging``."""
     tracking_page_areas: int = 2000
     """Areas in one answer at most, as observed by clients."""
     tracking_page_bytes: int = 0
-    """Span that one answer covers at most; 0 is no limit.  Large disks are sliced by span."""
+    """Span that one answer covers; 0 is no limit for "areas", and an eighth of the disk for the
+    modes that are about spans.  Large disks are sliced by span."""
     tracking_with_snapshots: bool = False
     """Whether tracking may be enabled while snapshots exist: unsupported in the field."""
+    tracking_unknown: Unknown = "whole-disk"
+    """What is said of the areas in use where tracking began on top of a snapshot: "whole-disk" are
+    all in use, "refuse" says that it is not known.  vSphere may do either (KB 320557)."""
+    tracking_disks_max: int = 1024
+    """Disks of running VMs that a host tracks at a time (VDDK guide)."""
+    power_off_tracking: PowerOff = "kept"
+    """What powering off does to change tracking: "kept" closes it cleanly, "lost" starts it anew,
+    as a power failure does.  Which of them vSphere does is not documented."""
+
+    # The hosts that VMs run on, and what the field is known for.
+    hosts: tuple[str, ...] = ("host-1",)
+    """Names of the hosts; a VM is on the first of them unless it is put elsewhere."""
+    quirks: tuple[str, ...] = ()
+    """Those that are on from the start; see ``stuntdouble.hypervisor.quirks``."""
+    property_delay_seconds: float = 2.0
+    """How late properties follow a task under the quirk "delayed-properties".  No source."""
 
     # Quiescing.
     quiesce_seconds_max: float = 10.0
@@ -144,6 +167,8 @@ class Parameters:
                 text = f"{getattr(self, name)!r} is none of {', '.join(map(repr, choices))}"
                 raise Misuse(name, text)
         self._check_budgets()
+        self._check_hosts()
+        Quirks(self.quirks)
         grain = self.tracking_grain_bytes
         if grain & (grain - 1):
             raise Misuse("tracking_grain_bytes", f"{grain} is not a power of two")
@@ -157,6 +182,18 @@ class Parameters:
             _check_seconds_or_rate(name, seconds)
             if not seconds:
                 raise Misuse(name, "0 is not above 0")
+
+    def _check_hosts(self) -> None:
+        hosts: Any = self.hosts
+        if not isinstance(hosts, tuple) or not hosts or len(set(hosts)) < len(hosts):
+            raise Misuse("hosts", f"{hosts!r} is not a list of one name or more, each once")
+        if not all(isinstance(name, str) and name for name in hosts):
+            raise Misuse("hosts", f"{hosts!r} has a host without a name")
+
+    @property
+    def paging(self) -> Paging:
+        """How answers of the change tracker are paged to begin with."""
+        return Paging(self.tracking_paging, self.tracking_page_areas, self.tracking_page_bytes)
 
     def check_block(self, block_bytes: int, io_blocks_max: int) -> None:
         """Refuse what does not go with content blocks of *block_bytes*.
@@ -195,6 +232,9 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "delta_format": get_args(DeltaFormat),
     "consolidation": get_args(Consolidation),
     "lock": get_args(Lock),
+    "tracking_paging": get_args(Mode),
+    "tracking_unknown": get_args(Unknown),
+    "power_off_tracking": get_args(PowerOff),
 }
 
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stuntdouble.errors import Bug
+from stuntdouble.hypervisor.parameters import SE_SPARSE_SUFFIX
+
 if TYPE_CHECKING:
     from stuntdouble.hypervisor.parameters import DiskSpec
     from stuntdouble.ports import Consistency
@@ -38,11 +41,18 @@ class SnapshotRecord:
     moment: float
     consistency: Consistency
     parent: str
+    description: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
 class VmRecord:
-    """A VM, as far as it lies on one datastore; ``current`` is the id of its current snapshot."""
+    """A VM, as far as it lies on one datastore; ``current`` is the id of its current snapshot.
+
+    ``uuid`` tells which records on several datastores are one VM's.  ``last_number`` is the number
+    that its newest snapshot got, ``written`` the site time of this record.  ``elsewhere`` are its
+    disks on other datastores, by key, each with the path of what the VM writes to.
+    """
 
     name: str
     hardware_version: int
@@ -50,3 +60,31 @@ class VmRecord:
     disks: tuple[DiskRecord, ...]
     snapshots: tuple[SnapshotRecord, ...]
     current: str
+    uuid: str
+    last_number: int
+    written: float
+    elsewhere: tuple[tuple[int, str], ...]
+
+    @property
+    def is_home(self) -> bool:
+        """Whether the VM's own files lie here, beside its first disk, and not on another datastore."""
+        here = min(disk.spec.key for disk in self.disks)
+        return all(here < key for key, _ in self.elsewhere)
+
+
+def descriptor_of(file: str) -> str:
+    """Return the name of the descriptor of a disk's file: what a VM's configuration names."""
+    for suffix in ("-flat.vmdk", "-delta.vmdk", SE_SPARSE_SUFFIX):
+        if file.endswith(suffix):
+            return f"{file.removesuffix(suffix)}.vmdk"
+    raise Bug(f"{file} is no file of a disk")
+
+
+def folder_of(name: str) -> str:
+    """Return the folder that a VM's files get: its name, with what is no file name escaped."""
+    return name.replace("%", "%25").replace("/", "%2f").replace("\\", "%5c")
+
+
+def new_uuid(digits: str) -> str:
+    """Return 32 hexadecimal *digits* in the form of RFC 9562."""
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stuntdouble.errors import InvalidState, LimitReached
+from stuntdouble.errors import InvalidState, LimitReached, NotFound
 from stuntdouble.hypervisor.inventory import Snapshot
 from stuntdouble.hypervisor.quiesce import Freeze
 from stuntdouble.hypervisor.stun import lose_power, stunned
+from stuntdouble.ports import Consistency
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from stuntdouble.hypervisor.inventory import Vm, VmDisk
-    from stuntdouble.ports import Consistency, VmSnapshot
+    from stuntdouble.ports import VmSnapshot
     from stuntdouble.site import File, Moment
 
 Moments = dict[tuple[str, int], "Moment"]
@@ -48,10 +49,15 @@ class NewDeltas:
         self._files.clear()
 
 
+def unborn(snapshot_id: str, name: str, description: str) -> Snapshot:
+    """Return a snapshot that freezes nothing yet."""
+    return Snapshot(snapshot_id, name, 0.0, Consistency.CRASH, None, {}, {}, description)
+
+
 def create(
-    vm: Vm, snapshot_id: str, name: str, moments: Moments, *, quiesce: bool
+    vm: Vm, made: Snapshot, moments: Moments, *, quiesce: bool
 ) -> Generator[Event, object, VmSnapshot]:
-    """Take a snapshot of every disk of *vm* that can have one.
+    """Take the snapshot *made* of every disk of *vm* that can have one.
 
     Raises:
         TaskInProgress: the VM is busy.
@@ -62,18 +68,21 @@ def create(
     """
     with vm.task("CreateSnapshot_Task"):
         _check_depth(vm)
-        yield vm.host.env.timeout(vm.host.parameters.task_seconds)
+        env, progress = vm.host.env, vm.task_progress
+        yield from progress.wait(env, vm.host.parameters.task_seconds, 0.0, 0.5)
         deltas, freeze = NewDeltas(vm), Freeze(vm, wanted=quiesce)
         try:
             yield from deltas.make(vm.snapshot_disks)
+            progress.part(0.7, 1.0, float)
             yield from freeze.begin()
 
-            def switch() -> Snapshot:
+            def switch() -> None:
                 freeze.check()
-                return _freeze(vm, snapshot_id, name, freeze.consistency, deltas, moments)
+                made.consistency = freeze.consistency
+                _freeze(vm, made, deltas, moments)
 
             tracking = partial(_write_tracking, vm)
-            made = yield from stunned(vm, "create", vm.snapshot_disks, switch, tracking)
+            yield from stunned(vm, "create", vm.snapshot_disks, switch, tracking)
         finally:
             freeze.end()
             deltas.undo()
@@ -93,26 +102,18 @@ def _write_tracking(vm: Vm) -> Generator[Event, object, None]:
         yield from disk.datastore.write_metadata(disk.tracker.sealed_bytes)
 
 
-def _freeze(
-    vm: Vm,
-    snapshot_id: str,
-    name: str,
-    consistency: Consistency,
-    deltas: NewDeltas,
-    moments: Moments,
-) -> Snapshot:
+def _freeze(vm: Vm, made: Snapshot, deltas: NewDeltas, moments: Moments) -> None:
     """Freeze every disk in this instant: the snapshot's moment."""
-    now = vm.host.env.now
-    made = Snapshot(snapshot_id, name, now, consistency, vm.current, {}, {})
+    vm.last_number += 1
+    made.moment, made.parent, made.number = vm.host.env.now, vm.current, vm.last_number
     for disk in vm.snapshot_disks:
         made.frozen[disk.key] = disk.disk.head
-        moments[snapshot_id, disk.key] = disk.disk.moment(now)
+        moments[made.id, disk.key] = disk.disk.moment(made.moment)
         if disk.tracker.active:
             made.change_ids[disk.key] = disk.tracker.seal()
         disk.chain.levels.append(disk.disk.push(deltas.take(disk)))
     vm.snapshots.append(made)
     vm.current = made
-    return made
 
 
 def revert(vm: Vm, snapshot_id: str, moments: Moments) -> Generator[Event, object, None]:
@@ -127,18 +128,34 @@ def revert(vm: Vm, snapshot_id: str, moments: Moments) -> Generator[Event, objec
         NoSpace: as ``create``.
     """
     with vm.task("RevertToSnapshot_Task"):
-        target = vm.snapshot(snapshot_id)
-        if any((snapshot_id, key) not in moments for key in target.frozen):
-            raise InvalidState(vm.name, "a registered copy", "revert it")
-        yield vm.host.env.timeout(vm.host.parameters.task_seconds)
-        deltas = NewDeltas(vm)
-        try:
-            disks = [vm.disks[key] for key in target.frozen]
-            yield from deltas.make(disks)
-            yield from stunned(vm, "revert", disks, partial(_go_back, vm, target, deltas, moments))
-        finally:
-            deltas.undo()
-        vm.host.note("revert", vm.name, id=target.id)
+        yield from _revert(vm, vm.snapshot(snapshot_id), moments)
+
+
+def revert_to_current(vm: Vm, moments: Moments) -> Generator[Event, object, None]:
+    """Put every disk back to what the current snapshot froze; see ``revert``.
+
+    Raises:
+        NotFound: the VM has no current snapshot.
+    """
+    with vm.task("RevertToCurrentSnapshot_Task"):
+        if vm.current is None:
+            raise NotFound(f"snapshot of {vm.name}", "current")
+        yield from _revert(vm, vm.current, moments)
+
+
+def _revert(vm: Vm, target: Snapshot, moments: Moments) -> Generator[Event, object, None]:
+    if any((target.id, key) not in moments for key in target.frozen):
+        raise InvalidState(vm.name, "a registered copy", "revert it")
+    seconds = vm.host.parameters.task_seconds
+    yield from vm.task_progress.wait(vm.host.env, seconds, 0.0, 0.5)
+    deltas = NewDeltas(vm)
+    try:
+        disks = [vm.disks[key] for key in target.frozen]
+        yield from deltas.make(disks)
+        yield from stunned(vm, "revert", disks, partial(_go_back, vm, target, deltas, moments))
+    finally:
+        deltas.undo()
+    vm.host.note("revert", vm.name, id=target.id)
 
 
 def _go_back(vm: Vm, target: Snapshot, deltas: NewDeltas, moments: Moments) -> None:
@@ -146,8 +163,7 @@ def _go_back(vm: Vm, target: Snapshot, deltas: NewDeltas, moments: Moments) -> N
         disk.disk.rewind(moments[target.id, disk.key])
         disk.disk.set_head(target.frozen[disk.key])
         disk.chain.levels.append(disk.disk.push(deltas.take(disk)))
-        if disk.tracker.active:
-            disk.tracker.start(complete=False)
+        vm.lose_tracking("revert", disk.key)
         for level in disk.chain.unused(vm.frozen(disk.key)):
             disk.chain.levels.remove(level)
             disk.drop(level)
@@ -158,3 +174,19 @@ def _go_back(vm: Vm, target: Snapshot, deltas: NewDeltas, moments: Moments) -> N
 
 def _disks_of(vm: Vm, snapshot: Snapshot) -> Iterator[VmDisk]:
     return (vm.disks[key] for key in snapshot.frozen)
+
+
+def rename(
+    vm: Vm, snapshot_id: str, name: str | None, description: str | None
+) -> Generator[Event, object, None]:
+    """Give a snapshot another name, description, or both; None leaves one as it is.
+
+    Raises:
+        NotFound: no such snapshot.
+    """
+    with vm.task("RenameSnapshot"):
+        yield vm.host.env.timeout(0)
+        target = vm.snapshot(snapshot_id)
+        target.name = target.name if name is None else name
+        target.description = target.description if description is None else description
+        vm.write_records()

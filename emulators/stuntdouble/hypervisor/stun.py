@@ -73,6 +73,7 @@ def lose_power(vm: Vm) -> None:
     of a VM that was paused.  The guest stands still until it is powered on.
     """
     vm.powered_on = False
+    vm.host.note("powered-off", vm.name)
     vm.host.engine.stun(vm.guest)
     vm.host.engine.drop_waiting(vm.guest)
     if vm.question:

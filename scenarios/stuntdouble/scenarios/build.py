@@ -107,6 +107,19 @@ class World:
                 return each.lun_for(HOST_IQN, naa)
         raise Unreachable(f"a volume with identity {naa}")
 
+    def visible_to_host(self) -> dict[str, Lun]:
+        """Return every LUN that an array lets the host see now, by its identity.
+
+        An array that is lost shows none, and a volume whose snapshot was given up is none.
+        """
+        return {
+            volume.naa: volume.lun
+            for each in self.arrays.values()
+            if not each.core.lost
+            for volume in each.inventory.volumes.values()
+            if volume.readable and each.masking.sees(HOST_IQN, volume)
+        }
+
 
 def build(
     scenario: spec.Scenario,
@@ -130,6 +143,7 @@ def build(
         lan_station=lan,
     )
     world = World(scenario, seed, env, site, engine, journal, made, host)
+    host.storage.visible = world.visible_to_host
     for each in made.values():
         each.on_space_freed.append(lambda _pool: host.answer_all())
     world.naas = {v.name: v.naa for a in made.values() for v in a.inventory.volumes.values()}

@@ -2,9 +2,13 @@
 
     Error
     ├── Misuse          the user's input makes no sense: say where, and what is allowed
+    │   └── InvalidArgument (of a request)
     ├── Refused         the emulated system said no as the real one would; its state is unchanged
-    │   ├── NotFound · InvalidState · LunInUse · LimitReached · NoSpace · AccessDenied
-    │   └── TaskInProgress · ChangeHistoryLost (take a full) · QuiesceFailed (the caller decides)
+    │   ├── NotFound · InvalidState · LunInUse · LimitReached · NoSpace · AccessDenied · FileLocked
+    │   ├── UnknownDisk (a NotFound) · DiskNotTrackable · TrackingInactive · EpochUnknown (each an
+    │   │   InvalidState): why changed areas cannot be told
+    │   ├── TaskInProgress · MethodDisabled (somebody holds the VM, or forbade the request)
+    │   └── ChangeHistoryLost (take a full) · QuiesceFailed (the caller decides)
     ├── Lost            the path failed, not the request: may be retried
     │   └── Unreachable · TimedOut · Interrupted
     ├── Corrupt         the bytes are not what was written: never retried
@@ -31,13 +35,18 @@ __all__ = [
     "ChangeHistoryLost",
     "Corrupt",
     "DigestMismatch",
+    "DiskNotTrackable",
+    "EpochUnknown",
     "Error",
+    "FileLocked",
     "Interrupted",
+    "InvalidArgument",
     "InvalidState",
     "LimitReached",
     "Lost",
     "LunInUse",
     "MediumError",
+    "MethodDisabled",
     "Misuse",
     "NoProgress",
     "NoSpace",
@@ -46,6 +55,8 @@ __all__ = [
     "Refused",
     "TaskInProgress",
     "TimedOut",
+    "TrackingInactive",
+    "UnknownDisk",
     "Unreachable",
     "Unsupported",
 ]
@@ -79,6 +90,10 @@ class Misuse(Error):
     exit_code = 2
 
 
+class InvalidArgument(Misuse):
+    """A value of a request is out of its range.  Facts: the argument, what is wrong with it."""
+
+
 class Refused(Error):
     """The emulated system said no, as the real one would; its state is unchanged."""
 
@@ -89,10 +104,40 @@ class NotFound(Refused):
     template = "no {0} named {1!r}"
 
 
+class UnknownDisk(NotFound):
+    """The VM has no such disk.  Facts: VM, device key."""
+
+    template = "no disk of {0} named {1!r}"
+
+
 class InvalidState(Refused):
     """The thing is there but not in a state that allows this.  Facts: thing, state, request."""
 
     template = "{0} is {1}: cannot {2}"
+
+
+class DiskNotTrackable(InvalidState):
+    """The disk is of a kind that has no snapshots, or is newer than one.  Facts: disk, why."""
+
+    template = "{0} is {1}: cannot list its changes"
+
+
+class TrackingInactive(InvalidState):
+    """Change tracking is off, or was not on yet at the snapshot.  Facts: disk."""
+
+    template = "{0} is not tracked: cannot list its changes"
+
+
+class EpochUnknown(InvalidState):
+    """Tracking began on top of a snapshot: what is in use is not known.  Facts: disk."""
+
+    template = "{0} had a snapshot when its tracking began: cannot list all areas in use"
+
+
+class FileLocked(Refused):
+    """Somebody has the file open who lets nobody else at it.  Facts: file, who."""
+
+    template = "{0} is locked by {1}"
 
 
 class LunInUse(Refused):
@@ -123,6 +168,12 @@ class TaskInProgress(Refused):
     """Another task holds the entity.  Facts: entity, running task."""
 
     template = "{0} is busy with {1}"
+
+
+class MethodDisabled(Refused):
+    """Somebody has disabled the operation.  Facts: entity, operation, who disabled it."""
+
+    template = "{1} of {0} is disabled by {2}"
 
 
 class ChangeHistoryLost(Refused):

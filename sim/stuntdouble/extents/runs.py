@@ -330,7 +330,7 @@ def _edges(words: npt.NDArray[np.uint64]) -> Positions:
     changes = words ^ before
     busy = np.flatnonzero(changes)
     bits = np.unpackbits(changes[busy].astype("<u8").view(np.uint8), bitorder="little")
-    places = np.flatnonzero(bits)
+    places = np.flatnonzero(bits.view(np.bool_))  # numpy counts these much faster than bytes
     edges = busy[places // _WORD_BITS] * _WORD_BITS + places % _WORD_BITS
     if edges.size % 2:  # the last bit of the bitmap is set: its run stops where the bitmap does
         edges = np.append(edges, words.size * _WORD_BITS)

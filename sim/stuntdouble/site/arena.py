@@ -11,7 +11,7 @@ from stuntdouble.errors import LimitReached
 from stuntdouble.site import bits, words
 from stuntdouble.site.plan import PLAN
 from stuntdouble.site.pool import ROOT_WORDS, reserve
-from stuntdouble.site.tables import C_LEAVES, C_NODES, M_ROOTS, SHAPES, Tables
+from stuntdouble.site.tables import C_LEAVES, C_NODES, M_ROOT, M_ROOTS, SHAPES, Tables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,6 +121,20 @@ class Arena:
         """Return the number of a fresh bitmap of *length* bits, all clear."""
         return self.new_map(-(-length // 64))
 
+    def grow(self, number: int, length: int) -> None:
+        """Let a map have *length* words at least; it keeps its number, and new words are 0."""
+        first, held = map(int, self.tables.maps[number])
+        wanted = -(-length // ROOT_WORDS)
+        if wanted > held:
+            to, roots = self._new_roots(wanted), self.tables.roots
+            roots[to : to + held] = roots[first : first + held]
+            roots[to + held : to + wanted] = 0
+            self.tables.maps[number, [M_ROOT, M_ROOTS]] = to, wanted
+
+    def grow_bitmap(self, number: int, length: int) -> None:
+        """Let a bitmap have *length* bits at least; new bits are clear."""
+        self.grow(number, -(-length // 64))
+
     def fork(self, source: int) -> int:
         """Return a map equal to *source*; each copies before it writes.  0 stays 0."""
         if source == 0:
@@ -137,9 +151,10 @@ class Arena:
         self.tables.roots[first : first + roots] = 0
 
     def words(self, number: int, start: int, count: int) -> NDArray[np.uint64]:
-        """Return words of a map."""
-        out = np.empty(count, np.uint64)
-        words.read_words(self.addresses, number, start, out)
+        """Return words of a map; beyond its end they are 0: what it was taken from has grown."""
+        out = np.zeros(count, np.uint64)
+        there = int(self.tables.maps[number, M_ROOTS]) * ROOT_WORDS - start
+        words.read_words(self.addresses, number, start, out[: max(there, 0)])
         return out
 
     def ones(self, number: int) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stuntdouble.site.tables import (
+    D_BLOCKS,
     D_HEAD,
     D_LEDGER,
     D_TRACK_SHIFT,
@@ -96,6 +97,21 @@ class Disk:
         self.set_head(self.site.new_level(file, self.head))
         return self.head
 
+    def grow(self, blocks: int) -> None:
+        """Let the disk end at *blocks*, as far as its file goes; what is new reads as zeros.
+
+        It has one level: a delta disk has as many blocks as its parent.  Nothing is written, so the
+        tracker notes nothing; moments and sealed sets from before end where the disk ended then.
+        """
+        assert self.head.parent is None, f"{self.name} has delta disks"
+        assert self.blocks <= blocks <= self.head.file.blocks, f"{self.name} cannot end there"
+        arena = self.site.arena
+        row = arena.tables.disks[self.number]
+        arena.grow(int(row[D_LEDGER]), blocks)
+        if row[D_TRACKED]:
+            arena.grow_bitmap(int(row[D_TRACKED]), -(-blocks >> int(row[D_TRACK_SHIFT])))
+        row[D_BLOCKS] = self.blocks = blocks
+
     # Change tracking. ----------------------------------------------------------------------
 
     def track(self, grain_blocks: int) -> None:
@@ -114,6 +130,10 @@ class Disk:
         arena.hold("maps", sealed.number, sealed)
         row[D_TRACKED] = arena.new_bitmap(-(-self.blocks >> int(row[D_TRACK_SHIFT])))
         return sealed
+
+    def noted(self) -> Bitmap:
+        """Return the set of grains that is being written: to be asked about at once."""
+        return Bitmap(self.site.arena.column("disks", self.number, D_TRACKED))
 
     def untrack(self) -> None:
         """Stop noting writes."""

@@ -287,13 +287,18 @@ class Site:
         token = 0 if data is None else self.literals.append(data)
         return self._admit(lambda t: rules.volume_write(t, target.number, block, count, token))
 
-    def zero_file(self, file: File) -> Iterator[list[Step]]:
+    def zero_file(self, file: File, first: int = 0) -> Iterator[list[Step]]:
         """Zero every placed block of *file*, a file-system block at a time: eager zeroing.
 
         Yields the steps of each; whoever wants no time to pass drops them.
+
+        Args:
+            file: which file.
+            first: the file-system block of the file to begin with.
         """
         store = file.store
-        for ordinal, fs_block in list(file.places.values()):
+        placed = [place for index, place in file.places.items() if index >= first]
+        for ordinal, fs_block in placed:
             volume, block = store.luns[ordinal].number, fs_block * store.fs_blocks
             for start in range(block, block + store.fs_blocks, rules.IO_BLOCKS_MAX):
                 count = min(block + store.fs_blocks - start, rules.IO_BLOCKS_MAX)

@@ -79,6 +79,26 @@ class File:
         if self.sparse:
             store.site.arena.tables.files[self.number, F_ROOM] += store.fs_blocks
 
+    def lengthen(self, blocks: int) -> None:
+        """Let a flat file have up to *blocks* content blocks; what is new has no place yet."""
+        assert not self.sparse, f"{self.name} is as long as its parent"
+        assert blocks >= self.blocks, f"{self.name} is longer than that"
+        arena, store = self.store.site.arena, self.store
+        row = arena.tables.files[self.number]
+        arena.grow(int(row[F_PLACE]), -(-blocks // store.fs_blocks) + 1)
+        if row[F_ZEROED]:
+            arena.grow_bitmap(int(row[F_ZEROED]), -(-blocks // store.zero_blocks) + 1)
+        self.blocks = blocks
+
+    def shorten(self, blocks: int) -> list[tuple[int, int]]:
+        """Undo ``lengthen`` before anything was written there; return the places that come free."""
+        first = -(-blocks // self.store.fs_blocks)
+        gone = [index for index in self.places if index >= first]
+        for index in gone:
+            self.store.site.put_word("files", self.number, F_PLACE, index, 0)
+        self.blocks = blocks
+        return [self.places.pop(index) for index in gone]
+
     def grow(self, index: int | None) -> int:
         """Let the keeper make block *index* exist, the next one if None; return what it returns."""
         keeper, held = self.store.keeper, len(self.places)

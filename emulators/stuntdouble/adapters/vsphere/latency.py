@@ -1,0 +1,54 @@
+"""The latency of a datastore, by the server's performance counters."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pyVmomi import vim
+
+from stuntdouble.adapters.vsphere.inventory import retrieve
+from stuntdouble.errors import NotFound
+
+INTERVAL_SECONDS: Final = 20
+"""Real-time samples are 20 s apart (vSphere API)."""
+
+_IOPS: Final = ("datastore.numberReadAveraged.average", "datastore.numberWriteAveraged.average")
+_LATENCY: Final = ("datastore.totalReadLatency.average", "datastore.totalWriteLatency.average")
+
+
+def recent(content: Any, datastore: str) -> float:
+    """Return the mean latency of a datastore's I/O in the latest sample, over all hosts.
+
+    Reads and writes count by how many there were; counters are whole milliseconds.
+    """
+    found = retrieve(content, vim.Datastore, ("name", "summary.url", "host"))
+    values = next((v for _, v in found if v.get("name") == datastore), None)
+    if values is None:
+        raise NotFound("datastore", datastore)
+    uuid = values["summary.url"].rstrip("/").rpartition("/")[2]
+    ids = {
+        f"{c.groupInfo.key}.{c.nameInfo.key}.{c.rollupType}": c.key
+        for c in content.perfManager.perfCounter
+    }
+    wanted = [name for name in (*_IOPS, *_LATENCY) if name in ids]
+    metrics = [
+        vim.PerformanceManager.MetricId(counterId=ids[name], instance=uuid) for name in wanted
+    ]
+    specs = [
+        vim.PerformanceManager.QuerySpec(
+            entity=mount.key, metricId=metrics, intervalId=INTERVAL_SECONDS, maxSample=1
+        )
+        for mount in values.get("host", ())
+    ]
+    if not specs:
+        return 0.0
+    names: dict[int, str] = {ids[name]: name for name in wanted}
+    total = spent = 0.0
+    for answer in content.perfManager.QueryPerf(specs):
+        latest: dict[str, int] = {
+            names[each.id.counterId]: each.value[-1] for each in answer.value if each.value
+        }
+        for count, mean in zip(_IOPS, _LATENCY, strict=True):
+            total += latest.get(count, 0)
+            spent += latest.get(count, 0) * latest.get(mean, 0) / 1000
+    return spent / total if total else 0.0

@@ -1,0 +1,133 @@
+"""The one dispatcher behind every door: from a SOAP body to a SOAP body.
+
+The door over HTTP, the one in process, and a replay of recorded calls differ in how they wait, and
+in nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from stuntdouble.clock import perform
+from stuntdouble.errors import Bug, Error
+from stuntdouble.vsphere.faults import fault_of, not_authenticated, not_permitted
+from stuntdouble.vsphere.objects import snake
+from stuntdouble.vsphere.paths import declared_at
+from stuntdouble.vsphere.reply import write_fault, write_reply
+from stuntdouble.vsphere.request import BadRequest, UnknownMethod, parse_call
+from stuntdouble.vsphere.vmomi import moid, vmodl
+
+if TYPE_CHECKING:
+    from stuntdouble.vsphere.center import VirtualCenter
+    from stuntdouble.vsphere.objects import Managed
+    from stuntdouble.vsphere.request import Call
+    from stuntdouble.vsphere.sessions import Session
+
+log = logging.getLogger(__name__)
+
+_OPEN: Final = frozenset({"ServiceInstance", "SessionManager"})
+_OPEN_CALLS: Final = frozenset(
+    {"RetrieveServiceContent", "CurrentTime", "Login", "Logout", "CloneSession", "Fetch"}
+)
+"""What a client may call before it has logged in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply: its body, whether it is a fault, and the session that it belongs to."""
+
+    body: bytes
+    fault: bool
+    session: Session
+
+
+class Dispatcher:
+    """Serves calls on the objects of a vCenter; ``expected`` are the errors that it answers."""
+
+    expected: Final = (Error, vmodl.MethodFault)
+
+    def __init__(self, center: VirtualCenter) -> None:
+        self.center = center
+        self.calls: dict[str, int] = {}
+
+    async def handle(self, body: bytes, session: Session, version: str) -> Answer:
+        """Serve a call; whatever a client does wrong, or the emulated system refuses, is a fault."""
+        try:
+            call, value = self.parsed(body, session, version)
+            if isinstance(value, Generator):
+                value = await perform(self.center.env, value)
+            elif isinstance(value, Awaitable):
+                value = await value
+            return self.answer(call, value, session, version)
+        except self.expected as error:
+            return self.failed(error, session, version)
+
+    def parsed(self, body: bytes, session: Session, version: str) -> tuple[Call, Any]:
+        """Read a call and begin it; see ``begin``."""
+        call = parse_call(body)
+        return call, self.begin(call, session, version)
+
+    def answer(self, call: Call, value: Any, session: Session, version: str) -> Answer:
+        """Return the answer with a call's result."""
+        declared = None
+        if call.method == "Fetch":
+            declared = declared_at(call.this.__class__, call.arguments["prop"])
+        body = write_reply(call.info, version, value, declared)
+        return Answer(body, fault=False, session=session)
+
+    def failed(self, error: BaseException, session: Session, version: str) -> Answer:
+        """Return the answer that tells of an error."""
+        fault = self._fault(error)
+        text = fault.msg or type(fault).__name__
+        return Answer(write_fault(version, fault, text), fault=True, session=session)
+
+    def begin(self, call: Call, session: Session, version: str) -> Any:
+        """Begin a call: return its result, a model whose result that is, or an awaitable."""
+        self.calls[call.method] = self.calls.get(call.method, 0) + 1
+        session.calls += 1
+        with self.center.env.entered():
+            self.center.calling, self.center.speaking = session, version
+            try:
+                managed = self._admitted(call, session)
+                if call.method == "Fetch":
+                    return self.center.property_of(managed, call.arguments["prop"])
+                operation = self._operation(call, managed)
+                arguments = {snake(name): value for name, value in call.arguments.items()}
+                return operation(managed, session, **arguments)
+            finally:
+                self.center.calling = None
+
+    def _admitted(self, call: Call, session: Session) -> Managed:
+        """Return what is called, once it is clear that somebody is logged in and may do this."""
+        if session.user is None and not (moid(call.this) in _OPEN and call.method in _OPEN_CALLS):
+            raise not_authenticated(call.this)
+        privilege = call.info.privilege
+        if session.user is not None and not session.may(privilege):
+            raise not_permitted(call.this, str(privilege))
+        return self.center.resolve(call.this)
+
+    def _operation(self, call: Call, managed: Managed) -> Any:
+        operation = managed.operations.get(call.method)
+        if operation is None:
+            log.warning("%s.%s is not emulated", managed.kind.__name__, call.method)
+            raise vmodl.fault.MethodNotFound(
+                receiver=call.this,
+                method=call.method,
+                msg=f"The method {call.method} of {managed.kind.__name__} is not emulated.",
+            )
+        return operation
+
+    def _fault(self, error: BaseException) -> Any:
+        if isinstance(error, vmodl.MethodFault):
+            return error
+        if isinstance(error, BadRequest):
+            return vmodl.fault.InvalidRequest(msg=str(error))
+        if isinstance(error, UnknownMethod):
+            log.warning("%s", error)
+            return vmodl.fault.MethodNotFound(method=str(error.args[0]), msg=str(error))
+        if isinstance(error, Error):
+            return fault_of(error, self.center)
+        raise Bug(f"{error!r} is no answer")

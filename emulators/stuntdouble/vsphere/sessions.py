@@ -1,0 +1,235 @@
+"""Sessions: who is logged in, what they may do, and what they have open.
+
+A session is known by its key, which travels in the cookie ``vmware_soap_session``.  Collectors,
+filters, views and result tokens belong to it and go with it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from stuntdouble.vsphere.objects import Managed, operation, prop
+from stuntdouble.vsphere.vmomi import vim
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from stuntdouble.vsphere.center import VirtualCenter
+
+IDLE_SECONDS: Final = 1800.0
+"""vCenter ends a session that was idle for 30 minutes (default of its client timeout)."""
+SESSIONS_MAX: Final = 2000
+"""Sessions at once: vCenter's own limit is 2000 concurrent ones (its default vpxd setting)."""
+
+ALL_PRIVILEGES: Final = frozenset({"*"})
+ANONYMOUS: Final = frozenset({"System.Anonymous"})
+READ_ONLY: Final = frozenset({"System.Anonymous", "System.View", "System.Read"})
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who can log in; ``privileges`` are identifiers of the API, or ``*`` for all."""
+
+    name: str
+    password: str = field(repr=False)
+    privileges: frozenset[str] = ALL_PRIVILEGES
+
+
+@dataclass(eq=False)
+class Session:
+    """A session; without a ``user`` nobody has logged in yet.
+
+    ``key`` is the secret of the cookie, ``id`` what others may know the session by.
+    """
+
+    key: str
+    id: str
+    user: User | None = None
+    locale: str = "en"
+    login_at: float = 0.0
+    active_at: float = 0.0
+    agent: str = ""
+    address: str = ""
+    own: dict[str, Managed] = field(default_factory=dict)
+    rests: dict[str, Any] = field(default_factory=dict)
+    calls: int = 0
+
+    def may(self, privilege: str | None) -> bool:
+        """Say whether the user has a privilege; what needs none is open to everybody."""
+        if not privilege or privilege in ANONYMOUS:
+            return True
+        if self.user is None:
+            return False
+        return "*" in self.user.privileges or privilege in self.user.privileges
+
+
+class Sessions:
+    """The sessions of a vCenter; *idle_seconds* of the clock that ``center.now`` tells end one."""
+
+    def __init__(self, center: VirtualCenter, users: tuple[User, ...]) -> None:
+        self.users = {user.name.lower(): user for user in users}
+        self.idle_seconds = IDLE_SECONDS
+        self.all: dict[str, Session] = {}
+        self._center = center
+
+    def find(self, key: str) -> Session | None:
+        """Return the session of a cookie, None where it has ended."""
+        session = self.all.get(key)
+        if session is None:
+            return None
+        if self._center.patience_now() - session.active_at > self.idle_seconds:
+            self.end(session)
+            return None
+        session.active_at = self._center.patience_now()
+        return session
+
+    def known(self, shown: str) -> Session | None:
+        """Return a session by what others know it by."""
+        return next((each for each in self.all.values() if each.id == shown), None)
+
+    def anonymous(self) -> Session:
+        """Return a session for a client that has shown no valid key."""
+        key, shown = self._center.secret(40), self._center.secret(32)
+        return Session(key, shown, active_at=self._center.patience_now())
+
+    def login(self, session: Session, name: str, password: str, locale: str | None) -> Session:
+        """Log a user in.
+
+        Raises:
+            vim.fault.InvalidLogin: wrong name or password.
+            vim.fault.InvalidState: there are too many sessions.
+        """
+        user = self.users.get(name.lower())
+        expected = (user.password if user else "").encode()
+        if user is None or not hmac.compare_digest(expected, password.encode()):
+            raise vim.fault.InvalidLogin(
+                msg="Cannot complete login due to an incorrect user name or password."
+            )
+        self._drop_idle()
+        if len(self.all) >= SESSIONS_MAX:
+            raise vim.fault.InvalidState(msg=f"There are {SESSIONS_MAX} sessions: log one out.")
+        session.user, session.locale = user, locale or "en"
+        session.login_at = session.active_at = self._center.patience_now()
+        self.all[session.key] = session
+        return session
+
+    def end(self, session: Session) -> None:
+        """End a session and let go of what it has open."""
+        self.all.pop(session.key, None)
+        session.user = None
+        session.own.clear()
+        session.rests.clear()
+
+    def expire_all(self) -> int:
+        """End every session, as a restart of vCenter does; return how many there were."""
+        ended = list(self.all.values())
+        for session in ended:
+            self.end(session)
+        return len(ended)
+
+    def _drop_idle(self) -> None:
+        now = self._center.patience_now()
+        for session in [s for s in self.all.values() if now - s.active_at > self.idle_seconds]:
+            self.end(session)
+
+
+class SessionManager(Managed):
+    """``vim.SessionManager``."""
+
+    kind = vim.SessionManager
+
+    @prop
+    def current_session(self) -> Any:
+        session = self.center.calling
+        return self.describe(session) if session is not None and session.user else None
+
+    @prop
+    def session_list(self) -> list[Any]:
+        return [self.describe(session) for session in self.center.sessions.all.values()]
+
+    @prop
+    def message(self) -> str | None:
+        return None
+
+    @prop
+    def default_locale(self) -> str:
+        return "en"
+
+    @prop
+    def message_locale_list(self) -> list[str]:
+        return ["en"]
+
+    @prop
+    def supported_locale_list(self) -> list[str]:
+        return ["en"]
+
+    def describe(self, session: Session) -> Any:
+        """Return a session as the API shows it."""
+        name = session.user.name if session.user else ""
+        return vim.UserSession(
+            key=session.id,
+            userName=name,
+            fullName=name,
+            loginTime=self._when(session.login_at),
+            lastActiveTime=self._when(session.active_at),
+            locale=session.locale,
+            messageLocale="en",
+            extensionSession=False,
+            ipAddress=session.address or "127.0.0.1",
+            userAgent=session.agent,
+            callCount=session.calls,
+        )
+
+    def _when(self, patience: float) -> datetime:
+        return self.center.when_patience(patience)
+
+    @operation("Login")
+    def login(
+        self, session: Session, user_name: str, password: str, locale: str | None = None
+    ) -> Any:
+        if session.user is not None:
+            raise vim.fault.InvalidLogin(msg="The session is already logged in.")
+        return self.describe(self.center.sessions.login(session, user_name, password, locale))
+
+    @operation("Logout")
+    def logout(self, session: Session) -> None:
+        self.center.sessions.end(session)
+
+    @operation("SessionIsActive")
+    def session_is_active(self, session: Session, session_id: str, user_name: str) -> bool:
+        del session
+        found = self.center.sessions.known(session_id)
+        return found is not None and found.user is not None and found.user.name == user_name
+
+    @operation("TerminateSession")
+    def terminate_session(self, session: Session, session_id: list[str]) -> None:
+        ending = [self.center.sessions.known(each) for each in session_id]
+        for found in ending:
+            if found is None:
+                raise vim.fault.NotFound(msg="There is no such session.")
+            if found is session:
+                raise vim.fault.InvalidState(msg="A session cannot terminate itself: log out.")
+        for found in ending:
+            if found is not None:
+                self.center.sessions.end(found)
+
+    @operation("SetLocale")
+    def set_locale(self, session: Session, locale: str) -> None:
+        session.locale = locale
+
+    @operation("AcquireCloneTicket")
+    def acquire_clone_ticket(self, session: Session) -> str:
+        ticket = self.center.secret(32)
+        self.center.tickets[ticket] = session
+        return ticket
+
+    @operation("CloneSession")
+    def clone_session(self, session: Session, clone_ticket: str) -> Any:
+        origin = self.center.tickets.pop(clone_ticket, None)
+        if origin is None or origin.user is None:
+            raise vim.fault.InvalidLogin(msg="The ticket is not valid (any more).")
+        user = origin.user
+        self.center.sessions.login(session, user.name, user.password, origin.locale)
+        return self.describe(session)

@@ -1,0 +1,133 @@
+"""VM snapshots as clients see them, and what they can do with one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stuntdouble.ports import Consistency
+from stuntdouble.vsphere import hardware
+from stuntdouble.vsphere.faults import not_supported
+from stuntdouble.vsphere.objects import Managed, operation, prop
+from stuntdouble.vsphere.vmomi import new, vim
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Hashable
+
+    from simpy.events import Event
+
+    from stuntdouble.hypervisor import Snapshot
+    from stuntdouble.vsphere.center import VirtualCenter
+    from stuntdouble.vsphere.sessions import Session
+    from stuntdouble.vsphere.vm import VirtualMachine
+
+
+class VmSnapshot(Managed):
+    """``vim.vm.Snapshot``: a VM as it was."""
+
+    kind = vim.vm.Snapshot
+    unset = frozenset({"value", "availableField"})
+    machine: VirtualMachine
+
+    def __init__(self, center: VirtualCenter, moid: str, snapshot: Snapshot) -> None:
+        super().__init__(center, moid)
+        self.snapshot = snapshot
+
+    def alive(self) -> bool:
+        """Say whether the snapshot is there."""
+        return self.machine.alive() and self.snapshot in self.machine.vm.snapshots
+
+    def stamp(self, name: str) -> Hashable | None:
+        """Return what the configuration depends on: where consolidation has put the disks."""
+        if name != "config":
+            return None
+        return tuple(level.file.name for level in self.snapshot.frozen.values())
+
+    def node(self, children: list[Any]) -> Any:
+        """Return the snapshot as a node of the VM's tree."""
+        snapshot = self.snapshot
+        return new(
+            vim.vm.SnapshotTree,
+            snapshot=self.ref,
+            vm=self.machine.ref,
+            name=snapshot.name,
+            description=snapshot.description,
+            id=snapshot.number,
+            createTime=self.center.when(snapshot.moment),
+            state="poweredOff",  # without memory, whatever the VM was doing (vSphere API)
+            quiesced=snapshot.consistency is not Consistency.CRASH,
+            replaySupported=False,
+            childSnapshotList=children,
+        )
+
+    @prop
+    def config(self) -> Any:
+        vm = self.machine.vm
+        devices = hardware.devices(self.center, vm, self.snapshot.frozen)
+        for device in devices:
+            if device.key in self.snapshot.frozen:
+                device.backing.changeId = self.snapshot.change_ids.get(device.key)
+        return self.machine.configuration(devices, bool(self.snapshot.change_ids))
+
+    @prop
+    def vm(self) -> Any:
+        return self.machine.ref
+
+    @prop
+    def child_snapshot(self) -> list[Any]:
+        machine = self.machine
+        return [
+            machine.snapshot_object(each).ref
+            for each in machine.vm.snapshots
+            if each.parent is self.snapshot
+        ]
+
+    # What can be done with it. -----------------------------------------------------------------
+
+    @operation("RemoveSnapshot_Task")
+    def remove(
+        self,
+        session: Session,
+        remove_children: bool,
+        consolidate: bool | None = None,
+    ) -> Any:
+        del session
+        model = self.center.hypervisor.remove_snapshot(
+            self.machine.vm,
+            self.snapshot.id,
+            remove_children=remove_children,
+            consolidate=consolidate is not False,
+        )
+        return self.machine.start("RemoveSnapshot_Task", model)
+
+    @operation("RevertToSnapshot_Task")
+    def revert(
+        self,
+        session: Session,
+        host: Any = None,
+        suppress_power_on: bool | None = None,
+    ) -> Any:
+        del session, suppress_power_on  # a snapshot without memory leaves the VM off anyway
+        if host is not None:
+            self.center.resolve(host)
+        model = self.center.hypervisor.revert(self.machine.vm, self.snapshot.id)
+        return self.machine.start("RevertToSnapshot_Task", model)
+
+    @operation("RenameSnapshot")
+    def rename(
+        self, session: Session, name: str | None = None, description: str | None = None
+    ) -> Generator[Event, Any, None]:
+        del session
+        if name is not None and not name:
+            raise vim.fault.InvalidName(name=name, entity=self.machine.ref)
+        self.machine.require_idle("RenameSnapshot")
+        return self._rename(name, description)
+
+    def _rename(self, name: str | None, description: str | None) -> Generator[Event, Any, None]:
+        admin = self.center.hypervisor.admin
+        yield from admin.rename_snapshot(self.machine.vm, self.snapshot.id, name, description)
+        self.center.changes.touch(self.machine)
+
+    @operation("ExportSnapshot")
+    def export(self, session: Session) -> Any:
+        del session
+        raise not_supported("exporting a snapshot")
