@@ -81,6 +81,10 @@ MODES = pytest.mark.parametrize(
         {"tracking_page_areas": 3},
         {"tracking_page_bytes": 64 * 1024},
         {"tracking_page_bytes": 1024 * 1024, "tracking_page_areas": 7},
+        {"tracking_paging": "one-page"},
+        {"tracking_paging": "span"},
+        {"tracking_paging": "span-empty"},
+        {"tracking_paging": "random", "tracking_page_areas": 5},
     ],
     ids=lambda paging: "-".join(map(str, paging.values())) or "default",
 )
@@ -224,7 +228,7 @@ def test_names_with_odd_characters_are_found_and_listed(tmp_path: Path):
 def test_asking_for_a_file_again_and_again_takes_no_more_of_the_site():
     async def scenario(world):
         await world.snapshot()
-        exports = HypervisorExports(world.port)
+        exports = HypervisorExports(world.rig.hypervisor)
         names = [name for name, _ in exports.listing() if name.startswith("delta/")]
         used = []
         for _ in range(3):
@@ -241,7 +245,7 @@ def test_asking_for_a_file_again_and_again_takes_no_more_of_the_site():
 def test_a_file_that_was_merged_away_ends_its_export():
     async def scenario(world):
         taken = await world.snapshot()
-        exports = HypervisorExports(world.port)
+        exports = HypervisorExports(world.rig.hypervisor)
         name = next(n for n, _ in exports.listing() if "000001" in n)
         export = exports.find(name)
         assert b"".join(await export.read(0, 512)) == bytes(512)
@@ -264,7 +268,7 @@ def test_a_copy_shows_what_its_snapshot_froze_and_cannot_be_written():
             world.rig.opened["naa.copy"] = image.open()
         datastore = await world.port.mount_copy(("naa.copy",))
         copy = await world.port.register_vm(datastore, "vm")
-        exports = HypervisorExports(world.port)
+        exports = HypervisorExports(world.rig.hypervisor)
         name = export_name("vm", copy.name, 2000)
         export = exports.find(name)
         names = [name for name, _ in exports.listing()]
@@ -274,3 +278,27 @@ def test_a_copy_shows_what_its_snapshot_froze_and_cannot_be_written():
 
     found, want = serve(scenario, rate=50.0)
     assert found == want
+
+
+def test_a_disk_that_is_off_shows_what_has_changed_up_to_now():
+    async def scenario(world):
+        taken = await world.snapshot()
+        since = taken.change_ids[2000]
+        await asyncio.sleep(2)
+        option, uri = f"--map=qemu:dirty-bitmap:{since}", world.uri("vm/vm/2000")
+        exports = HypervisorExports(world.rig.hypervisor)
+        running = list(exports.find("vm/vm/2000").contexts())
+        await perform(world.rig.env, world.rig.hypervisor.power_off("vm"))
+        rows = mapped(await world.tool("nbdinfo", option, "--json", uri))
+        off = list(exports.find("vm/vm/2000").contexts())
+        last = await world.snapshot()
+        page = await world.port.changed_ranges(last, 2000, since, 0)
+        return rows, page, running, off, since
+
+    rows, page, running, off, since = serve(scenario)
+    assert page.covered == SIZE
+    assert Runs.of(areas(rows)) == page.extents
+    assert page.extents
+    assert running == ["base:allocation"]
+    dirty = [f"qemu:dirty-bitmap:{name}" for name in ("*", since)]
+    assert off == ["base:allocation", *dirty]

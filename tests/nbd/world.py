@@ -101,7 +101,9 @@ def serve(
                 fill(bench, disk.disk, 100, 150)
                 fill(bench, disk.disk, disk.disk.blocks - 3, 3)
         wall = lambda seconds: seconds * rate  # noqa: E731
-        server = Server(HypervisorExports(port, paced=paced), wall_seconds=wall, limits=limits)
+        server = Server(
+            HypervisorExports(bench.hypervisor, paced=paced), wall_seconds=wall, limits=limits
+        )
         await perform(env, bench.hypervisor.enable_tracking("vm"))
         await perform(env, bench.hypervisor.power_on("vm"))
         await server.start("127.0.0.1", 0)

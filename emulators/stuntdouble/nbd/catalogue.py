@@ -21,7 +21,7 @@ from stuntdouble.nbd.disks import CurrentDisk, DeltaFile, SnapshotDisk
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from stuntdouble.hypervisor import LocalHypervisor, Vm, VmDisk
+    from stuntdouble.hypervisor import Hypervisor, Vm, VmDisk
     from stuntdouble.nbd.exports import Export
     from stuntdouble.site import Level
 
@@ -33,14 +33,14 @@ class HypervisorExports:
     the copy's current snapshot froze is what ``vm/<copy>/<disk key>`` shows.
 
     Args:
-        port: the hypervisor, whose answers about changed areas are the dirty bitmaps.
+        hypervisor: whose answers about changed areas are the dirty bitmaps.
         paced: whether requests take the time that their I/O takes in the model, and cost the
             guests what it costs; else they take none.
     """
 
-    def __init__(self, port: LocalHypervisor, *, paced: bool = False) -> None:
-        self._port = port
-        self._env = port.hypervisor.host.env
+    def __init__(self, hypervisor: Hypervisor, *, paced: bool = False) -> None:
+        self._hypervisor = hypervisor
+        self._env = hypervisor.host.env
         self._paced = paced
         self._alone: WeakKeyDictionary[Level, Level] = WeakKeyDictionary()
 
@@ -50,12 +50,14 @@ class HypervisorExports:
         with self._env.entered():
             match parts:
                 case ["vm", vm, key]:
-                    machine = self._port.hypervisor.vm(vm)
-                    return CurrentDisk(name, machine, _disk(machine, key), paced=self._paced)
+                    machine = self._hypervisor.vm(vm)
+                    return CurrentDisk(
+                        name, self._hypervisor, machine, _disk(machine, key), paced=self._paced
+                    )
                 case ["snapshot", number, key]:
                     return self._snapshot(name, number, key)
                 case ["delta", vm, file]:
-                    return self._file(name, self._port.hypervisor.vm(vm), file)
+                    return self._file(name, self._hypervisor.vm(vm), file)
         raise NotFound("NBD export (vm/…, snapshot/… or delta/…)", name)
 
     def _snapshot(self, name: str, number: str, key: str) -> Export:
@@ -66,7 +68,7 @@ class HypervisorExports:
             disk = _disk(vm, key)
             if disk.key not in snapshot.frozen:
                 raise NotFound(f"disk of {number}", key)
-            return SnapshotDisk(name, self._port, vm, snapshot, disk, paced=self._paced)
+            return SnapshotDisk(name, self._hypervisor, vm, snapshot, disk, paced=self._paced)
         raise NotFound("snapshot", number)
 
     def _file(self, name: str, vm: Vm, file: str) -> Export:
@@ -78,12 +80,12 @@ class HypervisorExports:
         raise NotFound(f"file of {vm.name}", file)
 
     def _originals(self) -> list[Vm]:
-        return [vm for vm in self._port.hypervisor.vms.values() if not vm.is_copy]
+        return [vm for vm in self._hypervisor.vms.values() if not vm.is_copy]
 
     def listing(self) -> Iterable[tuple[str, str]]:
         """Return name and description of each, VM by VM."""
         with self._env.entered():
-            vms = list(self._port.hypervisor.vms.values())
+            vms = list(self._hypervisor.vms.values())
             return [row for vm in vms for row in self._of(vm)]
 
     def _of(self, vm: Vm) -> Iterator[tuple[str, str]]:
