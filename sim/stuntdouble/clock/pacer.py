@@ -92,12 +92,11 @@ class PacedLoop(asyncio.SelectorEventLoop):
         self._paused = False
         self._set()
 
-    def hold(self, now: float | None = None) -> None:
+    def hold(self, now: float) -> None:
         """Let the clock stand at *now*, of which its owner takes care, until ``release``."""
         self._held = True
         self._set()
-        if now is not None:
-            self._now = now
+        self._now = now
 
     def release(self) -> None:
         """Let the clock go on from where it was held."""
