@@ -224,6 +224,25 @@ def test_the_pacer_looks_as_often_whatever_the_rate_has_become(wall):
     loop.close()
 
 
+def test_at_any_rate_a_slice_ends_before_clients_notice(wall):
+    loop = PacedLoop(1e7)
+    env, pacer = site(loop)
+
+    def work(_event):
+        wall.now += 0.001
+        env.at(env.now + 1.0).callbacks.append(work)
+
+    env.at(1.0).callbacks.append(work)
+    pacer.start()
+    for _ in range(3):
+        wall.now += 10.0
+        began = wall.now
+        pacer.catch_up()
+        assert wall.now - began < 0.02
+    assert pacer.lag_seconds > 1e8
+    loop.close()
+
+
 @given(
     st.lists(milliseconds(0.001, 100.0), max_size=20),
     st.lists(milliseconds(0.001, 60.0), min_size=1, max_size=4),

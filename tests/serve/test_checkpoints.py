@@ -69,6 +69,8 @@ async def some_history(live, control):
     await ask(live, "snapshot", "second")
     with pytest.raises(InvalidState):
         await control.act("create-snapshots", array="array-1", naas=[naa_of(live)], name="kept")
+    with pytest.raises(Misuse, match="nonsense"):
+        await control.set_quirk("nonsense", on=True)
     removing = asyncio.create_task(ask(live, "remove", first.id))
     await asyncio.sleep(0.3)
     return removing

@@ -28,7 +28,7 @@ _PASSWORD_BYTES: Final = 12  # of randomness: sixteen characters
     epilog=examples(
         "stuntdouble serve quickstart",
         "stuntdouble serve quickstart --rate 60 --native 127.0.0.1:8080",
-        "stuntdouble serve mine.toml --native :0 --ready-file site.json --password secret --quiet",
+        "stuntdouble serve mine.toml --ready-file site.json --password secret",
         "curl -u admin:secret http://127.0.0.1:8080/api/v1/clock",
         after="It listens on this machine alone unless --allow-remote is given.  SIGTERM and Ctrl-C"
         " stop it at once; exit code 143 or 130, 0 after --duration, else as for other commands.",

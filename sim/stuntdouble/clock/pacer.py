@@ -21,7 +21,8 @@ Ts = TypeVarTuple("Ts")
 
 POLL_SECONDS: Final = 0.010  # wall time between looks at I/O that no event in the heap announces
 SLICE_SECONDS: Final = 0.005  # wall time after which sockets get their turn
-_PIECES_MAX: Final = 1024  # so finely a poll is cut at most, however slow a step is
+_PIECE_SECONDS: Final = 1.0  # site time of a slice's first piece at most: its cost is not known yet
+_PIECES_MAX: Final = 1024  # so finely that, or a poll, is cut at most, however slow a step is
 _TURNS: Final = 3  # of the loop: a timer is taken up, it wakes a task, the task runs
 _OUTSIDE: Final = {"transport", "protocol", "socket"}  # contexts that a client may bring about
 
@@ -199,7 +200,7 @@ class Pacer:
         self._env = env
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
-        self._piece = self._poll
+        self._piece = _PIECE_SECONDS
         self._ahead = asyncio.Lock()
         self._advancing = self._stopped = False
 
@@ -289,13 +290,14 @@ class Pacer:
         """Go in pieces of site time, sized by what they cost: nothing stops within a piece."""
         began = self._loop.wall_time()
         deadline = began + SLICE_SECONDS
-        self._piece = min(self._piece, self._poll)
+        largest = min(self._poll, _PIECE_SECONDS)
+        self._piece = min(self._piece, largest)
         while True:
             self._env.catch_up(min(target, self._env.now + self._piece))
             ended = self._loop.wall_time()
             spent, wanted = ended - began, SLICE_SECONDS / 2
             if spent > wanted:
-                self._piece = max(self._piece * wanted / spent, self._poll / _PIECES_MAX)
+                self._piece = max(self._piece * wanted / spent, largest / _PIECES_MAX)
             elif spent < wanted / 4:
                 self._piece *= 2
             if self._env.now >= target or ended >= deadline:
