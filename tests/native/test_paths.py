@@ -233,6 +233,22 @@ def ask_raw(path, content, headers):
     return asyncio.run(main())
 
 
+def in_parts(size):
+    async def parts():
+        for _ in range(0, size, 65536):
+            yield b" " * 65536
+
+    return parts()
+
+
+@pytest.mark.parametrize("body", [b" " * 300_000, in_parts(300_000)], ids=["told", "chunked"])
+def test_a_body_that_is_too_long_is_refused_and_not_read_to_its_end(body):
+    answer = ask_raw("/faults/vm-crash", body, {"content-type": "application/json"})
+    assert answer.status_code == 413
+    assert answer.json()["what"] == "the body is longer than 256 KiB"
+    assert ask_raw("/restore", b" " * 300_000, {}).status_code == 422
+
+
 # Who may ask. ----------------------------------------------------------------------------------
 
 ACCESS = Access("admin", "päss:word")

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from blake3 import blake3
 
+import stuntdouble.serve.live
 from serve.going import DISK, VM, going, origin
 from stuntdouble.errors import Bug, InvalidState, LimitReached, Misuse, NotFound
 from stuntdouble.native import Access, Across
@@ -269,6 +270,27 @@ def test_digests_are_not_kept_without_end(monkeypatch):
             await control.forget_digest(number)
 
     going(main)
+
+
+def test_moments_of_snapshots_that_are_gone_are_not_kept_without_end(monkeypatch):
+    monkeypatch.setattr(stuntdouble.serve.live, "MOMENTS_MAX", 4)
+
+    async def main(live, control):
+        host = live.world.hypervisor
+        for number in range(7):
+            taken = await snapshot(live, f"s-{number}")
+            await live.enter(
+                "test",
+                {},
+                lambda world, taken=taken: world.env.process(
+                    world.hypervisor.remove_snapshot(VM, taken.id)
+                ),
+            )
+        assert len(host.moments) <= 5
+        assert ("snapshot-7", DISK) in host.moments
+        assert ("snapshot-1", DISK) not in host.moments
+
+    going(main, rate=200.0)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 10_000])

@@ -18,6 +18,7 @@ from stuntdouble.native.changing import (
     quirk_paths,
 )
 from stuntdouble.native.crossing import Crossing, Here
+from stuntdouble.native.limits import BodyLimit
 from stuntdouble.native.page import add_page, swagger_files
 from stuntdouble.native.problems import RESPONSES, say_problems
 from stuntdouble.native.watching import history_paths, oracle_paths, site_paths
@@ -69,6 +70,7 @@ def create_app(
         redirect_slashes=False,
     )
     say_problems(app)
+    app.add_middleware(BodyLimit, long=f"{PREFIX}/restore")
     app.include_router(_open_paths(control, cross), prefix=PREFIX)
     # These say in the document how to sign in; it is access that looks.
     guards = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.clock import Pacer, completed
 from stuntdouble.errors import Bug, Interrupted
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from stuntdouble.serve.inputs import Play
     from stuntdouble.serve.reviving import Origin
     from stuntdouble.trace import Event as Line
+
+
+MOMENTS_MAX: Final = 1000
+"""Moments of truth that are kept for the oracle: half of what a site can hold of large disks."""
 
 
 class LiveSite:
@@ -114,6 +118,15 @@ class LiveSite:
     def _noted(self, line: Line) -> None:
         self.lines.append(line)
         self._wake_readers()
+        if len(self.world.hypervisor.moments) > MOMENTS_MAX:
+            self.loop.call_soon(self._forget_moments)
+
+    def _forget_moments(self) -> None:
+        """Let go of the older half of the moments whose snapshots are gone."""
+        host = self.world.hypervisor
+        seconds = sorted(moment.seconds for moment in host.moments.values())
+        since = seconds[len(seconds) // 2]
+        host.forget_moments(lambda moment: moment.seconds >= since)
 
     def _wake_readers(self) -> None:
         readers, self._readers = self._readers, []

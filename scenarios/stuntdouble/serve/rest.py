@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stuntdouble.serve.live import LiveSite
 
 _GRACE_SECONDS: Final = 1  # of wall time: for answers that are on their way when the site ends
+_CLIENTS_MAX: Final = 1024  # connections; more are told 503, so that memory has a bound
 _LOOK_SECONDS: Final = 0.01  # of wall time, between two looks whether the server has begun or ended
 
 
@@ -54,6 +55,7 @@ class NativeEndpoint:
                 lifespan="off",
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 server_header=False,
+                limit_concurrency=_CLIENTS_MAX,
             )
         )
         self._thread: threading.Thread | None = None
