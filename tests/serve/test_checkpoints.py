@@ -6,6 +6,8 @@ import asyncio
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from serve.going import DISK, VM, going, origin
 from stuntdouble.errors import Bug, Interrupted, InvalidState, Misuse, Unsupported
@@ -122,6 +124,51 @@ def test_what_goes_on_from_a_checkpoint_is_what_went_on_without_one():
     assert rest
     play(again, doors, rest, end["seconds"])
     found = seen(again)
+    assert {name for name in lived if lived[name] != found[name]} == set()
+
+
+HISTORIES = st.lists(
+    st.tuples(
+        st.integers(0, 4000),
+        st.sampled_from(
+            [
+                ("vendor", {"what": "snapshot", "name": "x"}),
+                ("vendor", {"what": "remove", "name": "snapshot-1"}),
+                ("native", {"operation": "crash-vm", "arguments": {"vm": VM}}),
+                ("native", {"operation": "power-on", "arguments": {"vm": VM}}),
+                ("native", {"operation": "power-loss", "arguments": {}}),
+                ("native", {"operation": "restart-host", "arguments": {"host": "host-1"}}),
+                ("native", {"operation": "crash-vm", "arguments": {"vm": "nobody"}}),
+                (
+                    "native",
+                    {"operation": "set-quirk", "arguments": {"name": "empty-pages", "on": True}},
+                ),
+            ]
+        ),
+    ),
+    max_size=10,
+)
+
+
+@settings(max_examples=25)
+@given(HISTORIES, st.lists(st.integers(0, 20_000), max_size=10))
+def test_when_a_site_is_caught_up_and_looked_at_changes_nothing(history, looks):
+    inputs, now = [], 0.0
+    for gap, (door, payload) in history:
+        now += gap / 1000
+        inputs.append(Input(now, door, payload))
+    end = max(now, max(looks, default=0) / 1000) + 0.5
+    doors = {**DOORS, "native": operations.play}
+    at_once, bit_by_bit = made(origin()), made(origin())
+    play(at_once, doors, inputs, end)
+    left = list(inputs)
+    for look in sorted(looks):
+        due = [each for each in left if each.seconds <= look / 1000]
+        play(bit_by_bit, doors, due, look / 1000)
+        left = left[len(due) :]
+        seen(bit_by_bit)
+    play(bit_by_bit, doors, left, end)
+    lived, found = seen(at_once), seen(bit_by_bit)
     assert {name for name in lived if lived[name] != found[name]} == set()
 
 
