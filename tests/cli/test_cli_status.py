@@ -54,7 +54,17 @@ def test_a_lag_is_said_at_once_and_then_every_ten_seconds():
     lines = shown.file.getvalue().splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("stuntdouble: site time lags by 10 min")
-    assert "rate 10 is more" in lines[0]
+    assert "cannot keep up with rate 10;" in lines[0]
+
+
+def test_a_lag_that_shrinks_is_said_to_be_made_up_for():
+    shown, loop = console(terminal=False), Loop()
+    with Status(console=shown) as status:
+        for now, seconds in ((100, 900.0), (120, 600.0), (125, 0.0), (140, 600.0)):
+            loop.now = float(now)
+            status.lags(loop, seconds)
+    endings = [text.rpartition(": ")[2].split()[0] for text in shown.file.getvalue().splitlines()]
+    assert endings == ["this", "it", "this"]
 
 
 def test_quiet_says_nothing(site):

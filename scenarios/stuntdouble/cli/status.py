@@ -32,7 +32,7 @@ class Status:
     def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._quiet = quiet
-        self._said = float("-inf")
+        self._said, self._lagged = float("-inf"), 0.0
         self._live: Live | None = None
         if self._console.is_terminal and not quiet:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -51,16 +51,18 @@ class Status:
 
     def lags(self, loop: PacedLoop, seconds: float) -> None:
         """Say that the site is *seconds* of its own time behind: at once, then now and again."""
+        if not seconds:
+            self._lagged = 0.0
         now = loop.wall_time()
         behind = seconds / loop.rate
         if self._quiet or behind < LAG_SECONDS or now < self._said + AGAIN_SECONDS:
             return
-        self._said = now
-        text = (
-            f"site time lags by {format_duration(seconds)}: rate {loop.rate:g} is more than this"
-            " machine can do; lower it, or give the site less to do"
-        )
-        self._console.print(f"stuntdouble: {text}", markup=False, highlight=False, soft_wrap=True)
+        why = f"this machine cannot keep up with rate {loop.rate:g}; lower it, or load it less"
+        if seconds < self._lagged:
+            why = "it is catching up"
+        self._said, self._lagged = now, seconds
+        text = f"stuntdouble: site time lags by {format_duration(seconds)}: {why}"
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def watch(self, site: LiveSite) -> None:
         """Draw the line from now on, while the site runs."""

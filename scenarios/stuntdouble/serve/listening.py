@@ -44,10 +44,12 @@ def address(text: str, option: str) -> Address:
 def listening(at: Address, option: str) -> socket.socket:
     """Return a socket that listens; Misuse where the address is taken, or not of this machine."""
     try:
-        family, kind, _, _, where = socket.getaddrinfo(
+        family, kind, protocol, _, where = socket.getaddrinfo(
             at.host, at.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        made = socket.socket(family, kind)
+        # With its protocol: asyncio sends without delay only where it sees that it is TCP, and an
+        # answer in two writes would otherwise wait 40 ms for the client's acknowledgement.
+        made = socket.socket(family, kind, protocol)
     except OSError as error:
         raise Misuse(option, f"cannot listen at {at}: {error.strerror}") from None
     try:
