@@ -6,6 +6,7 @@ in nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
@@ -58,12 +59,24 @@ class Dispatcher:
         try:
             call, value = self.parsed(body, session, version)
             if isinstance(value, Generator):
-                value = await perform(self.center.env, value)
+                value = await self._carried_through(value)
             elif isinstance(value, Awaitable):
                 value = await value
             return self.answer(call, value, session, version)
         except self.expected as error:
             return self.failed(error, session, version)
+
+    async def _carried_through(self, model: Generator[Any, Any, Any]) -> Any:
+        """Return a model's result; what has begun goes on where its client leaves."""
+        work = asyncio.ensure_future(perform(self.center.env, model))
+        work.add_done_callback(_seen)
+        return await asyncio.shield(work)
+
+    def broken(self, error: BaseException, session: Session, version: str) -> Answer:
+        """Return the answer that tells of an error that nobody expected, and not which one."""
+        fault = vmodl.fault.SystemError(reason=type(error).__name__)
+        text = "A general system error occurred: the server's log says which."
+        return Answer(write_fault(version, fault, text), fault=True, session=session)
 
     def parsed(self, body: bytes, session: Session, version: str) -> tuple[Call, Any]:
         """Read a call and begin it; see ``begin``."""
@@ -131,3 +144,9 @@ class Dispatcher:
         if isinstance(error, Error):
             return fault_of(error, self.center)
         raise Bug(f"{error!r} is no answer")
+
+
+def _seen(work: asyncio.Future[Any]) -> None:
+    """Take note of how a model ended whose client has left: it is told nothing."""
+    if not work.cancelled():
+        work.exception()

@@ -157,10 +157,6 @@ def _members(kind: Any) -> list[str]:
 class FilteringCollector(PropertyCollector):
     """A property collector with filters, and the calls that wait for updates of them."""
 
-    def __init__(self, center: VirtualCenter, moid: str) -> None:
-        super().__init__(center, moid)
-        self._versions: dict[str, int] = {}
-
     @prop
     def filter(self) -> list[Any]:
         session = self.center.calling
@@ -196,6 +192,8 @@ class FilteringCollector(PropertyCollector):
         for each in self.filters(session):
             session.own.pop(each.moid, None)
         session.own.pop(self.moid, None)
+        session.versions.pop(self.moid, None)
+        self.center.changes.cancel(self.moid, session.key)
 
     # Waiting. --------------------------------------------------------------------------------
 
@@ -227,7 +225,6 @@ class FilteringCollector(PropertyCollector):
 
     @operation("CancelWaitForUpdates")
     def cancel_wait_for_updates(self, session: Session) -> None:
-        self._versions[session.key] = self._versions.get(session.key, 0)
         self.center.changes.cancel(self.moid, session.key)
 
     def _begin(self, session: Session, version: str | None) -> None:
@@ -235,7 +232,7 @@ class FilteringCollector(PropertyCollector):
         if not version:
             for each in self.filters(session):
                 each.reset()
-        elif version != str(self._versions.get(session.key, 0)):
+        elif version != str(session.versions.get(self.moid, 0)):
             raise vmodl.query.InvalidCollectorVersion(
                 msg=f"The collector is not at version {version}."
             )
@@ -255,7 +252,7 @@ class FilteringCollector(PropertyCollector):
                 found.append(_PC.FilterUpdate(filter=each.ref, objectSet=updates))
         if not found:
             return None
-        number = self._versions[session.key] = self._versions.get(session.key, 0) + 1
+        number = session.versions[self.moid] = session.versions.get(self.moid, 0) + 1
         return _PC.UpdateSet(version=str(number), filterSet=found, truncated=truncated or None)
 
     async def _wait(self, session: Session, seconds: float | None, most: int | None) -> Any:
@@ -269,11 +266,16 @@ class FilteringCollector(PropertyCollector):
                 await asyncio.wait_for(change, until - loop.time())
             except TimeoutError:
                 return None
+            finally:
+                self.center.changes.left(self.moid, session.key, change)
             if change.result():
                 raise vmodl.fault.RequestCanceled(msg="The wait was cancelled.")
             if session.user is None:
                 raise vmodl.fault.RequestCanceled(msg="The session has ended.")
             with self.center.env.entered():
                 self.center.calling, self.center.speaking = session, speaking
-                if (found := self._collect(session, most)) is not None:
-                    return found
+                try:
+                    if (found := self._collect(session, most)) is not None:
+                        return found
+                finally:
+                    self.center.calling = None
