@@ -141,9 +141,17 @@ class Roots:
         return self._center.resolve_as(ref, Datastore, "datastore")
 
     def vm(self, name: str) -> VirtualMachine | None:
-        """Return a VM by its name, None where there is none."""
+        """Return a VM by its name, None where there is none.
+
+        Those before it get their numbers first, so that these tell who came when, not who asked.
+        """
         found = self._center.hypervisor.vms.get(name)
-        return self._center.of(found, VirtualMachine, "vm") if found else None
+        if found is None:
+            return None
+        if self._center.known(found) is None:
+            for _ in self.vms():
+                pass
+        return self._center.of(found, VirtualMachine, "vm")
 
     def datastore(self, name: str) -> Datastore | None:
         """Return a datastore by its name, None where there is none."""
