@@ -18,6 +18,7 @@ from stuntdouble.vsphere.inventory import (
     ResourcePool,
 )
 from stuntdouble.vsphere.objects import Managed, operation, prop
+from stuntdouble.vsphere.performance import PerformanceManager
 from stuntdouble.vsphere.search import SearchIndex
 from stuntdouble.vsphere.sessions import SessionManager
 from stuntdouble.vsphere.tasks import TaskManager
@@ -107,6 +108,7 @@ class Roots:
         self.search = add(SearchIndex(center, "SearchIndex"))
         self.tasks = add(TaskManager(center, "TaskManager"))
         self.events = add(EventManager(center, "EventManager"))
+        self.performance = add(PerformanceManager(center, "PerfMgr"))
         self.files = add(FileManager(center, "FileManager"))
         self.virtual_disks = add(VirtualDiskManager(center, "virtualDiskManager"))
 
@@ -189,6 +191,7 @@ class Roots:
             searchIndex=self.search.ref,
             taskManager=self.tasks.ref,
             eventManager=self.events.ref,
+            perfManager=self.performance.ref,
             fileManager=self.files.ref,
             virtualDiskManager=self.virtual_disks.ref,
         )
