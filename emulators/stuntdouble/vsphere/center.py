@@ -135,11 +135,23 @@ class VirtualCenter:
         """Take an object out; clients that name it hear that it has been deleted."""
         self._by_moid.pop(gone.moid, None)
 
-    def of(self, thing: Hashable, kind: Callable[[VirtualCenter, str, Any], M], stem: str) -> M:
-        """Return the object that stands for an emulated thing; it is made when first asked for."""
+    def of(
+        self,
+        thing: Hashable,
+        kind: Callable[[VirtualCenter, str, Any], M],
+        stem: str,
+        wanted: str = "",
+    ) -> M:
+        """Return the object that stands for an emulated thing; it is made when first asked for.
+
+        Its identifier is the *wanted* one where nobody else has it, else *stem* and a number.
+        """
         found = self._by_thing.get(thing)
         if found is None:
-            found = self._by_thing[thing] = self.add(kind(self, f"{stem}-{self.number()}", thing))
+            name = f"{stem}-{self.number()}"
+            if wanted and wanted not in self._by_moid:
+                name = wanted
+            found = self._by_thing[thing] = self.add(kind(self, name, thing))
         return found  # type: ignore[return-value]  # one thing has objects of one class
 
     def forget(self, thing: Hashable) -> None:

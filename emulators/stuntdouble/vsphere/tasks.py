@@ -13,7 +13,7 @@ from stuntdouble.vsphere.faults import fault_of
 from stuntdouble.vsphere.history import COLLECTORS_MAX, Followers, open_collector
 from stuntdouble.vsphere.objects import Entity, Managed, operation, prop
 from stuntdouble.vsphere.taskhistory import TaskHistoryCollector, matching
-from stuntdouble.vsphere.vmomi import VIM25, support, vim, vmodl
+from stuntdouble.vsphere.vmomi import VIM25, support, vim, vmodl, wire_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -52,7 +52,7 @@ class Task(Managed):
             key=moid,
             task=self.ref,
             name=support.GetWsdlMethod(VIM25, name),
-            descriptionId=f"{on.kind.__name__}.{_description(name)}",
+            descriptionId=f"{wire_name(on.kind)[1]}.{_description(name)}",
             entity=on.ref,
             entityName=on.label(),
             state="running",

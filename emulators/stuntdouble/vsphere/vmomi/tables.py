@@ -47,6 +47,7 @@ LocalizedFault: Any = support.GetVmodlType("vmodl.LocalizedMethodFault")
 
 _F_LINK: int = support.F_LINK
 _F_OPTIONAL: int = support.F_OPTIONAL
+_LISTS_OF_LISTS = "ArrayOfArrayOf"
 _LINK_SUFFIX = "Reference"  # of ManagedObjectReference, whose type pyVmomi calls ManagedObject
 
 
@@ -215,10 +216,12 @@ def lookup_type(namespace: str, name: str) -> Kind | None:
     """
     key = (namespace, name)
     if key not in _types:
+        if name.startswith(_LISTS_OF_LISTS):  # pyVmomi would look for the list within, without end
+            return None
         plain = name.removesuffix(_LINK_SUFFIX) if name.endswith("ObjectReference") else name
         try:
             _types[key] = support.GetWsdlType(namespace, plain)
-        except KeyError:
+        except (AttributeError, KeyError):  # the former of a list of what has no lists
             return None
     return _types[key]
 
@@ -238,6 +241,11 @@ def wire_name(kind: Kind) -> tuple[str, str]:
         return XSD, "string"
     namespace, name = support.GetQualifiedWsdlName(kind)
     return namespace, name
+
+
+def type_name(kind: Kind) -> str:
+    """Return the name of a type where a type is the value, or what a reference refers to."""
+    return "ManagedObject" if kind is ManagedObject else wire_name(kind)[1]
 
 
 def knows(version: str, born: str) -> bool:
