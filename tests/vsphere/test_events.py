@@ -146,9 +146,12 @@ def test_sessions_are_told_of() -> None:
         manager = other.RetrieveContent().sessionManager
         with pytest.raises(vim.fault.InvalidLogin):
             manager.Login(USER.name, "wrong", None)
-        manager.Login(USER.name, USER.password, None)
+        session = manager.Login(USER.name, USER.password, None)
         manager.Logout()
-        assert ids(found(site, type=[EVENT.SessionEvent])) == [
+        told = found(site, type=[EVENT.SessionEvent])
+        assert [e.sessionId for e in told[-2:]] == [session.key] * 2
+        assert session.key not in other._stub._session.key
+        assert ids(told) == [
             "vim.event.UserLoginSessionEvent",
             "vim.event.BadUsernameSessionEvent",
             "vim.event.UserLoginSessionEvent",

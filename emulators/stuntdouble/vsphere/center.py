@@ -16,7 +16,7 @@ from stuntdouble.vsphere.versions import find_version
 from stuntdouble.vsphere.vmomi import ManagedObject, moid, vmodl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from stuntdouble.hypervisor import Hypervisor
     from stuntdouble.vsphere.sessions import Session
@@ -43,6 +43,7 @@ class Setting:
             time they come from a named stream, so that a run can be repeated.
         patience: seconds of the clock by which clients are waited for: wall time, where they are
             outside.
+        options: what QueryOptions tells, by name; such as where other endpoints are.
         page_objects_max: objects in one answer of RetrievePropertiesEx at most.  Chosen.
     """
 
@@ -53,6 +54,7 @@ class Setting:
     patience: Callable[[], float] | None = None
     patience_to_site: Callable[[float], float] = field(default=lambda seconds: seconds)
     page_objects_max: int = 1000
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 class VirtualCenter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from stuntdouble.vsphere.authorization import AuthorizationManager
 from stuntdouble.vsphere.creation import Creation
 from stuntdouble.vsphere.datastores import Datastore, FileManager, VirtualDiskManager
 from stuntdouble.vsphere.events import EventManager
@@ -18,6 +19,7 @@ from stuntdouble.vsphere.inventory import (
     ResourcePool,
 )
 from stuntdouble.vsphere.objects import Managed, operation, prop
+from stuntdouble.vsphere.options import OptionManager
 from stuntdouble.vsphere.performance import PerformanceManager
 from stuntdouble.vsphere.search import SearchIndex
 from stuntdouble.vsphere.sessions import SessionManager
@@ -108,6 +110,8 @@ class Roots:
         self.search = add(SearchIndex(center, "SearchIndex"))
         self.tasks = add(TaskManager(center, "TaskManager"))
         self.events = add(EventManager(center, "EventManager"))
+        self.options = add(OptionManager(center, "VpxSettings"))
+        self.authorization = add(AuthorizationManager(center, "AuthorizationManager"))
         self.performance = add(PerformanceManager(center, "PerfMgr"))
         self.files = add(FileManager(center, "FileManager"))
         self.virtual_disks = add(VirtualDiskManager(center, "virtualDiskManager"))
@@ -192,6 +196,8 @@ class Roots:
             taskManager=self.tasks.ref,
             eventManager=self.events.ref,
             perfManager=self.performance.ref,
+            setting=self.options.ref,
+            authorizationManager=self.authorization.ref,
             fileManager=self.files.ref,
             virtualDiskManager=self.virtual_disks.ref,
         )

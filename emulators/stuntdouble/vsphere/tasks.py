@@ -226,7 +226,7 @@ class TaskManager(Managed):
     @operation("CreateCollectorForTasks")
     def create_collector(self, session: Session, filter_: Any) -> Any:
         matching(self.center, filter_)  # whether it can be answered is said now
-        name = f"session[{session.key[:8]}]tasks-{self.center.number()}"
+        name = f"session[{session.id[:8]}]tasks-{self.center.number()}"
         made = TaskHistoryCollector(self.center, name, session, filter_)
         self._followers.add(made)
         return open_collector(session, made)
