@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -65,7 +66,8 @@ def test_the_clock_can_be_read_and_turned():
         ahead = fine(site.post("/clock/advance", json={"seconds": 100.0}))
         assert ahead["seconds"] == pytest.approx(paused["seconds"] + 100.0)
         assert fine(site.get("/clock"))["seconds"] == ahead["seconds"]
-        assert ahead["calendar"].startswith("2026-01-01T00:01:")
+        calendar = datetime.fromisoformat(ahead["calendar"]) - datetime(2026, 1, 1, tzinfo=UTC)
+        assert calendar.total_seconds() == pytest.approx(ahead["seconds"], abs=1e-5)
         assert not fine(site.post("/clock/resume"))["paused"]
         assert fine(site.get("/clock"))["seconds"] > ahead["seconds"]
         assert fine(site.get("/health"))["ok"]
@@ -179,7 +181,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_the_operation_goes_on():
         assert [x["name"] for x in fine(site.get("/arrays/array-1/snapshots"))] == ["late"]
         return True
 
-    assert over_http(talk, limit_seconds=0.3)
+    assert over_http(talk, limit_seconds=2.0)
 
 
 def test_a_bug_in_a_request_ends_the_site_with_it(monkeypatch):

@@ -108,6 +108,16 @@ class DatastoreSummary(Said):
     free_bytes: int
 
 
+class Volume(Said):
+    """A volume of an array; `promoted_from` is an array snapshot, or empty."""
+
+    name: str
+    naa: str
+    size_bytes: int
+    read_only: bool
+    promoted_from: str
+
+
 class Site(Said):
     """What there is to see."""
 
@@ -375,16 +385,6 @@ class Damage(Said):
 # The array. ------------------------------------------------------------------------------------
 
 
-class Volume(Said):
-    """A volume; `export` is its name on the NBD server, where it is mapped."""
-
-    name: str
-    naa: str
-    size_bytes: int
-    read_only: bool
-    promoted_from: str
-
-
 class ArraySnapshot(Said):
     """A point-in-time image inside an array."""
 
@@ -445,6 +445,3 @@ class Export(Said):
     kind: Literal["disk", "snapshot", "lun"]
     size_bytes: int
     read_only: bool
-
-
-Site.model_rebuild()

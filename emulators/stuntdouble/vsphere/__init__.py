@@ -8,6 +8,7 @@ from __future__ import annotations
 from stuntdouble.vsphere.center import Setting, VirtualCenter
 from stuntdouble.vsphere.dispatch import Answer, Dispatcher
 from stuntdouble.vsphere.local import LocalStub, blocking, connect
+from stuntdouble.vsphere.server import VsphereEndpoint
 from stuntdouble.vsphere.sessions import Session, User
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Setting",
     "User",
     "VirtualCenter",
+    "VsphereEndpoint",
     "blocking",
     "connect",
 ]

@@ -72,6 +72,22 @@ class Changes:
         if waiting is not None and not waiting.done():
             waiting.set_result(True)
 
+    def left(self, collector: str, session: str, future: asyncio.Future[bool]) -> None:
+        """Let go of a wait that is over, however it ended."""
+        if self._waiting.get((collector, session)) is future:
+            del self._waiting[collector, session]
+
+    def end(self, session: str) -> None:
+        """Call off every wait of a session."""
+        for collector, waiter in list(self._waiting):
+            if waiter == session:
+                self.cancel(collector, waiter)
+
+    @property
+    def waiting(self) -> int:
+        """How many clients wait for word of a change."""
+        return len(self._waiting)
+
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():

@@ -244,7 +244,7 @@ class EventManager(Managed):
     @operation("CreateCollectorForEvents")
     def create_collector(self, session: Session, filter_: Any) -> Any:
         self.matching(filter_)  # whether it can be answered is said now
-        name = f"session[{session.id[:8]}]events-{self.center.number()}"
+        name = f"session[{session.id}]events-{self.center.number('session')}"
         made = EventHistoryCollector(self.center, name, session, filter_)
         self._followers.add(made)
         return open_collector(session, made)

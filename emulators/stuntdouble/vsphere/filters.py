@@ -6,7 +6,6 @@ since are looked at again; all of them only where the inventory has been regroup
 
 from __future__ import annotations
 
-import asyncio
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -157,10 +156,6 @@ def _members(kind: Any) -> list[str]:
 class FilteringCollector(PropertyCollector):
     """A property collector with filters, and the calls that wait for updates of them."""
 
-    def __init__(self, center: VirtualCenter, moid: str) -> None:
-        super().__init__(center, moid)
-        self._versions: dict[str, int] = {}
-
     @prop
     def filter(self) -> list[Any]:
         session = self.center.calling
@@ -175,7 +170,7 @@ class FilteringCollector(PropertyCollector):
     def create_filter(self, session: Session, spec: Any, partial_updates: bool) -> Any:
         if sum(isinstance(each, Filter) for each in session.own.values()) >= FILTERS_MAX:
             raise invalid_argument("spec", f"the session has {FILTERS_MAX} filters")
-        moid = f"session[{session.id}]filter-{self.center.number()}"
+        moid = f"session[{session.id}]filter-{self.center.number('session')}"
         made = Filter(self.center, moid, (session, self), spec)
         made.partial = partial_updates
         session.own[moid] = made
@@ -183,7 +178,7 @@ class FilteringCollector(PropertyCollector):
 
     @operation("CreatePropertyCollector")
     def create_property_collector(self, session: Session) -> Any:
-        moid = f"session[{session.id}]collector-{self.center.number()}"
+        moid = f"session[{session.id}]collector-{self.center.number('session')}"
         made = FilteringCollector(self.center, moid)
         made.owner = session
         session.own[moid] = made
@@ -196,6 +191,8 @@ class FilteringCollector(PropertyCollector):
         for each in self.filters(session):
             session.own.pop(each.moid, None)
         session.own.pop(self.moid, None)
+        session.versions.pop(self.moid, None)
+        self.center.changes.cancel(self.moid, session.key)
 
     # Waiting. --------------------------------------------------------------------------------
 
@@ -227,7 +224,6 @@ class FilteringCollector(PropertyCollector):
 
     @operation("CancelWaitForUpdates")
     def cancel_wait_for_updates(self, session: Session) -> None:
-        self._versions[session.key] = self._versions.get(session.key, 0)
         self.center.changes.cancel(self.moid, session.key)
 
     def _begin(self, session: Session, version: str | None) -> None:
@@ -235,7 +231,7 @@ class FilteringCollector(PropertyCollector):
         if not version:
             for each in self.filters(session):
                 each.reset()
-        elif version != str(self._versions.get(session.key, 0)):
+        elif version != str(session.versions.get(self.moid, 0)):
             raise vmodl.query.InvalidCollectorVersion(
                 msg=f"The collector is not at version {version}."
             )
@@ -255,25 +251,44 @@ class FilteringCollector(PropertyCollector):
                 found.append(_PC.FilterUpdate(filter=each.ref, objectSet=updates))
         if not found:
             return None
-        number = self._versions[session.key] = self._versions.get(session.key, 0) + 1
+        number = session.versions[self.moid] = session.versions.get(self.moid, 0) + 1
         return _PC.UpdateSet(version=str(number), filterSet=found, truncated=truncated or None)
 
     async def _wait(self, session: Session, seconds: float | None, most: int | None) -> Any:
         wait = min(WAIT_SECONDS_MAX if seconds is None else seconds, WAIT_SECONDS_MAX)
-        loop = asyncio.get_running_loop()
         speaking = self.center.speaking
-        until = loop.time() + self.center.setting.patience_to_site(wait)
-        while True:
-            change = self.center.changes.next(self.moid, session.key)
+        over: list[bool] = []
+
+        def give_up() -> None:
+            over.append(True)
+            self.center.changes.cancel(self.moid, session.key)
+
+        timer = self.center.call_later(wait, give_up)
+        try:
+            while (found := await self._news(session, most, speaking, over)) is None and not over:
+                pass
+            return found
+        finally:
+            timer.cancel()
+
+    async def _news(
+        self, session: Session, most: int | None, speaking: str, over: list[bool]
+    ) -> Any:
+        """Wait for a change, and return what is new by it; None where nothing is, or all is *over*."""
+        change = self.center.changes.next(self.moid, session.key)
+        try:
+            called_off = await change
+        finally:
+            self.center.changes.left(self.moid, session.key, change)
+        if over:
+            return None
+        if called_off:
+            raise vmodl.fault.RequestCanceled(msg="The wait was cancelled.")
+        if session.user is None:
+            raise vmodl.fault.RequestCanceled(msg="The session has ended.")
+        with self.center.env.entered():
+            self.center.calling, self.center.speaking = session, speaking
             try:
-                await asyncio.wait_for(change, until - loop.time())
-            except TimeoutError:
-                return None
-            if change.result():
-                raise vmodl.fault.RequestCanceled(msg="The wait was cancelled.")
-            if session.user is None:
-                raise vmodl.fault.RequestCanceled(msg="The session has ended.")
-            with self.center.env.entered():
-                self.center.calling, self.center.speaking = session, speaking
-                if (found := self._collect(session, most)) is not None:
-                    return found
+                return self._collect(session, most)
+            finally:
+                self.center.calling = None

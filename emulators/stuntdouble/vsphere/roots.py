@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from stuntdouble.vsphere.alarms import AlarmManager
 from stuntdouble.vsphere.authorization import AuthorizationManager
 from stuntdouble.vsphere.creation import Creation
 from stuntdouble.vsphere.datastores import Datastore, FileManager, VirtualDiskManager
@@ -112,6 +113,7 @@ class Roots:
         self.events = add(EventManager(center, "EventManager"))
         self.options = add(OptionManager(center, "VpxSettings"))
         self.authorization = add(AuthorizationManager(center, "AuthorizationManager"))
+        self.alarms = add(AlarmManager(center, "AlarmManager"))
         self.performance = add(PerformanceManager(center, "PerfMgr"))
         self.files = add(FileManager(center, "FileManager"))
         self.virtual_disks = add(VirtualDiskManager(center, "virtualDiskManager"))
@@ -147,9 +149,17 @@ class Roots:
         return self._center.resolve_as(ref, Datastore, "datastore")
 
     def vm(self, name: str) -> VirtualMachine | None:
-        """Return a VM by its name, None where there is none."""
+        """Return a VM by its name, None where there is none.
+
+        Those before it get their numbers first, so that these tell who came when, not who asked.
+        """
         found = self._center.hypervisor.vms.get(name)
-        return self._center.of(found, VirtualMachine, "vm") if found else None
+        if found is None:
+            return None
+        if self._center.known(found) is None:
+            for _ in self.vms():
+                pass
+        return self._center.of(found, VirtualMachine, "vm")
 
     def datastore(self, name: str) -> Datastore | None:
         """Return a datastore by its name, None where there is none."""
@@ -196,6 +206,7 @@ class Roots:
             taskManager=self.tasks.ref,
             eventManager=self.events.ref,
             perfManager=self.performance.ref,
+            alarmManager=self.alarms.ref,
             setting=self.options.ref,
             authorizationManager=self.authorization.ref,
             fileManager=self.files.ref,

@@ -58,6 +58,7 @@ class Session:
     address: str = ""
     own: dict[str, Managed] = field(default_factory=dict)
     rests: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
     calls: int = 0
 
     def may(self, privilege: str | None) -> bool:
@@ -137,6 +138,8 @@ class Sessions:
         session.user = None
         session.own.clear()
         session.rests.clear()
+        session.versions.clear()
+        self._center.changes.end(session.key)
 
     def _tell_of_end(self, session: Session) -> None:
         if session.user is not None:

@@ -162,7 +162,7 @@ class TaskManager(Managed):
             told: makes the result that clients see of the model's.
             fraction: how far it is, from 0 to 1; None where nobody knows.
         """
-        task = self.center.add(Task(self.center, f"task-{self.center.number()}", on, name))
+        task = self.center.add(Task(self.center, f"task-{self.center.number('task')}", on, name))
         task.told = told or task.told
         task.fraction = fraction or task.fraction
         self._running[task.moid] = task
@@ -226,7 +226,7 @@ class TaskManager(Managed):
     @operation("CreateCollectorForTasks")
     def create_collector(self, session: Session, filter_: Any) -> Any:
         matching(self.center, filter_)  # whether it can be answered is said now
-        name = f"session[{session.id[:8]}]tasks-{self.center.number()}"
+        name = f"session[{session.id}]tasks-{self.center.number('session')}"
         made = TaskHistoryCollector(self.center, name, session, filter_)
         self._followers.add(made)
         return open_collector(session, made)

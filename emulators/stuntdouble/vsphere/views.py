@@ -133,4 +133,4 @@ class ViewManager(Managed):
         return made.ref
 
     def _name(self, session: Session) -> str:
-        return f"session[{session.id}]view-{self.center.number()}"
+        return f"session[{session.id}]view-{self.center.number('session')}"
