@@ -17,7 +17,7 @@ from stuntdouble.vsphere.versions import find_version
 from stuntdouble.vsphere.vmomi import ManagedObject, moid, vmodl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from stuntdouble.hypervisor import Hypervisor
     from stuntdouble.vsphere.sessions import Session
@@ -55,6 +55,7 @@ class Setting:
         patience_to_site: seconds of the site in so many of that clock, as its rate is now.
         call_later: calls back after seconds of that clock; the running loop's, where it is None.
         page_objects_max: objects in one answer of RetrievePropertiesEx at most.  Chosen.
+        options: what QueryOptions tells, by name; such as where other endpoints are.
     """
 
     users: tuple[User, ...] = (User("administrator@vsphere.local", "stuntdouble"),)
@@ -65,6 +66,7 @@ class Setting:
     patience_to_site: Callable[[float], float] = field(default=lambda seconds: seconds)
     call_later: Callable[[float, Callable[[], object]], Timer] | None = None
     page_objects_max: int = 1000
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 class VirtualCenter:

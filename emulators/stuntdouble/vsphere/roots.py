@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from stuntdouble.vsphere.alarms import AlarmManager
+from stuntdouble.vsphere.authorization import AuthorizationManager
 from stuntdouble.vsphere.creation import Creation
 from stuntdouble.vsphere.datastores import Datastore, FileManager, VirtualDiskManager
 from stuntdouble.vsphere.events import EventManager
@@ -18,6 +20,8 @@ from stuntdouble.vsphere.inventory import (
     ResourcePool,
 )
 from stuntdouble.vsphere.objects import Managed, operation, prop
+from stuntdouble.vsphere.options import OptionManager
+from stuntdouble.vsphere.performance import PerformanceManager
 from stuntdouble.vsphere.search import SearchIndex
 from stuntdouble.vsphere.sessions import SessionManager
 from stuntdouble.vsphere.tasks import TaskManager
@@ -107,6 +111,10 @@ class Roots:
         self.search = add(SearchIndex(center, "SearchIndex"))
         self.tasks = add(TaskManager(center, "TaskManager"))
         self.events = add(EventManager(center, "EventManager"))
+        self.options = add(OptionManager(center, "VpxSettings"))
+        self.authorization = add(AuthorizationManager(center, "AuthorizationManager"))
+        self.alarms = add(AlarmManager(center, "AlarmManager"))
+        self.performance = add(PerformanceManager(center, "PerfMgr"))
         self.files = add(FileManager(center, "FileManager"))
         self.virtual_disks = add(VirtualDiskManager(center, "virtualDiskManager"))
 
@@ -197,6 +205,10 @@ class Roots:
             searchIndex=self.search.ref,
             taskManager=self.tasks.ref,
             eventManager=self.events.ref,
+            perfManager=self.performance.ref,
+            alarmManager=self.alarms.ref,
+            setting=self.options.ref,
+            authorizationManager=self.authorization.ref,
             fileManager=self.files.ref,
             virtualDiskManager=self.virtual_disks.ref,
         )

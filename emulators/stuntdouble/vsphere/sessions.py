@@ -127,7 +127,7 @@ class Sessions:
             ipAddress=address,
             userAgent=session.agent,
             locale=session.locale,
-            sessionId=session.key,
+            sessionId=session.id,
         )
         return session
 
@@ -150,7 +150,7 @@ class Sessions:
                 ipAddress=session.address or LOCAL,
                 userAgent=session.agent,
                 callCount=session.calls,
-                sessionId=session.key,
+                sessionId=session.id,
                 loginTime=self._center.when_patience(session.login_at),
             )
 

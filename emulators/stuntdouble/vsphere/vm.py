@@ -279,7 +279,7 @@ class VirtualMachine(MachineOperations, Entity):
             quickStats=new(
                 vim.vm.Summary.QuickStats, guestHeartbeatStatus=self.guest_heartbeat_status()
             ),
-            overallStatus="green",
+            overallStatus=self.overall_status(),
         )
 
     @prop
