@@ -99,12 +99,11 @@ class Sessions:
         key, shown = self._center.secret(40), self._center.secret(32)
         return Session(key, shown, active_at=self._center.patience_now())
 
-    def login(self, session: Session, name: str, password: str, locale: str | None) -> Session:
-        """Log a user in.
+    def user(self, name: str, password: str) -> User:
+        """Return who has this name and password.
 
         Raises:
-            vim.fault.InvalidLogin: wrong name or password.
-            vim.fault.InvalidState: there are too many sessions.
+            vim.fault.InvalidLogin: nobody.
         """
         user = self.users.get(name.lower())
         address = session.address or LOCAL
@@ -114,6 +113,16 @@ class Sessions:
             raise vim.fault.InvalidLogin(
                 msg="Cannot complete login due to an incorrect user name or password."
             )
+        return user
+
+    def login(self, session: Session, name: str, password: str, locale: str | None) -> Session:
+        """Log a user in.
+
+        Raises:
+            vim.fault.InvalidLogin: wrong name or password.
+            vim.fault.InvalidState: there are too many sessions.
+        """
+        user = self.user(name, password)
         self._drop_idle()
         if len(self.all) >= SESSIONS_MAX:
             raise vim.fault.InvalidState(msg=f"There are {SESSIONS_MAX} sessions: log one out.")
