@@ -99,17 +99,16 @@ class Sessions:
         key, shown = self._center.secret(40), self._center.secret(32)
         return Session(key, shown, active_at=self._center.patience_now())
 
-    def user(self, name: str, password: str) -> User:
-        """Return who has this name and password.
+    def user(self, name: str, password: str, address: str = "") -> User:
+        """Return who has this name and password; *address* is where the client is.
 
         Raises:
             vim.fault.InvalidLogin: nobody.
         """
         user = self.users.get(name.lower())
-        address = session.address or LOCAL
         expected = (user.password if user else "").encode()
         if user is None or not hmac.compare_digest(expected, password.encode()):
-            self._center.events.post(BAD_LOGIN, [], name, ipAddress=address)
+            self._center.events.post(BAD_LOGIN, [], name, ipAddress=address or LOCAL)
             raise vim.fault.InvalidLogin(
                 msg="Cannot complete login due to an incorrect user name or password."
             )
@@ -122,7 +121,8 @@ class Sessions:
             vim.fault.InvalidLogin: wrong name or password.
             vim.fault.InvalidState: there are too many sessions.
         """
-        user = self.user(name, password)
+        address = session.address or LOCAL
+        user = self.user(name, password, address)
         self._drop_idle()
         if len(self.all) >= SESSIONS_MAX:
             raise vim.fault.InvalidState(msg=f"There are {SESSIONS_MAX} sessions: log one out.")
