@@ -18,6 +18,9 @@ class Clockwork:
     def time(self):
         return self.now
 
+    def wall_time(self):
+        return self.now / self.rate
+
     def start_clock(self):
         pass
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import greenlet
 
 from stuntdouble.clock import run
 from stuntdouble.scenarios import load
@@ -65,3 +68,15 @@ def played(
         return await blocking(lambda: client(Site(world, center, dispatcher, si)))
 
     return run(main)
+
+
+def awaited(awaitable: Any) -> Any:
+    """Let site time pass in a client's code, until something is there."""
+    return greenlet.getcurrent().parent.switch(awaitable)
+
+
+def ended(task: Any) -> Any:
+    """Wait for a task, whatever the VM asks meanwhile; return its information."""
+    while (info := task.info).state in {"queued", "running"}:
+        awaited(asyncio.sleep(1))
+    return info

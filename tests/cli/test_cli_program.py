@@ -22,7 +22,7 @@ HEAVY = {
 
 
 def test_the_commands_are_these():
-    assert COMMANDS == ["bench", "compare", "completion", "doctor", "restore", "scenarios"]
+    assert COMMANDS == ["bench", "compare", "completion", "doctor", "restore", "scenarios", "serve"]
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

@@ -23,6 +23,8 @@ from stuntdouble.http import Request, Response
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
         (b"GET /%ff HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"CONNECT here:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET relative HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nNo colon\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n", 400),
@@ -161,6 +163,24 @@ def test_an_upgrade_is_not_taken_up() -> None:
     answer = talk(lambda line: line.say(upgrade + get("/b")))
     assert statuses(answer) == [200, 200]
     assert answer.endswith(b"GET /b 0")
+
+
+def test_thousands_of_upgrades_at_once_are_too_many() -> None:
+    upgrade = get("/", "Connection: Upgrade", "Upgrade: h2c")
+    codes = statuses(talk(lambda line: line.say(upgrade * 3000), pipelined_max=10))
+    assert codes[-1] == 503
+    assert 503 not in codes[:-1]
+
+
+def test_many_clients_at_once_are_all_answered() -> None:
+    async def script(line: Talk) -> list[bytes]:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(line.say(get(f"/{n}") * 20)) for n in range(64)]
+        return [task.result() for task in asked]
+
+    for number, answer in enumerate(talk(script)):
+        assert statuses(answer) == [200] * 20
+        assert answer.count(b"GET /%d 0" % number) == 20
 
 
 SEEDS = [

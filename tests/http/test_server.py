@@ -3,17 +3,15 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import ssl
 import struct
-import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from http_wire import PATIENT, QUICK, Talk, echo, get, post, statuses, talk, until_closed
-from stuntdouble.http import Limits, Request, Response, self_signed, serve
+from http_wire import PATIENT, Talk, echo, get, post, statuses, talk, until_closed
+from stuntdouble.http import Limits, Request, Response, serve
 
 
 def said(data: bytes, **options: Any) -> bytes:
@@ -82,6 +80,49 @@ def test_a_client_that_waits_to_be_told_is_told() -> None:
 def test_a_client_that_waits_is_not_told_to_send_too_much() -> None:
     ask = get("/", "Content-Length: 11", "Expect: 100-continue", method="POST")
     assert statuses(said(ask, body_bytes_max=10)) == [413]
+
+
+def test_what_comes_while_a_request_is_answered_waits_and_is_answered() -> None:
+    async def slow(request: Request) -> Response:
+        await asyncio.sleep(0.1 if request.path == "/slow" else 0)
+        return await echo(request)
+
+    async def script(line: Talk) -> bytes:
+        async with line.connected() as (reader, writer):
+            for piece in (get("/slow"), get("/a") + b"GET /b HT", b"TP/1.1\r\nHost: x\r\n\r\n"):
+                writer.write(piece)
+                await asyncio.sleep(0.03)
+            writer.write_eof()
+            return await until_closed(reader)
+
+    answer = talk(script, slow)
+    assert statuses(answer) == [200, 200, 200]
+    assert answer.index(b"/slow") < answer.index(b"/a") < answer.index(b"/b")
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://here:80/x%2fy?a", "/x/y"),
+        ("http://here", "/"),
+        ("*", "*"),
+        ("/a//b/../c", "/a//b/../c"),
+    ],
+)
+def test_a_target_may_be_written_in_several_ways(target: str, path: str) -> None:
+    assert said(get(target, method="OPTIONS")).endswith(f"OPTIONS {path} 0".encode())
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "kept"),
+    [("1.1", "keep-alive", True), ("1.1", "close", False), ("1.0", "keep-alive", False)],
+)
+def test_a_connection_is_kept_for_who_speaks_1_1_and_does_not_close(
+    version: str, asked: str, kept: bool
+) -> None:
+    answer = said(get("/", f"Connection: {asked}", version=version) + get("/again"))
+    assert statuses(answer) == [200] * (1 + kept)
+    assert (b"Connection: close" not in answer) == kept
 
 
 def test_head_has_the_length_and_no_body() -> None:
@@ -225,10 +266,12 @@ def test_a_handler_that_fails_is_logged_and_the_connection_lives(
     async def handler(request: Request) -> Response:
         if request.path == "/bad":
             raise ZeroDivisionError("what went wrong")
+        if request.path == "/worse":
+            raise asyncio.CancelledError
         return await echo(request)
 
-    answer = said(get("/bad") + get("/good"), handler=handler)
-    assert statuses(answer) == [500, 200]
+    answer = said(get("/bad") + get("/worse") + get("/good"), handler=handler)
+    assert statuses(answer) == [500, 500, 200]
     assert b"what went wrong" not in answer
     assert "what went wrong" in caplog.text
 
@@ -312,39 +355,3 @@ def test_seconds_are_of_the_wall_whatever_the_loop_counts() -> None:
 
     assert 0.15 < asyncio.run(run()) < 5
     assert set(asked) == {1}
-
-
-def test_a_certificate_made_at_start_is_good_for_its_hosts_and_leaves_no_file() -> None:
-    async def run() -> bytes:
-        context, certificate = self_signed(["localhost", "127.0.0.1"])
-        server = await serve(echo, "127.0.0.1", 0, tls=context, limits=PATIENT)
-        trusting = ssl.create_default_context(cadata=certificate.decode())
-        ask = urllib.request.Request(f"https://localhost:{server.port}/tls", data=b"xyz")
-
-        def client() -> bytes:
-            with urllib.request.urlopen(ask, context=trusting, timeout=5) as answer:
-                return answer.read()
-
-        got = await asyncio.to_thread(client)
-        await server.close()
-        return got
-
-    assert asyncio.run(run()) == b"POST /tls 3"
-
-
-def test_plain_bytes_to_a_tls_port_do_no_harm() -> None:
-    async def run() -> bytes:
-        context, _ = self_signed(["127.0.0.1"])
-        limits = replace(QUICK, handshake_seconds=0.2)
-        server = await serve(echo, "127.0.0.1", 0, tls=context, limits=limits)
-        line = Talk(server)
-        async with asyncio.timeout(5):
-            async with line.connected() as (reader, writer):
-                writer.write(get())
-                got = await until_closed(reader)
-            async with line.connected() as (reader, _):
-                got += await until_closed(reader)
-        await server.close()
-        return got
-
-    assert b"HTTP" not in asyncio.run(run())

@@ -327,6 +327,25 @@ def test_a_relocation_takes_the_time_of_its_io_and_moves_what_was_written():
     assert 0 < times[0] < times[1]
 
 
+def test_a_relocation_tells_how_far_it_is_and_why_tracking_starts_anew():
+    bench, admin, vm = built(spec(size=30 * MIB), task_seconds=4.0, lun_bytes=48 * MIB)
+    second(bench, 512)
+    fill(bench, vm.disks[2000].disk)
+    bench.do(bench.hypervisor.enable_tracking(vm))
+    process = bench.env.process(admin.relocate(vm, "ds2"))
+    seen_shares = []
+    while process.is_alive:
+        bench.env.step()
+        seen_shares.append(vm.progress)
+    assert seen_shares[:-1] == sorted(seen_shares[:-1])
+    assert len({share for share in seen_shares if 0.1 < share < 1.0}) >= 3
+    assert max(seen_shares) == 1.0
+    assert vm.progress == 0.0
+    assert bench.last("tracking-lost") == {"disk": 2000, "cause": "relocated"}
+    bench.do(admin.unregister(vm))
+    assert bench.last("tracking-lost") == {"disk": 2000, "cause": "unregistered"}
+
+
 def test_an_eagerly_zeroed_disk_is_zeroed_where_it_goes():
     bench, admin, vm = built(spec(provisioning=EAGER))
     second(bench)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hypervisor.bench import BLOCK
+from hypervisor.bench import BLOCK, fill, spec
 from nbd.world import SIZE, areas, mapped, serve
 from stuntdouble.clock import perform
+from stuntdouble.errors import NotFound
 from stuntdouble.extents import Runs, State
-from stuntdouble.nbd import export_name
+from stuntdouble.nbd import HypervisorExports, export_name
+from stuntdouble.site import COPY_ON_WRITE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +81,10 @@ MODES = pytest.mark.parametrize(
         {"tracking_page_areas": 3},
         {"tracking_page_bytes": 64 * 1024},
         {"tracking_page_bytes": 1024 * 1024, "tracking_page_areas": 7},
+        {"tracking_paging": "one-page"},
+        {"tracking_paging": "span"},
+        {"tracking_paging": "span-empty"},
+        {"tracking_paging": "random", "tracking_page_areas": 5},
     ],
     ids=lambda paging: "-".join(map(str, paging.values())) or "default",
 )
@@ -203,8 +209,6 @@ def test_names_with_odd_characters_are_found_and_listed(tmp_path: Path):
     async def scenario(world):
         odd = "a b/c%ü"
         with world.rig.env.entered():
-            from hypervisor.bench import fill, spec
-
             vm = world.rig.hypervisor.add_vm(odd, [spec(2000, 2**20)], None, powered_on=False)
             fill(world.rig, vm.disks[2000].disk)
             want = world.rig.site.show(vm.disks[2000].disk.head, 0, 256, "t").tobytes()
@@ -219,3 +223,82 @@ def test_names_with_odd_characters_are_found_and_listed(tmp_path: Path):
     found, want = serve(scenario)
     assert found == want
     assert any(want)
+
+
+def test_asking_for_a_file_again_and_again_takes_no_more_of_the_site():
+    async def scenario(world):
+        await world.snapshot()
+        exports = HypervisorExports(world.rig.hypervisor)
+        names = [name for name, _ in exports.listing() if name.startswith("delta/")]
+        used = []
+        for _ in range(3):
+            for name in names:
+                assert exports.find(name).name == name
+            used.append(world.rig.site.arena.used("levels"))
+        return names, used
+
+    names, used = serve(scenario, iops=0.0)
+    assert len(names) == 4
+    assert used == [used[0]] * 3
+
+
+def test_a_file_that_was_merged_away_ends_its_export():
+    async def scenario(world):
+        taken = await world.snapshot()
+        exports = HypervisorExports(world.rig.hypervisor)
+        name = next(n for n, _ in exports.listing() if "000001" in n)
+        export = exports.find(name)
+        assert b"".join(await export.read(0, 512)) == bytes(512)
+        await world.port.remove_snapshot(taken)
+        with pytest.raises(NotFound, match="file of vm"):
+            next(await export.read(0, 512))
+        with pytest.raises(NotFound, match="file of vm"):
+            exports.find(name)
+
+    serve(scenario, iops=0.0)
+
+
+def test_a_copy_shows_what_its_snapshot_froze_and_cannot_be_written():
+    async def scenario(world):
+        taken = await world.snapshot()
+        want = world.frozen(taken)
+        await asyncio.sleep(1)
+        with world.rig.env.entered():
+            image = world.rig.site.freeze(world.rig.luns, COPY_ON_WRITE)[0]
+            world.rig.opened["naa.copy"] = image.open()
+        datastore = await world.port.mount_copy(("naa.copy",))
+        copy = await world.port.register_vm(datastore, "vm")
+        exports = HypervisorExports(world.rig.hypervisor)
+        name = export_name("vm", copy.name, 2000)
+        export = exports.find(name)
+        names = [name for name, _ in exports.listing()]
+        assert names.count(f"snapshot/{taken.id}/2000") == 1
+        assert export.read_only
+        return b"".join(await export.read(0, SIZE)), want
+
+    found, want = serve(scenario, rate=50.0)
+    assert found == want
+
+
+def test_a_disk_that_is_off_shows_what_has_changed_up_to_now():
+    async def scenario(world):
+        taken = await world.snapshot()
+        since = taken.change_ids[2000]
+        await asyncio.sleep(2)
+        option, uri = f"--map=qemu:dirty-bitmap:{since}", world.uri("vm/vm/2000")
+        exports = HypervisorExports(world.rig.hypervisor)
+        running = list(exports.find("vm/vm/2000").contexts())
+        await perform(world.rig.env, world.rig.hypervisor.power_off("vm"))
+        rows = mapped(await world.tool("nbdinfo", option, "--json", uri))
+        off = list(exports.find("vm/vm/2000").contexts())
+        last = await world.snapshot()
+        page = await world.port.changed_ranges(last, 2000, since, 0)
+        return rows, page, running, off, since
+
+    rows, page, running, off, since = serve(scenario)
+    assert page.covered == SIZE
+    assert Runs.of(areas(rows)) == page.extents
+    assert page.extents
+    assert running == ["base:allocation"]
+    dirty = [f"qemu:dirty-bitmap:{name}" for name in ("*", since)]
+    assert off == ["base:allocation", *dirty]

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hypervisor.bench import BLOCK, LAZY, THIN, Rig, fill, rig, spec
+from nbd.talking import talk
 from stuntdouble.clock import perform, run
+from stuntdouble.codecs.nbd import Option, Reply
 from stuntdouble.extents import Runs
 from stuntdouble.hypervisor import LocalHypervisor
 from stuntdouble.iops import Pattern, PoissonLoad
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 RATE = 5.0
 SIZE = 4 * MIB
+NAME = "vm/vm/2000"
+FROZEN = "snapshot/snapshot-1/2000"
 CI = bool(os.environ.get("CI"))
 
 
@@ -97,7 +101,9 @@ def serve(
                 fill(bench, disk.disk, 100, 150)
                 fill(bench, disk.disk, disk.disk.blocks - 3, 3)
         wall = lambda seconds: seconds * rate  # noqa: E731
-        server = Server(HypervisorExports(port, paced=paced), wall_seconds=wall, limits=limits)
+        server = Server(
+            HypervisorExports(bench.hypervisor, paced=paced), wall_seconds=wall, limits=limits
+        )
         await perform(env, bench.hypervisor.enable_tracking("vm"))
         await perform(env, bench.hypervisor.power_on("vm"))
         await server.start("127.0.0.1", 0)
@@ -117,3 +123,26 @@ def mapped(text: str) -> list[tuple[int, int, int]]:
 def areas(rows: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
     """Return (offset, length) of the runs whose flag is set."""
     return [tuple(x) for x in Runs.of([(at, size) for at, size, flags in rows if flags])]
+
+
+def with_server(dialogue, *, off=False, snapshot=True, **kw):
+    """Run ``dialogue(address)`` in a thread, beside the loop that serves."""
+
+    async def scenario(world):
+        if off:
+            await perform(world.rig.env, world.rig.hypervisor.power_off("vm"))
+        elif snapshot:
+            await world.snapshot()
+        found = await asyncio.to_thread(dialogue, world.server.address)
+        assert await asyncio.to_thread(still_serves, world.server.address)
+        return found, world.shown(
+            world.vm.image(2000) if not off else world.vm.disks[2000].disk.head
+        )
+
+    return serve(scenario, **kw)
+
+
+def still_serves(address):
+    with talk(address) as client:
+        client.greet()
+        return client.ask(Option.LIST)[-1] == (Reply.ACK, b"")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stuntdouble.results import EngineName
+    from stuntdouble.scenarios.doors import Door
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -63,6 +64,7 @@ def live_through(
     seed: int = 1,
     trace: Path | None = None,
     engine: EngineName = "kernel",
+    door: Door = "direct",
 ) -> Result:
     """Run a scenario given as a table, without a display."""
     return compare(
@@ -74,6 +76,7 @@ def live_through(
         directory=directory,
         progress=Progress(quiet=True),
         engine=engine,
+        door=door,
     )
 
 

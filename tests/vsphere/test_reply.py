@@ -53,14 +53,15 @@ def test_pyvmomi_reads_back_every_type() -> None:
     assert not odd
 
 
-@given(seeds, st.sampled_from(data_types()))
-@settings(max_examples=300)
-def test_what_is_written_is_what_pyvmomi_writes(seed: int, kind: Any) -> None:
+@given(seeds, st.sampled_from(data_types()), st.sampled_from(["6.5", "7.0", "8.0.3.0", ""]))
+@settings(max_examples=400)
+def test_what_is_written_is_what_pyvmomi_writes(seed: int, kind: Any, number: str) -> None:
+    version = find_version(number) if number else ALL
     drawn = data(random.Random(seed), kind)
     spaces = dict(SOAP_NSMAP, **{"urn:vim25": ""})
-    row = V.Object(name="val", type=object, version=ALL, flags=V.F_OPTIONAL)
-    theirs = SerializeToStr(drawn, row, ALL, spaces)
-    ours = returned(fetched(drawn, kind)).replace("returnval", "val")
+    row = V.Object(name="val", type=object, version=V.BASE_VERSION, flags=V.F_OPTIONAL)
+    theirs = SerializeToStr(drawn, row, version, spaces)
+    ours = returned(fetched(drawn, kind, version)).replace("returnval", "val")
     heads = " ".join(f'xmlns:{prefix}="{uri}"' for uri, prefix in SOAP_NSMAP.items())
     trees = [
         plain(ET.fromstring(f'<r xmlns="urn:vim25" {heads}>{text}</r>'.replace("\r", "&#13;")))
@@ -134,6 +135,12 @@ def test_any_text_can_be_read(text: str) -> None:
         ("a", str, ' xsi:type="xsd:string">a<'),
         ("a.b", V.PropertyPath, ' xsi:type="xsd:string">a.b<'),
         (vim.VirtualMachine, type, ' xsi:type="xsd:string">VirtualMachine<'),
+        (V.ManagedObject, type, ' xsi:type="xsd:string">ManagedObject<'),
+        (
+            vim.fault.OvfInvalidValueReference,
+            type,
+            ' xsi:type="xsd:string">OvfInvalidValueReference<',
+        ),
         (
             "poweredOn",
             vim.VirtualMachine.PowerState,
@@ -345,3 +352,25 @@ def test_a_million_areas_take_no_million_objects() -> None:
     text = areas.elements("changedArea")
     assert text.count("<changedArea>") == 100_000
     assert text.endswith("<changedArea><start>99999</start><length>1</length></changedArea>")
+
+
+def test_what_cannot_be_written_ahead_or_is_no_fault_is_a_bug() -> None:
+    for value in (vim.Folder("f"), vim.fault.NoPermission(), None):
+        with pytest.raises(Bug, match="nothing that can be written ahead"):
+            reply.rendered(value, object, NEWEST)
+    with pytest.raises(Bug, match="is no fault"):
+        reply.write_fault(NEWEST, vim.Description(label="", summary=""), "text")
+    ahead = reply.rendered([], V.GetVmodlType("vim.vm.device.VirtualDevice[]"), NEWEST)
+    hardware = vmomi.make(vim.vm.VirtualHardware, {"device": ahead})
+    with pytest.raises(Bug, match="its items may have been written"):
+        fetched(hardware, vim.vm.VirtualHardware, NEWEST)
+
+
+def test_a_fault_in_a_value_is_read_with_its_text() -> None:
+    inner = vim.fault.FileFault(file="f", msg="said")
+    wrapped = vmodl.LocalizedMethodFault(fault=inner, localizedMessage="said")
+    for error in (inner, wrapped):
+        info = vmomi.fill(vim.TaskInfo(key="k", error=error, result=error))
+        found = Stub().read(fetched(info, vim.TaskInfo, NEWEST), vim.TaskInfo)
+        for fault in (found.error, found.result):
+            assert (type(fault), fault.file, fault.msg) == (vim.fault.FileFault, "f", "said")

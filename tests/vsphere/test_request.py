@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import random
 import re
+import tracemalloc
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -163,6 +165,9 @@ def test_a_value_of_any_type_says_which(value: str, kind: Any, found: Any) -> No
         ("<value xsi:type='VirtualMachinePowerState'>upper</value>", "is not one of"),
         ("<value xsi:type='NoSuchType'/>", "no type 'NoSuchType'"),
         ("<value xsi:type='ArrayOfNoSuchType'/>", "no type"),
+        ("<value xsi:type='ArrayOfArrayOfString'/>", "no type"),
+        (f"<value xsi:type='{'ArrayOf' * 10_000}String'/>", "no type"),
+        ("<value xsi:type='ArrayOfManagedObjectReferenceReference'/>", "no type"),
         ("<value xsi:type='none:int'>1</value>", "bound to no namespace"),
         ("<value xsi:type='xsd:int'><a/></value>", "elements in place of a value"),
         ("<value xsi:type='xsd:anyType'>1</value>", "no xsi:type says which"),
@@ -221,6 +226,8 @@ def test_a_wrong_value_is_refused(value: str, why: str) -> None:
         (envelope(CREATE).replace(b">n<", b">&lol;<"), "not well-formed"),
         (b"<?php echo?>" + envelope(CREATE).partition(b"?>")[2], "processing instruction"),
         (envelope(CREATE, ' a="1" a="1"'), "duplicate attribute"),
+        (envelope(CREATE + "text"), "text between its elements: 'text'"),
+        (envelope("text" + CREATE), "text between its elements: 'text'"),
     ],
 )
 def test_what_is_no_message_is_refused(body: bytes, why: str) -> None:
@@ -242,6 +249,7 @@ def test_there_is_no_document_type_and_so_no_entity(declared: str) -> None:
     assert "no document type" in refused(start + end + declared.encode() + rest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inner", "why"),
     [
@@ -288,6 +296,49 @@ def test_a_method_of_another_namespace_is_unknown() -> None:
         parse_call(envelope(CREATE.replace("urn:vim25", "urn:other")))
 
 
+@pytest.mark.parametrize(
+    ("declared", "xsi", "right"),
+    [
+        ("deviceKey", "xsd:long", True),
+        ("startOffset", "xsd:int", True),
+        ("changeId", "xsd:string", True),
+        ("deviceKey", "xsd:string", False),
+        ("changeId", "xsd:int", False),
+        ("snapshot", "ManagedObjectReference", True),
+        ("snapshot", "xsd:string", False),
+        ("snapshot", "Description", False),
+    ],
+)
+def test_a_type_that_is_said_fits_the_declared_one(declared: str, xsi: str, right: bool) -> None:
+    inner = (
+        '<snapshot type="VirtualMachineSnapshot">s-1</snapshot><deviceKey>2000</deviceKey>'
+        "<startOffset>0</startOffset><changeId>7</changeId>"
+    ).replace(f"<{declared}", f'<{declared} xsi:type="{xsi}"')
+    body = method("QueryChangedDiskAreas", inner)
+    if right:
+        assert parse_call(body).arguments == {
+            "snapshot": vim.vm.Snapshot("s-1"),
+            "deviceKey": 2000,
+            "startOffset": 0,
+            "changeId": "7",
+        }
+    else:
+        assert " is no " in refused(body)
+
+
+def test_a_reference_to_another_kind_of_object_is_refused() -> None:
+    inner = '<snapshot type="Folder">s-1</snapshot><deviceKey>1</deviceKey>'
+    assert "Folder is no vim.vm.Snapshot" in refused(method("QueryChangedDiskAreas", inner))
+    part = "<snapshot><a/></snapshot>"
+    assert "is a reference" in refused(method("QueryChangedDiskAreas", part))
+
+
+def test_a_fault_of_another_kind_than_declared_is_refused() -> None:
+    wrapped = "<fault xsi:type='Description'><label/><summary/></fault>"
+    value = f"<value xsi:type='LocalizedMethodFault'>{wrapped}</value>"
+    assert "is no vmodl.MethodFault" in refused(option(value))
+
+
 def test_a_fault_in_a_request_keeps_its_text() -> None:
     event = vim.event.EventEx(
         eventTypeId="x",
@@ -317,3 +368,25 @@ def test_a_mutated_message_is_read_or_refused(draw: st.DataObject) -> None:
         assert call.method == "CreateSnapshot_Task"
         assert call.arguments.keys() == {"name", "description", "memory", "quiesce"}
     assert re.fullmatch(r"[^\n]{1,500}", said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "<name>" + "a<!-- -->" * 900_000 + "</name>",
+        "<name>" + "<![CDATA[a]]>" * 600_000 + "</name>",
+        "<name>" + "&#97;" * 1_000_000 + "</name>",
+        "<a>" * 100 + ("<b c='d' e='f'> </b>" * 99_000) + "</a>" * 100,
+        "".join(f"<a xmlns:p{i}='u{i}'/>" for i in range(90_000)),
+    ],
+    ids=["comments", "sections", "references", "siblings", "prefixes"],
+)
+def test_no_message_costs_more_than_its_length(inner: str) -> None:
+    body = method("CreateSnapshot_Task", inner)
+    tracemalloc.start()
+    with suppress(BadRequest):
+        parse_call(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80 << 20

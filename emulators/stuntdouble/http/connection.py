@@ -190,25 +190,28 @@ class Connection(asyncio.Protocol):
     async def _answer_all(self) -> None:
         """Answer the requests that are complete, in their order."""
         try:
-            while self._due:
-                request, response, keep = self._due.popleft()
-                keep = keep and not self._server.is_closing
-                if response is None and request is not None:
-                    response = await self._ask(request)
-                    keep = (
-                        keep and not self._server.is_closing and not _to_the_end(request, response)
-                    )
-                assert response is not None
-                await self._send(request, response, keep=keep)
-                if not keep:
-                    self._over = True
-                    break
+            await self._answer_due()
+            self._task = None
+            self._rest()
         except Exception:  # noqa: BLE001 -- the connection ends with it, the server does not
             _LOG.exception("an answer to %s was cut short", self.peer)
             self._transport.abort()
         finally:
-            self._task = None
-        self._rest()
+            if self._task is asyncio.current_task():
+                self._task = None
+
+    async def _answer_due(self) -> None:
+        while self._due:
+            request, response, keep = self._due.popleft()
+            if response is None and request is not None:
+                response = await self._ask(request)
+                keep = keep and not _to_the_end(request, response)
+            assert response is not None
+            keep = keep and not self._server.is_closing
+            await self._send(request, response, keep=keep)
+            if not keep:
+                self._over = True
+                return
 
     def _rest(self) -> None:
         """After an answer: close, linger, or take what has come meanwhile."""
@@ -244,9 +247,14 @@ class Connection(asyncio.Protocol):
         """Return what the handler answers; if it fails, that it has."""
         try:
             return await self._server.handler(request)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # the client is gone
+                raise
+            _LOG.exception("%s %s waited for what was cancelled", request.method, request.path)
         except Exception:  # noqa: BLE001 -- whatever it is, the client is told and the server lives
             _LOG.exception("%s %s failed", request.method, request.path)
-            return said(500, "the server failed; its log says why")
+        return said(500, "the server failed; its log says why")
 
     async def _send(self, request: Request | None, response: Response, *, keep: bool) -> None:
         """Send an answer."""

@@ -95,10 +95,7 @@ class Incoming:
         """
         self._begins = False
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:  # not taken up: the next is plain HTTP
-            self._parser = httptools.HttpRequestParser(self)
-            return [*self.taken(), *self.feed(data[upgrade.args[0] :])]
+            self._parse(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, Refusal):
@@ -111,6 +108,17 @@ class Incoming:
         if self._waited_bytes > self._limits.head_bytes_max:
             raise self._too_large()
         return self.taken()
+
+    def _parse(self, data: bytes) -> None:
+        """Have bytes parsed; an upgrade that is asked for is not taken up, and HTTP goes on."""
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._parser = httptools.HttpRequestParser(self)
+                data = data[upgrade.args[0] :]
+            else:
+                return
 
     def taken(self) -> list[tuple[Request, bool]]:
         """Return, and forget, the requests that are complete."""
@@ -204,7 +212,8 @@ class Incoming:
             self._secure,
             self._parser.get_http_version(),
         )
-        self._complete.append((request, self._parser.should_keep_alive()))
+        keep = self._parser.should_keep_alive() and request.version == "1.1"
+        self._complete.append((request, keep))
         self._fresh()
         self.phase = _BETWEEN
 

@@ -90,10 +90,11 @@ class Server:
             connection.finish()
         if not self._connections:
             return
-        self._gone = self.loop.create_future()
+        if self._gone is None:
+            self._gone = self.loop.create_future()
         cut = self.loop.call_later(self._wall_seconds(grace_seconds), self._cut)
         try:
-            await self._gone
+            await asyncio.shield(self._gone)
         finally:
             cut.cancel()
             self._cut()

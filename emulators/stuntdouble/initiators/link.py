@@ -264,9 +264,9 @@ class Link(asyncio.BufferedProtocol):
 
     def _over(self, pending: _Pending, error: ChunkError | None) -> None:
         request = pending.request
-        del self._pending[request.cookie]
         if error is None and pending.left:
             raise Misuse("NBD reply", f"{pending.left} of {request.length} bytes are missing")
+        del self._pending[request.cookie]
         if pending.future.done():  # whoever asked has been cancelled
             return
         if error is None:

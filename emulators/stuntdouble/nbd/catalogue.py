@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
+from weakref import WeakKeyDictionary
 
 from stuntdouble.errors import NotFound
 from stuntdouble.nbd.disks import CurrentDisk, DeltaFile, SnapshotDisk
@@ -20,7 +21,10 @@ from stuntdouble.nbd.disks import CurrentDisk, DeltaFile, SnapshotDisk
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from stuntdouble.hypervisor import LocalHypervisor, Vm, VmDisk
+    from simpy.events import Event
+
+    from stuntdouble.hypervisor import Hypervisor, Vm, VmDisk
+    from stuntdouble.nbd.disks import OnWrite
     from stuntdouble.nbd.exports import Export
     from stuntdouble.site import Level
 
@@ -32,15 +36,20 @@ class HypervisorExports:
     the copy's current snapshot froze is what ``vm/<copy>/<disk key>`` shows.
 
     Args:
-        port: the hypervisor, whose answers about changed areas are the dirty bitmaps.
+        hypervisor: whose answers about changed areas are the dirty bitmaps.
         paced: whether requests take the time that their I/O takes in the model, and cost the
             guests what it costs; else they take none.
+        on_write: told of each write, by export, offset and data, as it enters the site.
     """
 
-    def __init__(self, port: LocalHypervisor, *, paced: bool = False) -> None:
-        self._port = port
-        self._env = port.hypervisor.host.env
+    def __init__(
+        self, hypervisor: Hypervisor, *, paced: bool = False, on_write: OnWrite | None = None
+    ) -> None:
+        self._hypervisor = hypervisor
+        self._env = hypervisor.host.env
         self._paced = paced
+        self._on_write = on_write
+        self._alone: WeakKeyDictionary[Level, Level] = WeakKeyDictionary()
 
     def find(self, name: str) -> Export:
         """Return an export; NotFound where there is none of that name, or not any more."""
@@ -48,13 +57,24 @@ class HypervisorExports:
         with self._env.entered():
             match parts:
                 case ["vm", vm, key]:
-                    machine = self._port.hypervisor.vm(vm)
-                    return CurrentDisk(name, machine, _disk(machine, key), paced=self._paced)
+                    return self._current(name, self._hypervisor.vm(vm), key)
                 case ["snapshot", number, key]:
                     return self._snapshot(name, number, key)
                 case ["delta", vm, file]:
-                    return self._file(name, self._port.hypervisor.vm(vm), file)
+                    return self._file(name, self._hypervisor.vm(vm), file)
         raise NotFound("NBD export (vm/…, snapshot/… or delta/…)", name)
+
+    def _current(self, name: str, vm: Vm, key: str) -> CurrentDisk:
+        found = CurrentDisk(name, self._hypervisor, vm, _disk(vm, key), paced=self._paced)
+        found.on_write = self._on_write
+        return found
+
+    def begin_write(self, name: str, offset: int, data: memoryview) -> Event:
+        """Begin a write as a client did, within ``env.entered()``; NotFound where no disk is named."""
+        found = self.find(name)
+        if not isinstance(found, CurrentDisk):
+            raise NotFound("disk that can be written", name)
+        return found.begin_write(offset, data)
 
     def _snapshot(self, name: str, number: str, key: str) -> Export:
         for vm in self._originals():
@@ -64,22 +84,24 @@ class HypervisorExports:
             disk = _disk(vm, key)
             if disk.key not in snapshot.frozen:
                 raise NotFound(f"disk of {number}", key)
-            return SnapshotDisk(name, self._port, vm, snapshot, disk, paced=self._paced)
+            return SnapshotDisk(name, self._hypervisor, vm, snapshot, disk, paced=self._paced)
         raise NotFound("snapshot", number)
 
     def _file(self, name: str, vm: Vm, file: str) -> Export:
         for disk, level in _files(vm):
             if _short(vm, level) == file:
-                return DeltaFile(name, vm, disk, level, paced=self._paced)
+                if level not in self._alone:  # one for each, however often somebody asks
+                    self._alone[level] = vm.host.site.new_level(level.file, None)
+                return DeltaFile(name, vm, disk, level, self._alone[level], paced=self._paced)
         raise NotFound(f"file of {vm.name}", file)
 
     def _originals(self) -> list[Vm]:
-        return [vm for vm in self._port.hypervisor.vms.values() if not vm.is_copy]
+        return [vm for vm in self._hypervisor.vms.values() if not vm.is_copy]
 
     def listing(self) -> Iterable[tuple[str, str]]:
         """Return name and description of each, VM by VM."""
         with self._env.entered():
-            vms = list(self._port.hypervisor.vms.values())
+            vms = list(self._hypervisor.vms.values())
             return [row for vm in vms for row in self._of(vm)]
 
     def _of(self, vm: Vm) -> Iterator[tuple[str, str]]:

@@ -6,15 +6,17 @@ same, and a running VM's is a moving target.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stuntdouble.clock import completed, perform
+from stuntdouble.clock import completed
 from stuntdouble.codecs.nbd import BASE_ALLOCATION, CONTEXT_DIRTY
 from stuntdouble.content import known_zeros, zeros
 from stuntdouble.errors import InvalidState, Misuse, NotFound, Refused
 from stuntdouble.extents import Runs
+from stuntdouble.hypervisor.changes import changed_ranges
 from stuntdouble.iops import Io, Purpose, StreamSpec
 from stuntdouble.nbd.rendered import Rendered, allocation, extents
 from stuntdouble.ports import ALL_ALLOCATED
@@ -23,12 +25,16 @@ from stuntdouble.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
     from simpy.events import Event
 
-    from stuntdouble.hypervisor import LocalHypervisor, Snapshot, Vm, VmDisk
+    from stuntdouble.hypervisor import Hypervisor, Snapshot, Vm, VmDisk
+    from stuntdouble.ports import ChangedPage
     from stuntdouble.site import Level
+
+    OnWrite: TypeAlias = Callable[[str, int, memoryview], object]
 
 _IO_BYTES: Final = MIB
 """What a request is cut into where it takes the model's time: the block size of backup products."""
@@ -94,8 +100,14 @@ class DiskExport(Rendered):
                 link=host.lan_station,
                 luns=self.disk.datastore.luns,
             )
-            finished = host.engine.stream(spec).finished
-        await completed(finished)
+            stream = host.engine.stream(spec)
+            finished = stream.finished
+        try:
+            await completed(finished)
+        except asyncio.CancelledError:  # the client has gone: its I/O need not go on
+            with self.env.entered():
+                stream.stop()
+            raise
 
     async def status(self, context: str, offset: int, length: int) -> Sequence[tuple[int, int]]:
         """Return what is allocated, and what reads as zeros."""
@@ -110,15 +122,91 @@ class DiskExport(Rendered):
         return extents(flags, self.block_bytes, offset, stop)
 
 
-class CurrentDisk(DiskExport):
-    """What a disk holds now; of a registered copy, what its current snapshot froze.
+class TrackedDisk(DiskExport):
+    """A disk whose changed areas can be told: those of a snapshot, or now while the VM is off.
 
-    It can be written while the VM is off and has no snapshots, as a restore does it.
+    The dirty bitmap of a changeId is what the hypervisor answers when it is asked for the areas
+    changed since, page by page.  ``*`` in place of a changeId asks for the areas in use.
+
+    Args:
+        hypervisor: who is asked.
+        until: the id of the snapshot up to which changes count; None is now.
     """
 
-    def __init__(self, name: str, vm: Vm, disk: VmDisk, *, paced: bool) -> None:
+    def __init__(
+        self, name: str, description: str, hypervisor: Hypervisor, vm: Vm, disk: VmDisk,
+        level: Callable[[], Level], until: str | None, *, paced: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(name, description, vm, disk, level, paced=paced)
+        self._hypervisor = hypervisor
+        self._until = until
+
+    def _page(self, since: str, start: int) -> ChangedPage:
+        """Return one page of the changed areas; see ``stuntdouble.hypervisor.changes``."""
+        with self.env.entered():
+            key = self.disk.key
+            return changed_ranges(self._hypervisor, self.vm.name, key, since, self._until, start)
+
+    def _tells(self, since: str) -> bool:
+        """Say whether the hypervisor answers."""
+        try:
+            self._page(since, 0)
+        except (Misuse, Refused):
+            return False
+        return True
+
+    def contexts(self) -> Iterable[str]:
+        """Return the contexts that are known: bitmaps of the snapshots that there are.
+
+        A client may name any changeId that it has kept.
+        """
+        ids = [snapshot.change_ids.get(self.disk.key, "") for snapshot in self.vm.snapshots]
+        known = filter(self._tells, [ALL_ALLOCATED, *filter(None, ids)])
+        return (BASE_ALLOCATION, *(CONTEXT_DIRTY + since for since in known))
+
+    async def has_context(self, name: str) -> bool:
+        """Say whether a context can be selected."""
+        if not name.startswith(CONTEXT_DIRTY):
+            return await super().has_context(name)
+        return self._tells(name.removeprefix(CONTEXT_DIRTY))
+
+    async def status(self, context: str, offset: int, length: int) -> Sequence[tuple[int, int]]:
+        """Return what is allocated, or what has changed."""
+        if not context.startswith(CONTEXT_DIRTY):
+            return await super().status(context, offset, length)
+        areas, stop = self._changed(context.removeprefix(CONTEXT_DIRTY), offset, length)
+        bounds = areas.clip(offset, stop).array.reshape(-1)
+        lengths = np.diff(np.concatenate(([offset], bounds, [stop]))).tolist()
+        # Clean and dirty take turns, from a clean one on that may be empty.
+        return [(length, i % 2) for i, length in enumerate(lengths) if length]
+
+    def _changed(self, since: str, offset: int, length: int) -> tuple[Runs, int]:
+        """Return areas from *offset* on, and how far they are known."""
+        areas, at = Runs.empty(), offset
+        for _ in range(_PAGES_MAX):
+            page = self._page(since, at)
+            if page.start != at or page.covered < 1:
+                state = f"at byte {at} with a page from {page.start} of {page.covered} bytes"
+                raise InvalidState(f"the tracker of {self.disk.name}", state, "go on")
+            areas, at = areas | page.extents, at + page.covered
+            if at >= offset + length:
+                break
+        return areas, min(at, offset + length)
+
+
+class CurrentDisk(TrackedDisk):
+    """What a disk holds now; of a registered copy, what its current snapshot froze.
+
+    It can be written while the VM is off and has no snapshots, as a restore does it.  ``on_write``
+    is told of each write, as it enters the site.
+    """
+
+    def __init__(
+        self, name: str, hypervisor: Hypervisor, vm: Vm, disk: VmDisk, *, paced: bool
+    ) -> None:
         text = f"disk {disk.key} of {vm.name}, current content"
-        super().__init__(name, text, vm, disk, self._now, paced=paced)
+        super().__init__(name, text, hypervisor, vm, disk, self._now, None, paced=paced)
+        self.on_write: OnWrite | None = None
 
     def _now(self) -> Level:
         return self.vm.image(self.disk.key) if self.vm.is_copy else self.disk.disk.head
@@ -136,7 +224,17 @@ class CurrentDisk(DiskExport):
             NoSpace: a thin disk cannot grow; what lies before the failing MiB has been written.
             Unreachable: the storage is lost.
         """
-        await perform(self.env, self._write(offset, data))
+        with self.env.entered():
+            if self.on_write is not None:
+                self.on_write(self.name, offset, data)
+            process = self.begin_write(offset, data)
+        await completed(process)
+
+    def begin_write(self, offset: int, data: memoryview) -> Event:
+        """Begin to write, within ``env.entered()``; it goes on, where its client leaves."""
+        process: Event = self.env.process(self._write(offset, data))
+        process.callbacks.append(_seen)
+        return process
 
     def _write(self, offset: int, data: memoryview) -> Generator[Event, object, None]:
         """Admit all of it in this instant, so that nobody writes between reading and writing."""
@@ -171,95 +269,41 @@ class CurrentDisk(DiskExport):
             offset, length = offset + size, length - size
 
 
-class SnapshotDisk(DiskExport):
-    """What a snapshot froze of a disk, through its chain; and what has changed since others.
+def _seen(event: Event) -> None:
+    """Take note of how a write ended whose client has left: it is told nothing."""
+    event.defused = True
 
-    The dirty bitmap of a changeId is what the hypervisor answers when it is asked for the areas
-    changed since, page by page.  ``*`` in place of a changeId asks for the areas in use.
-    """
+
+class SnapshotDisk(TrackedDisk):
+    """What a snapshot froze of a disk, through its chain; and what has changed since others."""
 
     def __init__(
-        self, name: str, port: LocalHypervisor, vm: Vm, snapshot: Snapshot, disk: VmDisk, *,
+        self, name: str, hypervisor: Hypervisor, vm: Vm, snapshot: Snapshot, disk: VmDisk, *,
         paced: bool,
     ) -> None:  # fmt: skip
         text = f"disk {disk.key} of {vm.name} as {snapshot.id} froze it"
-        super().__init__(name, text, vm, disk, self._frozen, paced=paced)
-        self._port = port
-        self._id = snapshot.id
-
-    def _snapshot(self) -> Snapshot:
-        """Return the snapshot; NotFound where it or its VM is gone."""
-        return self._port.hypervisor.vm(self.vm.name).snapshot(self._id)
+        until = snapshot.id
+        super().__init__(name, text, hypervisor, vm, disk, self._frozen, until, paced=paced)
+        self._id = until
 
     def _frozen(self) -> Level:
-        return self._snapshot().frozen[self.disk.key]
-
-    def contexts(self) -> Iterable[str]:
-        """Return the contexts that are known: bitmaps of the snapshots that there are.
-
-        A client may name any changeId that it has kept.
-        """
-        yield BASE_ALLOCATION
-        own = self._snapshot().change_ids.get(self.disk.key, "")
-        if not own:
-            return
-        yield CONTEXT_DIRTY + ALL_ALLOCATED
-        for snapshot in self.vm.snapshots:
-            other = snapshot.change_ids.get(self.disk.key, "")
-            if _is_before(other, own):
-                yield CONTEXT_DIRTY + other
-
-    async def has_context(self, name: str) -> bool:
-        """Say whether the hypervisor would tell the changed areas since what a context names."""
-        if not name.startswith(CONTEXT_DIRTY):
-            return await super().has_context(name)
-        snapshot = self.vm.show(self._snapshot())
-        try:
-            since = name.removeprefix(CONTEXT_DIRTY)
-            await self._port.changed_ranges(snapshot, self.disk.key, since, 0)
-        except (Misuse, Refused):
-            return False
-        return True
-
-    async def status(self, context: str, offset: int, length: int) -> Sequence[tuple[int, int]]:
-        """Return what is allocated, or what has changed."""
-        if not context.startswith(CONTEXT_DIRTY):
-            return await super().status(context, offset, length)
-        areas, stop = await self._changed(context.removeprefix(CONTEXT_DIRTY), offset, length)
-        bounds = areas.clip(offset, stop).array.reshape(-1)
-        lengths = np.diff(np.concatenate(([offset], bounds, [stop]))).tolist()
-        # Clean and dirty take turns, from a clean one on that may be empty.
-        return [(length, i % 2) for i, length in enumerate(lengths) if length]
-
-    async def _changed(self, since: str, offset: int, length: int) -> tuple[Runs, int]:
-        """Return areas from *offset* on, and how far they are known."""
-        snapshot = self.vm.show(self._snapshot())
-        areas, at = Runs.empty(), offset
-        for _ in range(_PAGES_MAX):
-            page = await self._port.changed_ranges(snapshot, self.disk.key, since, at)
-            if page.start != at or page.covered < 1:
-                state = f"at byte {at} with a page from {page.start} of {page.covered} bytes"
-                raise InvalidState(f"the tracker of {self.disk.name}", state, "go on")
-            areas, at = areas | page.extents, at + page.covered
-            if at >= offset + length:
-                break
-        return areas, min(at, offset + length)
-
-
-def _is_before(other: str, own: str) -> bool:
-    """Say whether a changeId is of the same tracking state as *own*, and no later."""
-    (identity, _, number), (same, _, last) = other.rpartition("/"), own.rpartition("/")
-    return bool(other) and identity == same and int(number) <= int(last)
+        """Return the level; NotFound where the snapshot or its VM is gone."""
+        return self._hypervisor.vm(self.vm.name).snapshot(self._id).frozen[self.disk.key]
 
 
 class DeltaFile(DiskExport):
-    """What one file of a chain holds by itself, a delta or the base; the rest is a hole."""
+    """What one file of a chain holds by itself, a delta or the base; the rest is a hole.
 
-    def __init__(self, name: str, vm: Vm, disk: VmDisk, level: Level, *, paced: bool) -> None:
+    *alone* is a level that shows the file of *level* over nothing.
+    """
+
+    def __init__(
+        self, name: str, vm: Vm, disk: VmDisk, level: Level, alone: Level, *, paced: bool
+    ) -> None:
         text = f"{level.file.name}, what it holds of disk {disk.key} of {vm.name}"
         super().__init__(name, text, vm, disk, self._alone, paced=paced)
         self._shown = level
-        self._view = vm.host.site.new_level(level.file, None)
+        self._view = alone
 
     def _alone(self) -> Level:
         """Return the file seen over nothing; NotFound once it is out of the chain."""

@@ -105,12 +105,16 @@ class Server:
             except OSError:  # no descriptor is left, or the client has gone again
                 await asyncio.sleep(self._patience.wall_seconds(_BREATH_SECONDS))
                 continue
-            if self.connections >= self.limits.connections:
-                connected.close()
-                continue
-            task = asyncio.create_task(self._client(connected))
-            self._clients.add(task)
-            task.add_done_callback(self._ended)
+            self.admit(connected)
+
+    def admit(self, connected: socket.socket) -> None:
+        """Serve a client on a socket that is connected already; close it if that is one too many."""
+        if self.connections >= self.limits.connections:
+            connected.close()
+            return
+        task = asyncio.create_task(self._client(connected))
+        self._clients.add(task)
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._clients.discard(task)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from stuntdouble.trace import stream_key
 from stuntdouble.vsphere.changed import Changes
@@ -16,7 +17,7 @@ from stuntdouble.vsphere.versions import find_version
 from stuntdouble.vsphere.vmomi import ManagedObject, moid, vmodl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from stuntdouble.hypervisor import Hypervisor
     from stuntdouble.vsphere.sessions import Session
@@ -34,6 +35,14 @@ def _own_patience(center: VirtualCenter) -> float:
     return center.hypervisor.host.env.now
 
 
+class Timer(Protocol):
+    """Something that will happen, unless it is cancelled."""
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+        ...
+
+
 @dataclass(kw_only=True)
 class Setting:
     """How a vCenter presents itself.
@@ -46,7 +55,10 @@ class Setting:
             time they come from a named stream, so that a run can be repeated.
         patience: seconds of the clock by which clients are waited for: wall time, where they are
             outside.
+        patience_to_site: seconds of the site in so many of that clock, as its rate is now.
+        call_later: calls back after seconds of that clock; the running loop's, where it is None.
         page_objects_max: objects in one answer of RetrievePropertiesEx at most.  Chosen.
+        options: what QueryOptions tells, by name; such as where other endpoints are.
     """
 
     users: tuple[User, ...] = (User("administrator@vsphere.local", "stuntdouble"),)
@@ -55,7 +67,9 @@ class Setting:
     secret: Callable[[int], str] | None = None
     patience: Callable[[], float] | None = None
     patience_to_site: Callable[[float], float] = field(default=lambda seconds: seconds)
+    call_later: Callable[[float, Callable[[], object]], Timer] | None = None
     page_objects_max: int = 1000
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 class VirtualCenter:
@@ -81,10 +95,11 @@ class VirtualCenter:
         self._by_thing: dict[Hashable, Managed] = {}
         self._texts: dict[tuple[Managed, str, str], tuple[Hashable, str]] = {}
         self._values: dict[tuple[Managed, str], tuple[Hashable, Any]] = {}
-        self._numbers = 1000
+        self._numbers: dict[str, int] = {}
         self._stream = hypervisor.host.streams["vsphere"]
         self.roots = roots.Roots(self)
         self.tasks = self.roots.tasks
+        self.events = self.roots.events
 
     # Time and names. -------------------------------------------------------------------------
 
@@ -110,15 +125,24 @@ class VirtualCenter:
         ago = self.setting.patience_to_site(self.patience_now() - seconds)
         return self.when(self.env.now - ago)
 
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call back once a client has waited for *seconds*."""
+        if self.setting.call_later is not None:
+            return self.setting.call_later(seconds, callback)
+        return asyncio.get_running_loop().call_later(seconds, callback)
+
     def secret(self, digits: int) -> str:
         """Return a key that is not to be guessed."""
         draw = self.setting.secret or self.hypervisor.host.streams["vsphere", "keys"].hex
         return draw(digits)
 
-    def number(self) -> int:
-        """Return a number that was not given out before."""
-        self._numbers += 1
-        return self._numbers
+    def number(self, sort: str) -> int:
+        """Return a number that nothing of this *sort* was given before.
+
+        Sorts count apart, so that what only reads does not shift the names of what is changed.
+        """
+        self._numbers[sort] = self._numbers.get(sort, 1000) + 1
+        return self._numbers[sort]
 
     def uuid(self, *names: str) -> str:
         """Return the UUID of a thing: the same whenever it is asked for under one seed."""
@@ -137,12 +161,28 @@ class VirtualCenter:
         """Take an object out; clients that name it hear that it has been deleted."""
         self._by_moid.pop(gone.moid, None)
 
-    def of(self, thing: Hashable, kind: Callable[[VirtualCenter, str, Any], M], stem: str) -> M:
-        """Return the object that stands for an emulated thing; it is made when first asked for."""
+    def of(
+        self,
+        thing: Hashable,
+        kind: Callable[[VirtualCenter, str, Any], M],
+        stem: str,
+        wanted: str = "",
+    ) -> M:
+        """Return the object that stands for an emulated thing; it is made when first asked for.
+
+        Its identifier is the *wanted* one where nobody else has it, else *stem* and a number.
+        """
         found = self._by_thing.get(thing)
         if found is None:
-            found = self._by_thing[thing] = self.add(kind(self, f"{stem}-{self.number()}", thing))
+            name = f"{stem}-{self.number(stem)}"
+            if wanted and wanted not in self._by_moid:
+                name = wanted
+            found = self._by_thing[thing] = self.add(kind(self, name, thing))
         return found  # type: ignore[return-value]  # one thing has objects of one class
+
+    def known(self, thing: Hashable) -> Managed | None:
+        """Return the object that stands for an emulated thing, None where there is none yet."""
+        return self._by_thing.get(thing)
 
     def forget(self, thing: Hashable) -> None:
         """Let go of the object that stands for a thing that is no more."""

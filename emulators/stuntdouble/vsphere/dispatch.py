@@ -6,13 +6,14 @@ in nothing else.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from stuntdouble.clock import perform
+from simpy.events import Event
+
+from stuntdouble.clock import completed
 from stuntdouble.errors import Bug, Error
 from stuntdouble.vsphere.faults import fault_of, not_authenticated, not_permitted
 from stuntdouble.vsphere.objects import snake
@@ -22,6 +23,8 @@ from stuntdouble.vsphere.request import BadRequest, UnknownMethod, parse_call
 from stuntdouble.vsphere.vmomi import clipped, coerced, moid, vmodl
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stuntdouble.vsphere.center import VirtualCenter
     from stuntdouble.vsphere.objects import Managed
     from stuntdouble.vsphere.request import Call
@@ -36,6 +39,19 @@ _OPEN_CALLS: Final = frozenset(
 """What a client may call before it has logged in."""
 
 
+_CHANGING: Final = frozenset(
+    {
+        *("AnswerVM", "CancelTask", "RenameSnapshot", "ShutdownGuest", "UnregisterVM"),
+        *("MountVmfsVolume", "UnmountVmfsVolume", "ResolveMultipleUnresolvedVmfsVolumes"),
+        *("RescanAllHba", "RescanHba", "RescanVmfs", "DisableMethods", "EnableMethods"),
+        *("RefreshStorageSystem", "MakeDirectory", "DeleteFile"),
+    }
+)
+"""What changes the site and is no task."""
+_LOOKING: Final = frozenset({"SearchDatastore_Task", "SearchDatastoreSubFolders_Task"})
+"""Tasks that change nothing but the list of tasks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A reply: its body, whether it is a fault, and the session that it belongs to."""
@@ -46,31 +62,30 @@ class Answer:
 
 
 class Dispatcher:
-    """Serves calls on the objects of a vCenter; ``expected`` are the errors that it answers."""
+    """Serves calls on the objects of a vCenter.
+
+    ``expected`` are the errors that it answers.  ``on_change`` is told of each call that changes
+    the site, right before it does: body, session, version of the client.
+    """
 
     expected: Final = (Error, vmodl.MethodFault)
 
     def __init__(self, center: VirtualCenter) -> None:
         self.center = center
         self.calls: dict[str, int] = {}
+        self.on_change: Callable[[bytes, Session, str], object] | None = None
 
     async def handle(self, body: bytes, session: Session, version: str) -> Answer:
         """Serve a call; whatever a client does wrong, or the emulated system refuses, is a fault."""
         try:
             call, value = self.parsed(body, session, version)
-            if isinstance(value, Generator):
-                value = await self._carried_through(value)
+            if isinstance(value, Event):
+                value = await completed(value)  # it goes on, where its client leaves
             elif isinstance(value, Awaitable):
                 value = await value
             return self.answer(call, value, session, version)
         except self.expected as error:
             return self.failed(error, session, version)
-
-    async def _carried_through(self, model: Generator[Any, Any, Any]) -> Any:
-        """Return a model's result; what has begun goes on where its client leaves."""
-        work = asyncio.ensure_future(perform(self.center.env, model))
-        work.add_done_callback(_seen)
-        return await asyncio.shield(work)
 
     def broken(self, error: BaseException, session: Session, version: str) -> Answer:
         """Return the answer that tells of an error that nobody expected, and not which one."""
@@ -81,7 +96,7 @@ class Dispatcher:
     def parsed(self, body: bytes, session: Session, version: str) -> tuple[Call, Any]:
         """Read a call and begin it; see ``begin``."""
         call = parse_call(body)
-        return call, self.begin(call, session, version)
+        return call, self.begin(call, session, version, body)
 
     def answer(self, call: Call, value: Any, session: Session, version: str) -> Answer:
         """Return the answer with a call's result."""
@@ -94,8 +109,11 @@ class Dispatcher:
         text = fault.msg or type(fault).__name__
         return Answer(write_fault(version, fault, text), fault=True, session=session)
 
-    def begin(self, call: Call, session: Session, version: str) -> Any:
-        """Begin a call: return its result, a model whose result that is, or an awaitable."""
+    def begin(self, call: Call, session: Session, version: str, body: bytes = b"") -> Any:
+        """Begin a call: return its result, an event that comes with it, or an awaitable.
+
+        It enters the site here, once: what takes time goes on by itself.
+        """
         self.calls[call.method] = self.calls.get(call.method, 0) + 1
         session.calls += 1
         with self.center.env.entered():
@@ -108,7 +126,10 @@ class Dispatcher:
                     return coerced(value, declared_at(managed.kind, path))
                 operation = self._operation(call, managed)
                 arguments = {snake(name): value for name, value in call.arguments.items()}
-                return operation(managed, session, **arguments)
+                if self.on_change is not None and changes_something(call):
+                    self.on_change(body, session, version)
+                value = operation(managed, session, **arguments)
+                return self._process(value) if isinstance(value, Generator) else value
             finally:
                 self.center.calling = None
 
@@ -120,6 +141,11 @@ class Dispatcher:
         if session.user is not None and not session.may(privilege):
             raise not_permitted(call.this, str(privilege))
         return self.center.resolve(call.this)
+
+    def _process(self, model: Generator[Event, Any, Any]) -> Event:
+        process: Event = self.center.env.process(model)
+        process.callbacks.append(_seen)
+        return process
 
     def _operation(self, call: Call, managed: Managed) -> Any:
         operation = managed.operations.get(call.method)
@@ -149,7 +175,11 @@ class Dispatcher:
         raise Bug(f"{error!r} is no answer")
 
 
-def _seen(work: asyncio.Future[Any]) -> None:
+def changes_something(call: Call) -> bool:
+    """Say whether a call changes the site, and not just what a session has open."""
+    return (call.info.is_task and call.method not in _LOOKING) or call.method in _CHANGING
+
+
+def _seen(event: Event) -> None:
     """Take note of how a model ended whose client has left: it is told nothing."""
-    if not work.cancelled():
-        work.exception()
+    event.defused = True

@@ -77,7 +77,7 @@ def _full(error: errors.Error, _center: VirtualCenter) -> Any:
 def _limit(error: errors.Error, _center: VirtualCenter) -> Any:
     if str(error.args[0]).startswith("snapshot levels"):
         return vim.fault.TooManySnapshotLevels()
-    return vim.fault.ResourceInUse(type="", name=str(error.args[0]))
+    return vim.fault.ResourceInUse(name=str(error.args[0]))
 
 
 _FAULTS: Final[dict[type[errors.Error], Callable[[Any, VirtualCenter], Any]]] = {

@@ -6,7 +6,6 @@ since are looked at again; all of them only where the inventory has been regroup
 
 from __future__ import annotations
 
-import asyncio
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -171,14 +170,14 @@ class FilteringCollector(PropertyCollector):
     def create_filter(self, session: Session, spec: Any, partial_updates: bool) -> Any:
         if sum(isinstance(each, Filter) for each in session.own.values()) >= FILTERS_MAX:
             raise invalid_argument("spec", f"the session has {FILTERS_MAX} filters")
-        moid = f"session[{session.id}]filter-{self.center.number()}"
+        moid = f"session[{session.id}]filter-{self.center.number('session')}"
         made = Filter(self.center, moid, (session, self), spec)
         made.partial = partial_updates
         return session.hold(made)
 
     @operation("CreatePropertyCollector")
     def create_property_collector(self, session: Session) -> Any:
-        moid = f"session[{session.id}]collector-{self.center.number()}"
+        moid = f"session[{session.id}]collector-{self.center.number('session')}"
         made = FilteringCollector(self.center, moid)
         made.owner = session
         return session.hold(made)
@@ -261,25 +260,39 @@ class FilteringCollector(PropertyCollector):
 
     async def _wait(self, session: Session, seconds: float | None, most: int | None) -> Any:
         wait = min(WAIT_SECONDS_MAX if seconds is None else seconds, WAIT_SECONDS_MAX)
-        loop = asyncio.get_running_loop()
         speaking = self.center.speaking
-        until = loop.time() + self.center.setting.patience_to_site(wait)
-        while True:
-            change = self.center.changes.next(self.moid, session.key)
+        over: list[bool] = []
+
+        def give_up() -> None:
+            over.append(True)
+            self.center.changes.cancel(self.moid, session.key)
+
+        timer = self.center.call_later(wait, give_up)
+        try:
+            while (found := await self._news(session, most, speaking, over)) is None and not over:
+                pass
+            return found
+        finally:
+            timer.cancel()
+
+    async def _news(
+        self, session: Session, most: int | None, speaking: str, over: list[bool]
+    ) -> Any:
+        """Wait for a change, and return what is new by it; None where nothing is, or all is *over*."""
+        change = self.center.changes.next(self.moid, session.key)
+        try:
+            called_off = await change
+        finally:
+            self.center.changes.left(self.moid, session.key, change)
+        if over:
+            return None
+        if called_off:
+            raise vmodl.fault.RequestCanceled(msg="The wait was cancelled.")
+        if session.user is None:
+            raise vmodl.fault.RequestCanceled(msg="The session has ended.")
+        with self.center.env.entered():
+            self.center.calling, self.center.speaking = session, speaking
             try:
-                await asyncio.wait_for(change, until - loop.time())
-            except TimeoutError:
-                return None
+                return self._collect(session, most)
             finally:
-                self.center.changes.left(self.moid, session.key, change)
-            if change.result():
-                raise vmodl.fault.RequestCanceled(msg="The wait was cancelled.")
-            if session.user is None:
-                raise vmodl.fault.RequestCanceled(msg="The session has ended.")
-            with self.center.env.entered():
-                self.center.calling, self.center.speaking = session, speaking
-                try:
-                    if (found := self._collect(session, most)) is not None:
-                        return found
-                finally:
-                    self.center.calling = None
+                self.center.calling = None

@@ -46,7 +46,7 @@ def devices(center: VirtualCenter, vm: Vm, frozen: dict[int, Level] | None = Non
     """
     disks = list(vm.disks.values())
     made = list(_fixed())
-    made += [_scsi(number, disks) for number in sorted({_bus(disk.key)[0] for disk in disks})]
+    made += [_scsi(number, disks) for number in sorted({bus_of(disk.key)[0] for disk in disks})]
     made += [virtual_disk(center, vm, disk, (frozen or {}).get(disk.key)) for disk in disks]
     made.append(_card(center, vm))
     return made
@@ -95,7 +95,7 @@ def _fixed() -> tuple[Any, ...]:
     return tuple(map(fill, found))
 
 
-def _bus(key: int) -> tuple[int, int]:
+def bus_of(key: int) -> tuple[int, int]:
     """Return the number of a disk's controller, and the disk's unit number on it."""
     controller, unit = divmod(key - DISK_KEY, UNITS - 1)
     return controller, unit + (unit >= OWN_UNIT)
@@ -109,7 +109,7 @@ def _scsi(number: int, disks: list[VmDisk]) -> Any:
         controllerKey=100,
         unitNumber=3 + number,
         busNumber=number,
-        device=[disk.key for disk in disks if _bus(disk.key)[0] == number],
+        device=[disk.key for disk in disks if bus_of(disk.key)[0] == number],
         hotAddRemove=True,
         sharedBus="noSharing",
         scsiCtlrUnitNumber=OWN_UNIT,
@@ -149,7 +149,7 @@ def _card(center: VirtualCenter, vm: Vm) -> Any:
 
 def virtual_disk(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level | None = None) -> Any:
     """Return a virtual disk as clients see it, with the whole chain of its backings."""
-    controller, unit = _bus(disk.key)
+    controller, unit = bus_of(disk.key)
     size = disk.spec.capacity_bytes
     return new(
         _DISK,

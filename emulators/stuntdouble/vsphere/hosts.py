@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.units import GIB
 from stuntdouble.vsphere.objects import Entity, prop
+from stuntdouble.vsphere.storage import HostDatastoreSystem, HostStorageSystem
 from stuntdouble.vsphere.vmomi import new, vim
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ class HostSystem(Entity):
         super().__init__(center, moid)
         self._name = thing[1]
         self.uuid = center.uuid("host", self._name)
+        number = moid.rpartition("-")[2]
+        self.storage = center.add(HostStorageSystem(center, f"storageSystem-{number}", self))
+        self.stores = center.add(HostDatastoreSystem(center, f"datastoreSystem-{number}", self))
 
     def label(self) -> str:
         """Return the name."""
@@ -81,6 +85,24 @@ class HostSystem(Entity):
             quickStats=vim.host.Summary.QuickStats(),
             overallStatus="green",
             rebootRequired=False,
+        )
+
+    @prop
+    def config_manager(self) -> Any:
+        return new(
+            vim.host.ConfigManager,
+            storageSystem=self.storage.ref,
+            datastoreSystem=self.stores.ref,
+        )
+
+    @prop
+    def config(self) -> Any:
+        return new(
+            vim.host.ConfigInfo,
+            host=self.ref,
+            product=self.center.roots.about_info(),
+            storageDevice=self.storage.storage_device_info(),
+            fileSystemVolume=self.storage.file_system_volume_info(),
         )
 
     @prop

@@ -8,13 +8,14 @@ call that waits gives way to the loop, or poll.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import greenlet
 from pyVmomi.SoapAdapter import SoapResponseDeserializer, SoapStubAdapterBase
+from simpy.events import Event
 
-from stuntdouble.clock import perform
+from stuntdouble.clock import completed
 from stuntdouble.errors import Unsupported
 from stuntdouble.vsphere.vmomi import vim
 
@@ -79,8 +80,8 @@ class LocalStub(SoapStubAdapterBase):
             session = self._session = dispatcher.center.sessions.anonymous()
         try:
             call, value = dispatcher.parsed(body, session, self.version)
-            if isinstance(value, Generator):
-                value = _wait_for(perform(dispatcher.center.env, value), what)
+            if isinstance(value, Event):
+                value = _wait_for(completed(value), what)
             elif isinstance(value, Awaitable):
                 value = _wait_for(value, what)
             answer = dispatcher.answer(call, value, session, self.version)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stuntdouble.units import KIB
 from stuntdouble.vsphere.changes import changed_areas
 from stuntdouble.vsphere.faults import invalid_argument, not_supported
+from stuntdouble.vsphere.incidents import RECONFIGURED
 from stuntdouble.vsphere.objects import operation, prop
 from stuntdouble.vsphere.paths import is_set
 from stuntdouble.vsphere.vmomi import data_fields, vim
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.hypervisor import Vm
     from stuntdouble.vsphere.center import VirtualCenter
+    from stuntdouble.vsphere.late import LateProperties
     from stuntdouble.vsphere.sessions import Session
 
 NAME_CHARACTERS_MAX: Final = 80
@@ -33,6 +35,7 @@ class MachineOperations:
     center: VirtualCenter
     vm: Vm
     ref: Any
+    late: LateProperties
 
     # Tasks. ----------------------------------------------------------------------------------
 
@@ -49,6 +52,8 @@ class MachineOperations:
             vim.fault.InvalidState: the operation has been disabled.
         """
         self.require_idle(name)
+        if delay := self.center.hypervisor.property_delay_seconds:
+            model = self.late.behind(model, delay)
         fraction = lambda: self.vm.progress  # noqa: E731
         return self.center.tasks.start(self, name, model, told, fraction)  # type: ignore[arg-type]  # a part of an Entity
 
@@ -109,7 +114,9 @@ class MachineOperations:
         vm = self.vm
 
         def told(made: Any) -> Any:
-            return self.snapshot_object(vm.snapshot(made.id)).ref  # type: ignore[attr-defined]
+            shown = self.snapshot_object(vm.snapshot(made.id))  # type: ignore[attr-defined]
+            shown.visible_at = self.center.env.now + self.center.hypervisor.property_delay_seconds
+            return shown.ref
 
         model = self.center.hypervisor.create_snapshot(
             vm, name, quiesce=quiesce, description=description or ""
@@ -193,7 +200,7 @@ class MachineOperations:
         del session
         if host is not None:
             self.center.resolve(host)
-        self._require_power(on=False)
+        self._require_power(on=False, wanted="poweredOn")
         return self.start("PowerOnVM_Task", self.center.hypervisor.power_on(self.vm))
 
     @operation("PowerOffVM_Task")
@@ -211,10 +218,11 @@ class MachineOperations:
             raise vim.fault.ToolsUnavailable(msg="VMware Tools is not running.")
         self.start("ShutdownGuest", self.center.hypervisor.power_off(self.vm))
 
-    def _require_power(self, *, on: bool) -> None:
+    def _require_power(self, *, on: bool, wanted: str = "poweredOff") -> None:
+        """Refuse what needs the VM to be on, or off; *wanted* is the state that was asked for."""
         if self.vm.powered_on is not on:
             raise vim.fault.InvalidPowerState(
-                requestedState="poweredOff" if on else "poweredOn",
+                requestedState=wanted,
                 existingState="poweredOn" if self.vm.powered_on else "poweredOff",
                 msg="The attempted operation cannot be performed in the current state"
                 f" ({'Powered on' if self.vm.powered_on else 'Powered off'}).",
@@ -243,7 +251,6 @@ class MachineOperations:
     @operation("ReconfigVM_Task")
     def reconfigure(self, session: Session, spec: Any) -> Any:
         """Switch change tracking, or extend a disk; other changes are not emulated."""
-        del session
         for name in _asked(spec):
             if name not in _SPECIFIED:
                 raise not_supported(f"reconfiguring {name}")
@@ -252,7 +259,12 @@ class MachineOperations:
             key, size = self._extension(change)
             sizes[key] = size
         model = self._reconfigure(spec.changeTrackingEnabled, sizes)
-        return self.start("ReconfigVM_Task", model)
+        user = session.user.name if session.user else ""
+
+        def told(_value: None) -> None:
+            self.center.events.post(RECONFIGURED, [self], user, configSpec=spec)  # type: ignore[list-item]  # a part of an Entity
+
+        return self.start("ReconfigVM_Task", model, told)
 
     def _extension(self, change: Any) -> tuple[int, int]:
         """Return the key and the new size of a disk that a change extends."""

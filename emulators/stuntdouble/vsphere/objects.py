@@ -128,7 +128,7 @@ class Entity(Managed):
     unset = frozenset(
         {
             *("value", "availableField", "customValue", "configIssue", "declaredAlarmState"),
-            *("triggeredAlarmState", "tag", "disabledMethod", "permission"),
+            *("tag", "disabledMethod", "permission"),
         }
     )
 
@@ -155,7 +155,11 @@ class Entity(Managed):
 
     @prop
     def overall_status(self) -> str:
-        return "green"
+        return self.center.roots.alarms.status_of(self)
+
+    @prop
+    def triggered_alarm_state(self) -> list[Any]:
+        return self.center.roots.alarms.triggered_in(self)
 
     @prop
     def config_status(self) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from stuntdouble.vsphere.alarms import AlarmManager
+from stuntdouble.vsphere.authorization import AuthorizationManager
 from stuntdouble.vsphere.browser import DatastoreBrowser
 from stuntdouble.vsphere.creation import Creation
 from stuntdouble.vsphere.datafiles import FileManager, VirtualDiskManager
 from stuntdouble.vsphere.datastores import Datastore
+from stuntdouble.vsphere.events import EventManager
 from stuntdouble.vsphere.filters import FilteringCollector
 from stuntdouble.vsphere.hosts import HostSystem
 from stuntdouble.vsphere.inventory import (
@@ -19,6 +22,8 @@ from stuntdouble.vsphere.inventory import (
     ResourcePool,
 )
 from stuntdouble.vsphere.objects import Managed, operation, prop
+from stuntdouble.vsphere.options import OptionManager
+from stuntdouble.vsphere.performance import PerformanceManager
 from stuntdouble.vsphere.search import SearchIndex
 from stuntdouble.vsphere.sessions import SessionManager
 from stuntdouble.vsphere.tasks import TaskManager
@@ -107,6 +112,11 @@ class Roots:
         self.views = add(ViewManager(center, "ViewManager"))
         self.search = add(SearchIndex(center, "SearchIndex"))
         self.tasks = add(TaskManager(center, "TaskManager"))
+        self.events = add(EventManager(center, "EventManager"))
+        self.options = add(OptionManager(center, "VpxSettings"))
+        self.authorization = add(AuthorizationManager(center, "AuthorizationManager"))
+        self.alarms = add(AlarmManager(center, "AlarmManager"))
+        self.performance = add(PerformanceManager(center, "PerfMgr"))
         self.files = add(FileManager(center, "FileManager"))
         self.virtual_disks = add(VirtualDiskManager(center, "virtualDiskManager"))
 
@@ -141,9 +151,17 @@ class Roots:
         return self._center.resolve_as(ref, Datastore, "datastore")
 
     def vm(self, name: str) -> VirtualMachine | None:
-        """Return a VM by its name, None where there is none."""
+        """Return a VM by its name, None where there is none.
+
+        Those before it get their numbers first, so that these tell who came when, not who asked.
+        """
         found = self._center.hypervisor.vms.get(name)
-        return self._center.of(found, VirtualMachine, "vm") if found else None
+        if found is None:
+            return None
+        if self._center.known(found) is None:
+            for _ in self.vms():
+                pass
+        return self._center.of(found, VirtualMachine, "vm")
 
     def datastore(self, name: str) -> Datastore | None:
         """Return a datastore by its name, None where there is none."""
@@ -198,6 +216,11 @@ class Roots:
             sessionManager=self.session_manager.ref,
             searchIndex=self.search.ref,
             taskManager=self.tasks.ref,
+            eventManager=self.events.ref,
+            perfManager=self.performance.ref,
+            alarmManager=self.alarms.ref,
+            setting=self.options.ref,
+            authorizationManager=self.authorization.ref,
             fileManager=self.files.ref,
             virtualDiskManager=self.virtual_disks.ref,
         )

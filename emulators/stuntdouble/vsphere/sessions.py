@@ -10,6 +10,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from stuntdouble.vsphere.incidents import BAD_LOGIN, LOGIN, LOGOUT
 from stuntdouble.vsphere.objects import Managed, operation, prop
 from stuntdouble.vsphere.vmomi import vim
 
@@ -28,6 +29,9 @@ RESTS_MAX: Final = 100
 """Retrievals that a session has begun and not ended.  Chosen; clients walk one after another."""
 TICKETS_MAX: Final = 1000
 """Tickets to clone a session that nobody has used yet.  Chosen."""
+
+LOCAL: Final = "127.0.0.1"
+"""Where a client in the same process seems to be."""
 
 ALL_PRIVILEGES: Final = frozenset({"*"})
 ANONYMOUS: Final = frozenset({"System.Anonymous"})
@@ -119,8 +123,8 @@ class Sessions:
         key, shown = self._center.secret(40), self._center.secret(32)
         return Session(key, shown, active_at=self._center.patience_now())
 
-    def user(self, name: str, password: str) -> User:
-        """Return who has this name and password.
+    def user(self, name: str, password: str, address: str = "") -> User:
+        """Return who has this name and password; *address* is where the client is.
 
         Raises:
             vim.fault.InvalidLogin: nobody.
@@ -128,6 +132,7 @@ class Sessions:
         user = self.users.get(name.lower())
         expected = (user.password if user else "").encode()
         if user is None or not hmac.compare_digest(expected, password.encode()):
+            self._center.events.post(BAD_LOGIN, [], name, ipAddress=address or LOCAL)
             raise vim.fault.InvalidLogin(
                 msg="Cannot complete login due to an incorrect user name or password."
             )
@@ -140,23 +145,47 @@ class Sessions:
             vim.fault.InvalidLogin: wrong name or password.
             vim.fault.InvalidState: there are too many sessions.
         """
-        user = self.user(name, password)
+        address = session.address or LOCAL
+        user = self.user(name, password, address)
         self._drop_idle()
         if len(self.all) >= SESSIONS_MAX:
             raise vim.fault.InvalidState(msg=f"There are {SESSIONS_MAX} sessions: log one out.")
         session.user, session.locale = user, locale or "en"
         session.login_at = session.active_at = self._center.patience_now()
         self.all[session.key] = session
+        self._center.events.post(
+            LOGIN,
+            [],
+            user.name,
+            ipAddress=address,
+            userAgent=session.agent,
+            locale=session.locale,
+            sessionId=session.id,
+        )
         return session
 
     def end(self, session: Session) -> None:
         """End a session and let go of what it has open."""
         self.all.pop(session.key, None)
+        self._tell_of_end(session)
         session.user = None
         session.own.clear()
         session.rests.clear()
         session.versions.clear()
         self._center.changes.end(session.key)
+
+    def _tell_of_end(self, session: Session) -> None:
+        if session.user is not None:
+            self._center.events.post(
+                LOGOUT,
+                [],
+                session.user.name,
+                ipAddress=session.address or LOCAL,
+                userAgent=session.agent,
+                callCount=session.calls,
+                sessionId=session.id,
+                loginTime=self._center.when_patience(session.login_at),
+            )
 
     def expire_all(self) -> int:
         """End every session, as a restart of vCenter does; return how many there were."""
@@ -213,7 +242,7 @@ class SessionManager(Managed):
             locale=session.locale,
             messageLocale="en",
             extensionSession=False,
-            ipAddress=session.address or "127.0.0.1",
+            ipAddress=session.address or LOCAL,
             userAgent=session.agent,
             callCount=session.calls,
         )

@@ -31,10 +31,12 @@ class VmSnapshot(Managed):
     def __init__(self, center: VirtualCenter, moid: str, snapshot: Snapshot) -> None:
         super().__init__(center, moid)
         self.snapshot = snapshot
+        self.visible_at = 0.0
 
     def alive(self) -> bool:
-        """Say whether the snapshot is there."""
-        return self.machine.alive() and self.snapshot in self.machine.vm.snapshots
+        """Say whether the snapshot is there, and visible."""
+        there = self.machine.alive() and self.snapshot in self.machine.vm.snapshots
+        return there and self.visible_at <= self.center.env.now
 
     def stamp(self, name: str) -> Hashable | None:
         """Return what the configuration depends on: where consolidation has put the disks."""
@@ -55,6 +57,10 @@ class VmSnapshot(Managed):
             createTime=self.center.when(snapshot.moment),
             state="poweredOff",  # without memory, whatever the VM was doing (vSphere API)
             quiesced=snapshot.consistency is not Consistency.CRASH,
+            # The relative path of what VSS leaves behind, whose writers took part (vSphere API).
+            backupManifest=f"{self.machine.vm.name}-vss_manifests{snapshot.number}.zip"
+            if snapshot.consistency is Consistency.APPLICATION
+            else None,
             replaySupported=False,
             childSnapshotList=children,
         )

@@ -10,8 +10,10 @@ import simpy
 
 from stuntdouble.errors import Error
 from stuntdouble.vsphere.faults import fault_of
+from stuntdouble.vsphere.history import COLLECTORS_MAX, Followers, open_collector
 from stuntdouble.vsphere.objects import Entity, Managed, operation, prop
-from stuntdouble.vsphere.vmomi import VIM25, support, vim, vmodl
+from stuntdouble.vsphere.taskhistory import TaskHistoryCollector, matching
+from stuntdouble.vsphere.vmomi import VIM25, support, vim, vmodl, wire_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -50,7 +52,7 @@ class Task(Managed):
             key=moid,
             task=self.ref,
             name=support.GetWsdlMethod(VIM25, name),
-            descriptionId=f"{on.kind.__name__}.{_description(name)}",
+            descriptionId=f"{wire_name(on.kind)[1]}.{_description(name)}",
             entity=on.ref,
             entityName=on.label(),
             state="running",
@@ -59,7 +61,7 @@ class Task(Managed):
             reason=vim.TaskReasonUser(userName=user),
             queueTime=now,
             startTime=now,
-            eventChainId=center.number(),
+            eventChainId=center.events.next_key,
         )
 
     @property
@@ -141,6 +143,7 @@ class TaskManager(Managed):
         super().__init__(center, moid)
         self._running: dict[str, Task] = {}
         self._ended: deque[Task] = deque()
+        self._followers = Followers(center)
 
     def start(
         self,
@@ -159,12 +162,14 @@ class TaskManager(Managed):
             told: makes the result that clients see of the model's.
             fraction: how far it is, from 0 to 1; None where nobody knows.
         """
-        task = self.center.add(Task(self.center, f"task-{self.center.number()}", on, name))
+        task = self.center.add(Task(self.center, f"task-{self.center.number('task')}", on, name))
         task.told = told or task.told
         task.fraction = fraction or task.fraction
         self._running[task.moid] = task
         self.center.changes.touch(on)
         self.center.changes.touch(self)
+        self.center.events.task_started(task)
+        self._followers.tell()
         task.process = self.center.env.process(task.run(model))
         return task.ref
 
@@ -172,6 +177,7 @@ class TaskManager(Managed):
         """Take note that a task has ended."""
         self._running.pop(task.moid, None)
         self._ended.append(task)
+        self.center.events.task_ended(task)
         while len(self._ended) > KEPT_MAX:
             gone = self._ended.popleft()
             self.center.remove(gone)
@@ -179,11 +185,21 @@ class TaskManager(Managed):
         self.center.changes.touch(task)
         self.center.changes.touch(task.on)
         self.center.changes.touch(self)
+        self._followers.tell()
 
     def running_of(self, name: str) -> Any:
         """Return the task that runs on the entity of this name, None where a client started none."""
         found = (task for task in self._running.values() if task.on.label() == name)
         return next((task.ref for task in found), None)
+
+    def task_on(self, entity: Managed) -> Task | None:
+        """Return the task that runs on an entity, None where a client started none."""
+        return next((task for task in self._running.values() if task.on is entity), None)
+
+    def all(self) -> Iterator[Task]:
+        """Yield every task that is remembered, running or ended."""
+        yield from self._ended
+        yield from self._running.values()
 
     def recent(self) -> Iterator[Task]:
         """Yield the running tasks and those that ended lately, oldest first."""
@@ -201,11 +217,19 @@ class TaskManager(Managed):
 
     @prop
     def max_collector(self) -> int:
-        return 0
+        return COLLECTORS_MAX
 
     @prop
     def description(self) -> Any:
         return vim.TaskDescription(methodInfo=[], state=[], reason=[])
+
+    @operation("CreateCollectorForTasks")
+    def create_collector(self, session: Session, filter_: Any) -> Any:
+        matching(self.center, filter_)  # whether it can be answered is said now
+        name = f"session[{session.id}]tasks-{self.center.number('session')}"
+        made = TaskHistoryCollector(self.center, name, session, filter_)
+        self._followers.add(made)
+        return open_collector(session, made)
 
 
 def _description(name: str) -> str:

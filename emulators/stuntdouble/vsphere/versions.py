@@ -7,7 +7,7 @@ in the ``SOAPAction`` of each request: ``"urn:vim25/8.0.3.0"``.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from stuntdouble.errors import Misuse
 from stuntdouble.vsphere.vmomi import VIM25, support
@@ -78,6 +78,7 @@ def service_versions(newest: str) -> str:
     )
 
 
+@lru_cache(maxsize=64)  # each client says the same with each request
 def negotiate(soap_action: str, newest: str) -> str:
     """Return the version in which to answer a request.
 

@@ -131,4 +131,4 @@ class ViewManager(Managed):
         return session.hold(made)
 
     def _name(self, session: Session) -> str:
-        return f"session[{session.id}]view-{self.center.number()}"
+        return f"session[{session.id}]view-{self.center.number('session')}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.units import MIB
 from stuntdouble.vsphere import hardware, layout
+from stuntdouble.vsphere.late import LateProperties
 from stuntdouble.vsphere.machine import MachineOperations
 from stuntdouble.vsphere.objects import Entity, prop
 from stuntdouble.vsphere.snapshots import VmSnapshot
@@ -37,6 +38,11 @@ class VirtualMachine(MachineOperations, Entity):
         self.vm = vm
         self.bios_uuid = center.uuid("bios", vm.name)
         self.instance_uuid = center.uuid("instance", vm.name)
+        self.late = LateProperties(self)
+
+    def show(self, name: str) -> Any:
+        """Return a property, which may be that of before the latest task."""
+        return self.late.values[name] if name in self.late.values else super().show(name)
 
     def alive(self) -> bool:
         """Say whether the VM is in the inventory."""
@@ -52,7 +58,7 @@ class VirtualMachine(MachineOperations, Entity):
 
     def stamp(self, name: str) -> Hashable | None:
         """Return what the configuration depends on: files, tracking, snapshots, power."""
-        if name not in _CONFIG:
+        if name not in _CONFIG or self.late.values:
             return None
         vm = self.vm
         return (
@@ -273,7 +279,7 @@ class VirtualMachine(MachineOperations, Entity):
             quickStats=new(
                 vim.vm.Summary.QuickStats, guestHeartbeatStatus=self.guest_heartbeat_status()
             ),
-            overallStatus="green",
+            overallStatus=self.overall_status(),
         )
 
     @prop
@@ -292,7 +298,7 @@ class VirtualMachine(MachineOperations, Entity):
 
     def snapshot_object(self, snapshot: Snapshot) -> VmSnapshot:
         """Return the object that stands for a snapshot of this VM."""
-        made = self.center.of(snapshot, VmSnapshot, "snapshot")
+        made = self.center.of(snapshot, VmSnapshot, "snapshot", snapshot.id)
         made.machine = self
         return made
 

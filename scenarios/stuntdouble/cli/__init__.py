@@ -1,4 +1,4 @@
-"""The command line: ``stuntdouble compare``, ``scenarios``, ``restore``, ``doctor``, ``completion``.
+"""The command line: ``stuntdouble compare``, ``serve``, ``scenarios``, ``restore``, ``doctor``, ``completion``.
 
 What a command needs is imported when it runs, so that ``--help`` and completion answer at once.
 """

@@ -15,6 +15,7 @@ from stuntdouble.cli.doctor import doctor
 from stuntdouble.cli.examples import examples
 from stuntdouble.cli.restore import restore
 from stuntdouble.cli.scenarios import scenarios
+from stuntdouble.cli.serve import serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,7 @@ def program() -> None:
     """
 
 
-for _command in (compare, scenarios, restore, doctor, bench, completion):
+for _command in (compare, serve, scenarios, restore, doctor, bench, completion):
     program.add_command(_command)
 
 

@@ -23,7 +23,6 @@ from stuntdouble.backup.retention import Policy
 from stuntdouble.backup.retention import apply as apply_retention
 from stuntdouble.clock import completed, run
 from stuntdouble.errors import Misuse, NoSpace
-from stuntdouble.hypervisor import LocalHypervisor
 from stuntdouble.iops import Meter, read_trace
 from stuntdouble.ports import Kind, Throttle, Transport
 from stuntdouble.results import Result
@@ -31,6 +30,7 @@ from stuntdouble.scenarios.after import take_steps
 from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, engine_class, prepare
 from stuntdouble.scenarios.collect import edges_asked_for, method_result, twins_end
 from stuntdouble.scenarios.describe import assumptions, site_summary, trace_notes
+from stuntdouble.scenarios.doors import Door, open_door
 from stuntdouble.scenarios.hosting import Hosted
 from stuntdouble.scenarios.lived import Run
 from stuntdouble.scenarios.sidebyside import Asked, side_by_side
@@ -68,6 +68,7 @@ class Plan:
     seed: int
     recorded: Recorded | None
     engine: EngineName
+    door: Door
 
     def build(self, env: Environment, meter: Meter) -> World:
         """Return a site of its own for one run, which *meter* measures."""
@@ -84,11 +85,13 @@ def compare(  # noqa: PLR0913  (by name, each an option of the command line)
     directory: Path,
     progress: Progress,
     engine: EngineName = "kernel",
+    door: Door = "direct",
     processes: int = 1,
 ) -> Result:
     """Run *scenario* by *methods* (its own, where empty) and return what they cost.
 
     *engine* is the compiled kernel, or its specification, which gives the same and takes longer.
+    *door* is how the backup server reaches the hypervisor.
 
     Repositories are left under ``directory/repository/<method>``.  With more than one of
     *processes* the methods run side by side, and take about as much memory as one after another.
@@ -98,7 +101,7 @@ def compare(  # noqa: PLR0913  (by name, each an option of the command line)
         OSError: the directory's disk is full.
     """
     recorded = _recorded(scenario, trace)
-    plan = Plan(scenario, seed, recorded, engine)
+    plan = Plan(scenario, seed, recorded, engine, door)
     chosen = tuple(dict.fromkeys(Method(m).value for m in (methods or scenario.methods)))
     begin = partial(_begin, plan, directory)
     leave_alone = partial(_without, plan, progress)
@@ -195,7 +198,7 @@ async def _one(
         world,
         method,
         repository,
-        LocalHypervisor(world.hypervisor, resolve_luns=world.mapped_to_host),
+        open_door(world, plan.door),
         LocalArray(next(iter(world.arrays.values()))),
     )
     watcher = asyncio.create_task(_report_progress(done, progress))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stuntdouble.scenarios import judge
 from stuntdouble.scenarios.stages import Stages
@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from stuntdouble.array import LocalArray
     from stuntdouble.backup import JobReport, Method
     from stuntdouble.backup.repository import Repository
-    from stuntdouble.hypervisor import LocalHypervisor
-    from stuntdouble.ports import RestorePoint
+    from stuntdouble.ports import Hypervisor, RestorePoint
     from stuntdouble.scenarios.build import World
     from stuntdouble.scenarios.judge import Difference
-    from stuntdouble.site import Moment
+    from stuntdouble.site import Disk, Moment
+
+SAME_SECONDS: Final = 2e-6
+"""Instants that are one: an interface tells them by the microsecond, and two snapshots of a VM are
+further apart."""
 
 
 @dataclass
@@ -26,7 +29,7 @@ class Run:
     world: World
     method: Method
     repository: Repository
-    hypervisor: LocalHypervisor
+    hypervisor: Hypervisor
     array: LocalArray
     stages: Stages = field(init=False)
     began: float = 0.0
@@ -51,7 +54,9 @@ class Run:
         return {
             key: moment
             for (_, key), moment in self.world.hypervisor.moments.items()
-            if key in disks and moment.disk is disks[key].disk and moment.seconds == point.moment
+            if key in disks
+            and moment.disk is disks[key].disk
+            and abs(moment.seconds - point.moment) < SAME_SECONDS
         }
 
     def verify(self, point: RestorePoint) -> None:
@@ -63,9 +68,13 @@ class Run:
     def forget(self) -> None:
         """Let go of truth that no restore point can be compared with any more."""
         host = self.world.hypervisor
-        kept = {
-            (disk.disk, point.moment)
-            for point in self.repository.points()
-            for disk in host.vm(point.vm).disks.values()
-        }
-        host.forget_moments(lambda moment: (moment.disk, moment.seconds) in kept)
+        kept: dict[Disk, list[float]] = {}
+        for point in self.repository.points():
+            for disk in host.vm(point.vm).disks.values():
+                kept.setdefault(disk.disk, []).append(point.moment)
+        host.forget_moments(
+            lambda moment: any(
+                abs(moment.seconds - seconds) < SAME_SECONDS
+                for seconds in kept.get(moment.disk, ())
+            )
+        )

@@ -9,6 +9,7 @@ from stuntdouble.clock.doors import completed, perform, run
 from stuntdouble.clock.environment import Driver, Environment, Kernel, Priority
 from stuntdouble.clock.pacer import PacedLoop, Pacer
 from stuntdouble.clock.virtual import VirtualLoop
+from stuntdouble.clock.wall import WallTimer
 
 __all__ = [
     "Driver",
@@ -18,6 +19,7 @@ __all__ = [
     "Pacer",
     "Priority",
     "VirtualLoop",
+    "WallTimer",
     "completed",
     "perform",
     "run",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PC: Final = vmodl.query.PropertyCollector
 _BROKEN: Final = (OSError, http.client.HTTPException)
 """What pyVmomi raises where a connection cannot be had, or breaks: it has no type of its own."""
 
@@ -31,14 +32,16 @@ class Patience:
     """How long a client waits for what, in seconds.
 
     Args:
-        poll_seconds: between two looks at a task; it doubles up to ``poll_seconds_max``.
-        poll_seconds_max: the longest time between two looks.
+        watch_seconds: for one answer about a task, which comes as soon as it has ended.
+        poll_seconds: between two tries; it doubles up to ``poll_seconds_max``.
+        poll_seconds_max: the longest time between two tries.
         busy_seconds: for a VM that another task holds.
         visible_seconds: for what a finished task has made to appear among the properties; vCenter
             may tell of a task's success before the inventory shows it.
         reconnects: how often a call that only reads is tried again on a new connection.
     """
 
+    watch_seconds: int = 10
     poll_seconds: float = 0.2
     poll_seconds_max: float = 5.0
     busy_seconds: float = 1800.0
@@ -175,13 +178,10 @@ class Connection:
 
     async def _ended(self, ref: Any, subject: str, request: str) -> Any:
         """Wait for a task; return its information."""
-        pause = self.patience.poll_seconds
-        while True:
-            info = await self.read(lambda content: _info(content, ref), subject, request)
-            if info.state in {"success", "error"}:
-                return info
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, self.patience.poll_seconds_max)
+        look = partial(_watch, ref=ref, seconds=self.patience.watch_seconds)
+        while (info := await self.read(look, subject, request)) is None:
+            pass  # it is running: the server was asked to answer as soon as it is not
+        return info
 
     async def until(self, look: Callable[[], Awaitable[T | None]], what: str) -> T:
         """Return what *look* finds as soon as it finds something.
@@ -200,11 +200,35 @@ class Connection:
         return found
 
 
-def _info(content: Any, ref: Any) -> Any:
-    """Read a task, by the session's own collector: *ref* may be of a session that has ended."""
-    return same(content, ref).info
+def _watch(content: Any, ref: Any, seconds: int) -> Any:
+    """Return a task's information once it has ended, None where that takes more than *seconds*.
+
+    It waits on a collector of its own: another waiter on the same one would take its updates.
+    """
+    task = same(content, ref)
+    collector = content.propertyCollector.CreatePropertyCollector()
+    try:
+        spec = _PC.FilterSpec(
+            objectSet=[_PC.ObjectSpec(obj=task)],
+            propSet=[_PC.PropertySpec(type=vim.Task, pathSet=["info.state"])],
+        )
+        collector.CreateFilter(spec=spec, partialUpdates=True)
+        version, options = "", _PC.WaitOptions(maxWaitSeconds=seconds)
+        while (update := collector.WaitForUpdatesEx(version, options)) is not None:
+            version = update.version
+            states = [
+                change.val
+                for told in update.filterSet
+                for each in told.objectSet
+                for change in each.changeSet
+            ]
+            if states and states[-1] in {"success", "error"}:
+                return task.info
+        return None
+    finally:
+        collector.DestroyPropertyCollector()
 
 
 def same(content: Any, ref: Any) -> Any:
     """Return a reference to the same object that goes by the present session."""
-    return type(ref)(ref._moId, content._stub)  # noqa: SLF001  (pyVmomi's own way to say it)
+    return type(ref)(ref._moId, content.rootFolder._stub)  # noqa: SLF001  (pyVmomi's own way to say it)

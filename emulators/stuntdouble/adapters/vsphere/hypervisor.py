@@ -37,8 +37,12 @@ class SideChannel(Protocol):
         """Open a frozen disk for reading."""
         ...
 
-    async def open_disk(self, vm: str, disk: int, *, writable: bool) -> BlockDevice:
-        """Open a disk of a VM that is off."""
+    async def open_registered(self, vm: str, disk: int, transport: Transport) -> BlockDevice:
+        """Open a disk of a VM that is off for reading: as its snapshot froze it, if it has one."""
+        ...
+
+    async def open_target(self, vm: str, disk: int) -> BlockDevice:
+        """Open a disk of a VM that is off and has no snapshot for writing."""
         ...
 
 
@@ -214,10 +218,7 @@ class VsphereHypervisor:
 
     async def open_registered(self, vm: str, disk: int, transport: Transport) -> BlockDevice:
         """Open a disk of a registered, powered-off VM for reading: as its snapshot froze it."""
-        found = await self.snapshots(vm)
-        if found:
-            return await self._side.open_snapshot(found[-1], disk, transport)
-        return await self._side.open_disk(vm, disk, writable=False)
+        return await self._side.open_registered(vm, disk, transport)
 
     async def unregister_vm(self, vm: str) -> None:
         """Take a registered copy out of the inventory; idempotent."""
@@ -254,7 +255,7 @@ class VsphereHypervisor:
 
     async def open_target(self, vm: str, disk: int) -> BlockDevice:
         """Open a disk of a powered-off VM without snapshots for writing (a restore)."""
-        return await self._side.open_disk(vm, disk, writable=True)
+        return await self._side.open_target(vm, disk)
 
 
 def _trackable(machine: Any) -> bool:

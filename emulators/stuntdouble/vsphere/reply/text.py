@@ -18,7 +18,7 @@ from stuntdouble.vsphere.vmomi import (
     ManagedObject,
     moid,
     support,
-    wire_name,
+    type_name,
 )
 
 __all__ = ["escaped", "text_of"]
@@ -72,7 +72,7 @@ def _one_of(kind: Kind) -> Callable[[Any], str]:
 
 
 def _type_name(value: Any) -> str:
-    return value if isinstance(value, str) else wire_name(value)[1].removesuffix("Reference")
+    return value if isinstance(value, str) else type_name(value)
 
 
 def _method_name(value: Any) -> str:

@@ -36,6 +36,7 @@ from stuntdouble.vsphere.vmomi import (
     knows,
     server_guid,
     support,
+    type_name,
     wire_name,
 )
 
@@ -142,8 +143,6 @@ class Writer:
     def _element(self, tag: str, declared: Any) -> Write:
         if declared is object or issubclass(declared, DataObject | ManagedObject):
             return self._by_class(tag, declared)
-        if issubclass(declared, list):
-            raise Bug(f"{tag} is a list of lists")
         return _tagged(f"<{tag}>", text_of(declared), f"</{tag}>")
 
     def _by_class(self, tag: str, declared: Kind) -> Write:
@@ -155,8 +154,6 @@ class Writer:
             if found is None:
                 if value.__class__ is Rendered:
                     return self._rendered(value, tag, declared)
-                if value.__class__ is int and not _INT_MIN <= value <= _INT_MAX:
-                    return write(support.long(value))
                 kind = type if isinstance(value, type) else value.__class__
                 found = known[value.__class__] = self._of_class(tag, declared, kind)
             return found(value)
@@ -207,7 +204,7 @@ class Writer:
         """Return what writes a reference to a managed object."""
         known = compatible(kind, self.version)
         any_type = self._type_attribute(ManagedObject, object) if declared is object else ""
-        name = wire_name(known)[1].removesuffix("Reference")
+        name = type_name(known)
         text = text_of(kind)
         assert text is not None, kind
 

@@ -47,7 +47,7 @@ class Element:
         attributes: By name, as `tag` has it.
         kind: Namespace and name that ``xsi:type`` resolves to where it stands, or None.
         children: Elements within, in order.
-        text: The characters within, without those of the children.
+        text: The characters within, if it has no children.
     """
 
     __slots__ = ("attributes", "children", "kind", "tag", "text")
@@ -79,6 +79,8 @@ class _Builder:
         self._prefixes: dict[str | None, list[str]] = {}
         self._declared = 0
         self._left = ELEMENTS_MAX
+        self._pieces: list[str] = []
+        self._characters = 0
 
     def declare(self, prefix: str | None, uri: str | None) -> None:
         """A namespace gets a prefix, within the element that starts next."""
@@ -110,19 +112,40 @@ class _Builder:
             )
         kind = self._resolve(attributes[_TYPE]) if _TYPE in attributes else None
         made = Element(tag, attributes, kind)
+        if self._pieces:
+            self._no_mixture(stack[-1])
         stack[-1].children.append(made)
         stack.append(made)
 
     def end(self, _tag: str) -> None:
         """The innermost element ends."""
-        self._open.pop()
+        element = self._open.pop()
+        if self._pieces:
+            if element.children:
+                self._no_mixture(element)
+            else:
+                element.text = "".join(self._pieces)
+                self._pieces.clear()
 
     def characters(self, text: str) -> None:
         """Characters of the innermost element; in pieces, if there are many."""
-        element = self._open[-1]
-        element.text += text
-        if len(element.text) > TEXT_CHARACTERS_MAX:
+        if not self._pieces:
+            self._characters = 0
+        self._pieces.append(text)
+        self._characters += len(text)
+        if self._characters > TEXT_CHARACTERS_MAX:
             raise BadRequest(f"a value of more than {TEXT_CHARACTERS_MAX} characters")
+
+    def _no_mixture(self, element: Element) -> None:
+        """Drop the blanks between elements.
+
+        Raises:
+            BadRequest: They are more than blanks.
+        """
+        text = "".join(self._pieces).strip()
+        self._pieces.clear()
+        if text:
+            raise BadRequest(f"{element.name} has text between its elements: {clipped(text)}")
 
     def _resolve(self, name: str) -> tuple[str, str]:
         """Return namespace and local name of a value that is a qualified name.

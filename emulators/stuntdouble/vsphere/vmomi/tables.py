@@ -37,6 +37,8 @@ Kind = type
 XSD: str = support.XMLNS_XSD
 XSI: str = support.XMLNS_XSI
 VIM25: str = support.XMLNS_VMODL_BASE
+INTERNAL = "urn:internalvim25"
+"""Namespace of methods that VMware has not published (govmomi)."""
 FIRST_VERSION: str = support.BASE_VERSION
 
 DataObject: Any = support.DataObject
@@ -47,6 +49,7 @@ LocalizedFault: Any = support.GetVmodlType("vmodl.LocalizedMethodFault")
 
 _F_LINK: int = support.F_LINK
 _F_OPTIONAL: int = support.F_OPTIONAL
+_LISTS_OF_LISTS = "ArrayOfArrayOf"
 _LINK_SUFFIX = "Reference"  # of ManagedObjectReference, whose type pyVmomi calls ManagedObject
 
 
@@ -167,6 +170,40 @@ def _fetch() -> Method:
     )
 
 
+@cache
+def _internal() -> dict[str, Method]:
+    """Return the methods that clients call and no table has, in the shape that govmomi sends.
+
+    Disabling takes requests, enabling names; what a request holds pyVmomi has to be told first.
+    """
+    text, entities = FIRST_VERSION, support.GetVmodlType("vim.ManagedEntity[]")
+    rows = [(name, "string", text, 0) for name in ("method", "reasonId")]
+    request = "vim.AuthorizationManager.DisabledMethodRequest"
+    if lookup_type(VIM25, "DisabledMethodRequest") is None:
+        support.CreateDataType(request, "DisabledMethodRequest", "vmodl.DynamicData", text, rows)
+    requests, names = support.GetVmodlType(f"{request}[]"), support.GetVmodlType("string[]")
+    common = [_field("entity", entities, text, 0)]
+    source = _field("sourceId", str, text, 0)
+    scope = _field("sessionScope", bool, text, _F_OPTIONAL)
+    disabling = (*common, _field("method", requests, text, 0), source, scope)
+    enabling = (*common, _field("method", names, text, 0), source)
+    return {
+        name: Method(
+            name=name,
+            owner=vim.AuthorizationManager,
+            parameters=parameters,
+            result=type(None),
+            result_optional=False,
+            task_result=type(None),
+            is_task=False,
+            since=FIRST_VERSION,
+            privilege=f"Global.{name}",
+            faults=(),
+        )
+        for name, parameters in (("DisableMethods", disabling), ("EnableMethods", enabling))
+    }
+
+
 _methods: dict[tuple[str, str], Method] = {}
 
 
@@ -180,6 +217,8 @@ def lookup_method(namespace: str, name: str) -> Method | None:
         return _methods[key]
     if key == (VIM25, "Fetch"):
         found = _fetch()
+    elif namespace in {VIM25, INTERNAL} and name in _internal():
+        found = _internal()[name]
     else:
         try:
             found = _method(support.GetWsdlMethod(namespace, name).info)
@@ -215,10 +254,12 @@ def lookup_type(namespace: str, name: str) -> Kind | None:
     """
     key = (namespace, name)
     if key not in _types:
+        if name.startswith(_LISTS_OF_LISTS):  # pyVmomi would look for the list within, without end
+            return None
         plain = name.removesuffix(_LINK_SUFFIX) if name.endswith("ObjectReference") else name
         try:
             _types[key] = support.GetWsdlType(namespace, plain)
-        except KeyError:
+        except (AttributeError, KeyError):  # the former of a list of what has no lists
             return None
     return _types[key]
 
@@ -238,6 +279,11 @@ def wire_name(kind: Kind) -> tuple[str, str]:
         return XSD, "string"
     namespace, name = support.GetQualifiedWsdlName(kind)
     return namespace, name
+
+
+def type_name(kind: Kind) -> str:
+    """Return the name of a type where a type is the value, or what a reference refers to."""
+    return "ManagedObject" if kind is ManagedObject else wire_name(kind)[1]
 
 
 def knows(version: str, born: str) -> bool:

@@ -1,0 +1,113 @@
+"""Alarms: what sets them off, whose status shows it, and what is told of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pyVmomi import vim, vmodl
+
+from vcenter import Site, played
+
+SPEC = vim.event.EventFilterSpec
+
+
+def told(site: Site) -> list[Any]:
+    kind = vim.event.AlarmStatusChangedEvent
+    return site.content.eventManager.QueryEvents(SPEC(type=[kind]))
+
+
+def test_a_datastore_that_fills_up_turns_yellow_and_red() -> None:
+    def client(site: Site) -> None:
+        store = site.vm().datastore[0]
+        host = site.world.hypervisor.host
+        assert store.overallStatus == "green"
+        assert list(store.triggeredAlarmState) == []
+        for level in ("yellow", "red"):
+            host.note("datastore-usage", store.name, level=level, used=0.8)
+            assert store.overallStatus == level
+            for entity in (store, store.parent, site.content.rootFolder):
+                (state,) = entity.triggeredAlarmState
+                assert (state.entity, state.overallStatus) == (store, level)
+                assert state.time == site.si.CurrentTime()
+        assert list(site.vm().triggeredAlarmState) == []
+        assert list(site.vm().parent.triggeredAlarmState) == []
+        host.note("datastore-usage", store.name, level="green", used=0.1)
+        assert list(site.content.rootFolder.triggeredAlarmState) == []
+        events = told(site)
+        assert [(getattr(e, "from"), e.to) for e in events] == [
+            ("green", "yellow"),
+            ("yellow", "red"),
+            ("red", "green"),
+        ]
+        assert {e.entity.entity for e in events} == {store}
+        (alarm,) = {e.alarm.alarm for e in events}
+        assert "'Datastore usage on disk' on datastore-1" in events[0].fullFormattedMessage
+        found = site.content.eventManager.QueryEvents(SPEC(alarm=alarm))
+        assert [e.key for e in found] == [e.key for e in events]
+
+    played(client)
+
+
+def test_the_level_of_a_datastore_that_is_filled_is_noted() -> None:
+    """Not by a note of the test's own: a file that takes up 80 % of what there is."""
+
+    def client(site: Site) -> None:
+        store = site.vm().datastore[0]
+        inside = next(iter(site.world.hypervisor.datastores.values()))
+        wanted = int(inside.capacity_bytes * 0.8) - (inside.capacity_bytes - inside.free_bytes)
+        size = site.world.site.block_bytes
+        from stuntdouble.ports import Provisioning
+
+        file = inside.create_flat("big-flat.vmdk", wanted // size, Provisioning.LAZY_ZEROED)
+        assert store.overallStatus == "yellow"
+        inside.delete(file)
+        assert store.overallStatus == "green"
+
+    played(client)
+
+
+def test_a_vm_that_needs_consolidation_is_red_until_it_is_done() -> None:
+    def client(site: Site) -> None:
+        vm, inside = site.vm(), next(iter(site.world.hypervisor.vms.values()))
+        from vcenter import ended
+
+        assert ended(vm.CreateSnapshot_Task("s", None, False, False)).state == "success"
+        snapshot = vm.snapshot.currentSnapshot
+        assert ended(snapshot.RemoveSnapshot_Task(False, False)).state == "success"
+        assert inside.consolidation_needed
+        assert vm.overallStatus == vm.summary.overallStatus == "red"
+        (state,) = vm.parent.triggeredAlarmState
+        assert (state.entity, state.alarm.info.name) == (
+            vm,
+            "Virtual machine Consolidation Needed status",
+        )
+        assert ended(vm.ConsolidateVMDisks_Task()).state == "success"
+        assert vm.overallStatus == "green"
+        assert [(getattr(e, "from"), e.to) for e in told(site)] == [
+            ("green", "red"),
+            ("red", "green"),
+        ]
+
+    played(client)
+
+
+def test_alarms_are_defined_on_the_root() -> None:
+    def client(site: Site) -> None:
+        manager, vm = site.content.alarmManager, site.vm()
+        usage, consolidation = manager.GetAlarm()
+        assert manager.GetAlarm(site.content.rootFolder) == [usage, consolidation]
+        assert manager.GetAlarm(vm) == []
+        (expression,) = usage.info.expression.expression
+        counters = {c.key: c.nameInfo.key for c in site.content.perfManager.perfCounter}
+        assert counters[expression.metric.counterId] == "used"
+        assert (expression.yellow, expression.red) == (7500, 8500)
+        (state,) = manager.GetAlarmState(vm)
+        assert (state.alarm, state.overallStatus) == (consolidation, "green")
+        assert manager.GetAlarmState(vm.parent) == []
+        assert manager.AreAlarmActionsEnabled(vm)
+        assert list(manager.defaultExpression) == []
+        with pytest.raises(vmodl.fault.ManagedObjectNotFound):
+            manager.GetAlarm(vim.VirtualMachine("vm-0"))
+
+    played(client)

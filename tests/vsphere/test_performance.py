@@ -1,0 +1,289 @@
+"""Performance statistics: what counters say is what the engine did, in either format."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import greenlet
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyVmomi import vim, vmodl
+
+from stuntdouble.errors import NoProgress
+from stuntdouble.vsphere.samples import INTERVAL_SECONDS, KEPT, Samples
+from vcenter import Site, played
+
+P = vim.PerformanceManager
+
+
+def meanwhile(awaitable: Any) -> Any:
+    return greenlet.getcurrent().parent.switch(awaitable)
+
+
+def until(site: Site, seconds: float) -> None:
+    """Let time pass up to an instant of site time."""
+    meanwhile(asyncio.sleep(seconds - site.now))
+
+
+def names(site: Site) -> dict[str, int]:
+    return {
+        f"{c.groupInfo.key}.{c.nameInfo.key}.{c.rollupType}": c.key
+        for c in site.content.perfManager.perfCounter
+    }
+
+
+def asked(site: Site, entity: Any, name: str = "", instance: str = "*", **spec: Any) -> Any:
+    wanted = [P.MetricId(counterId=names(site)[name], instance=instance)] if name else []
+    query = P.QuerySpec(entity=entity, metricId=wanted, **spec)
+    return site.content.perfManager.QueryPerf([query])[0]
+
+
+def values(site: Site, entity: Any, name: str, instance: str = "*", **spec: Any) -> Any:
+    found = asked(site, entity, name, instance, **spec)
+    return {each.id.instance: list(each.value) for each in found.value}
+
+
+def world_vm(site: Site) -> Any:
+    return next(iter(site.world.hypervisor.vms.values()))
+
+
+def test_what_a_disk_did_is_what_its_guest_did() -> None:
+    def client(site: Site) -> None:
+        vm, inside = site.vm(), world_vm(site)
+        done = []
+        for instant in (20, 40, 60, 80):
+            until(site, instant)
+            done.append(inside.guest.completed)
+        ios = np.diff(done) / INTERVAL_SECONDS
+        reads = values(site, vm, "virtualDisk.numberReadAveraged.average")
+        writes = values(site, vm, "virtualDisk.numberWriteAveraged.average")
+        assert list(reads) == list(writes) == ["scsi0:0"]
+        both = np.add(reads["scsi0:0"], writes["scsi0:0"])
+        assert both[-3:] == pytest.approx(ios, abs=1.01)
+        assert ios.min() > 0
+        load = inside.guest.load.patterns[0]
+        share = np.sum(reads["scsi0:0"]) / np.sum(both)
+        assert share == pytest.approx(load.read_fraction, abs=0.1)
+        size = values(site, vm, "virtualDisk.read.average")["scsi0:0"][-1] * 1024
+        assert size / reads["scsi0:0"][-1] == pytest.approx(load.io_bytes, rel=0.1)
+
+    played(client)
+
+
+def test_latency_is_that_of_the_meter() -> None:
+    def client(site: Site) -> None:
+        vm, inside = site.vm(), world_vm(site)
+        host, store = vm.runtime.host, vm.datastore[0]
+        until(site, 60)
+        seconds = site.world.hypervisor.latency_seconds(store.name)
+        assert seconds > 0
+        name = "datastore.datastoreVMObservedLatency.latest"
+        seen = values(site, host, name, maxSample=1)
+        assert seen == {store.info.vmfs.uuid: [pytest.approx(seconds * 1e6, rel=0.01)]}
+        for entity in (vm, host):
+            for name in ("disk.maxTotalLatency.latest", "datastore.maxTotalLatency.latest"):
+                assert values(site, entity, name, maxSample=1) == {"": [round(seconds * 1e3)]}
+        iops = values(site, host, "datastore.datastoreIops.average", maxSample=1)
+        mine = values(site, store, "datastore.numberReadAveraged.average", intervalId=300)
+        assert mine == {"": []}
+        assert list(iops) == [store.info.vmfs.uuid]
+        assert inside.guest.completed > 0
+
+    played(client)
+
+
+def test_longer_intervals_sum_up_the_shorter_ones() -> None:
+    def client(site: Site) -> None:
+        vm, store = site.vm(), site.vm().datastore[0]
+        until(site, 610)
+        name = "datastore.write.average"
+        short = values(site, vm, name)[store.info.vmfs.uuid]
+        long = asked(site, vm, name, intervalId=300)
+        assert [(each.timestamp, each.interval) for each in long.sampleInfo] == [
+            (site.center.when(300), 300),
+            (site.center.when(600), 300),
+        ]
+        means = np.reshape(short, (2, 15)).mean(axis=1)
+        assert list(long.value[0].value) == pytest.approx(means, abs=1)
+        of_store = values(site, store, name)
+        assert of_store == {"": list(long.value[0].value)}
+        full = values(site, store, "disk.capacity.latest")[""]
+        used = values(site, store, "disk.used.latest")[""]
+        emulated = next(iter(site.world.hypervisor.datastores.values()))
+        assert full == [emulated.capacity_bytes // 1024] * 2
+        assert 0 < used[0] <= used[1] <= full[0]
+
+    played(client)
+
+
+def test_samples_lie_after_the_start_and_up_to_the_end() -> None:
+    def client(site: Site) -> None:
+        vm, begun = site.vm(), site.now
+        assert asked(site, vm).sampleInfo == []
+        until(site, 130)
+        all_of_them = [each.timestamp for each in asked(site, vm).sampleInfo]
+        first = site.center.when((begun // 20 + 2) * 20)
+        assert all_of_them[0] in {first, first - timedelta(seconds=20)}
+        assert all_of_them[-1] == site.center.when(120)
+        assert np.ptp(np.diff(all_of_them)) == timedelta(0)
+        start, end = all_of_them[0], all_of_them[2]
+        some = asked(site, vm, startTime=start, endTime=end).sampleInfo
+        assert [each.timestamp for each in some] == all_of_them[1:3]
+        last = asked(site, vm, maxSample=2, intervalId=20).sampleInfo
+        assert [each.timestamp for each in last] == all_of_them[-2:]
+        assert {each.interval for each in last} == {20}
+        for wrong in ({"intervalId": 7}, {"maxSample": 0}, {"format": "xml"}):
+            with pytest.raises(vmodl.fault.InvalidArgument):
+                asked(site, vm, **wrong)
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            asked(site, vm.datastore[0], intervalId=20)
+
+    played(client)
+
+
+def test_lines_of_text_say_the_same() -> None:
+    def client(site: Site) -> None:
+        vm = site.vm()
+        until(site, 90)
+        plain, text = asked(site, vm), asked(site, vm, format="csv")
+        said = text.sampleInfoCSV.split(",")
+        assert said[::2] == ["20"] * len(plain.sampleInfo)
+        assert said[1::2] == [f"{e.timestamp:%Y-%m-%dT%H:%M:%SZ}" for e in plain.sampleInfo]
+        assert [(e.id.counterId, e.id.instance, e.value) for e in text.value] == [
+            (e.id.counterId, e.id.instance, ",".join(map(str, e.value))) for e in plain.value
+        ]
+
+    played(client)
+
+
+def test_every_counter_is_some_entitys_and_what_is_available_has_values() -> None:
+    def client(site: Site) -> None:
+        vm, manager = site.vm(), site.content.perfManager
+        host, store = vm.runtime.host, vm.datastore[0]
+        assert manager.QueryAvailablePerfMetric(vm) == []
+        until(site, 700)
+        there: set[int] = set()
+        for entity, period in ((vm, 20), (host, 20), (store, 300)):
+            ids = manager.QueryAvailablePerfMetric(entity, None, None, period)
+            got = asked(site, entity, intervalId=period)
+            assert [(e.counterId, e.instance) for e in ids] == [
+                (e.id.counterId, e.id.instance) for e in got.value
+            ]
+            assert all(len(e.value) == len(got.sampleInfo) > 0 for e in got.value)
+            there |= {e.counterId for e in ids}
+        assert there == set(names(site).values())
+        assert manager.QueryAvailablePerfMetric(store, None, None, 20) == []
+        assert manager.QueryAvailablePerfMetric(vm.parent) == []
+        assert manager.QueryPerf([P.QuerySpec(entity=vm.parent)]) == []
+
+    played(client)
+
+
+def test_the_lists_of_counters_and_providers() -> None:
+    def client(site: Site) -> None:
+        manager, vm = site.content.perfManager, site.vm()
+        every = manager.perfCounter
+        assert [c.key for c in manager.QueryPerfCounter([3, 1])] == [3, 1]
+        assert [c.key for c in manager.QueryPerfCounterByLevel(4)] == [c.key for c in every]
+        assert all(c.level == 1 for c in manager.QueryPerfCounterByLevel(1))
+        for wrong in (0, len(every) + 1):
+            with pytest.raises(vmodl.fault.InvalidArgument):
+                manager.QueryPerfCounter([wrong])
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            manager.QueryPerfCounterByLevel(5)
+        live = manager.QueryPerfProviderSummary(vm)
+        assert (live.currentSupported, live.refreshRate) == (True, 20)
+        store = manager.QueryPerfProviderSummary(vm.datastore[0])
+        assert (store.currentSupported, store.refreshRate) == (False, None)
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            manager.QueryPerfProviderSummary(vm.parent)
+        assert [each.samplingPeriod for each in manager.historicalInterval] == [300]
+        assert {each.key for each in manager.description.statsType} >= {c.statsType for c in every}
+
+    played(client)
+
+
+def test_a_host_shows_its_vms_besides() -> None:
+    def client(site: Site) -> None:
+        vm, host = site.vm(), site.vm().runtime.host
+        until(site, 90)
+        wanted = [P.MetricId(counterId=names(site)["disk.usage.average"], instance="")]
+        manager = site.content.perfManager
+        both = manager.QueryPerfComposite(P.QuerySpec(entity=host, metricId=wanted))
+        assert [each.entity for each in both.childEntity] == [vm]
+        assert list(both.entity.value[0].value) == list(both.childEntity[0].value[0].value)
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            manager.QueryPerfComposite(P.QuerySpec(entity=host))
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            manager.QueryPerfComposite(P.QuerySpec(entity=vm, metricId=wanted))
+
+    played(client)
+
+
+def test_statistics_keep_no_run_alive() -> None:
+    def client(site: Site) -> None:
+        meanwhile(asyncio.get_running_loop().create_future())
+
+    with pytest.raises(NoProgress):
+        played(client)
+
+
+class Meter:
+    """A meter that is told of I/Os and says nothing."""
+
+    def take_ios(self, names: list[str], numbers: Any, times: Any) -> None:
+        pass
+
+    def last_arrival(self, guest: str) -> float:
+        del guest
+        return 0.0
+
+
+class Load:
+    """A load of which the n-th I/O goes to disk n mod 2, and writes n bytes where n mod 3 is 0."""
+
+    outstanding = 0
+
+    def ios(self) -> Any:
+        n = 0
+        while True:
+            yield float(n), n % 2, n % 3 == 0, 0, n
+            n += 1
+
+
+@given(
+    ends=st.lists(st.floats(0, 5000), min_size=1, max_size=200),
+    batch=st.integers(1, 60),
+    before=st.integers(0, 50),
+)
+def test_samples_are_what_passed(ends: list[float], batch: int, before: int) -> None:
+    ends.sort()
+    engine = SimpleNamespace(env=SimpleNamespace(now=0.0), meter=Meter())
+    samples = Samples(engine)
+    guest = SimpleNamespace(name="b", completed=before, load=Load(), disks=[])
+    rows = [(n, end) for n, end in enumerate(ends, before)]
+    for first in range(0, len(rows), batch):
+        some = rows[first : first + batch]
+        times = np.array([[end - 0.5, end] for _, end in some])
+        engine.meter.take_ios(["a", "b"], np.ones(len(some), np.int64), times)
+        guest.completed += len(some)
+        engine.env.now = some[-1][1]
+        if first % 3 == 0:
+            samples.moved(guest, 2, samples.intervals())
+    known = samples.intervals()
+    assert len(known) <= KEPT
+    for number in known:
+        mine = [n for n, end in rows if end // INTERVAL_SECONDS == number]
+        one = range(number, number + 1)
+        assert samples.latency([guest], one) == (len(mine), pytest.approx(len(mine) / 2))
+        assert samples.latency([SimpleNamespace(name="a")], one) == (0, 0.0)
+        expected = np.zeros((2, 4), np.int64)
+        for n in mine:
+            expected[n % 2, int(n % 3 == 0)] += 1
+            expected[n % 2, 2 + int(n % 3 == 0)] += n
+        assert (samples.moved(guest, 2, one) == expected).all()
