@@ -77,7 +77,8 @@ class VirtualCenter:
 
     ``calling`` is the session whose call is being served, ``speaking`` the version of its client.
     ``changes`` tells waiting clients what
-    has changed.
+    has changed.  ``base_url`` is where files are, with ``*`` for the host, and ``thumbprint`` that of
+    the certificate there (SHA-1, as the API has it).
     """
 
     def __init__(self, hypervisor: Hypervisor, setting: Setting | None = None) -> None:
@@ -91,6 +92,7 @@ class VirtualCenter:
         self.calling: Session | None = None
         self.speaking = self.setting.version
         self.changes = Changes(self)
+        self.base_url, self.thumbprint = "https://*", ""
         self._by_moid: dict[str, Managed] = {}
         self._by_thing: dict[Hashable, Managed] = {}
         self._texts: dict[tuple[Managed, str, str], tuple[Hashable, str]] = {}
