@@ -21,7 +21,10 @@ from stuntdouble.nbd.disks import CurrentDisk, DeltaFile, SnapshotDisk
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from simpy.events import Event
+
     from stuntdouble.hypervisor import Hypervisor, Vm, VmDisk
+    from stuntdouble.nbd.disks import OnWrite
     from stuntdouble.nbd.exports import Export
     from stuntdouble.site import Level
 
@@ -36,12 +39,16 @@ class HypervisorExports:
         hypervisor: whose answers about changed areas are the dirty bitmaps.
         paced: whether requests take the time that their I/O takes in the model, and cost the
             guests what it costs; else they take none.
+        on_write: told of each write, by export, offset and data, as it enters the site.
     """
 
-    def __init__(self, hypervisor: Hypervisor, *, paced: bool = False) -> None:
+    def __init__(
+        self, hypervisor: Hypervisor, *, paced: bool = False, on_write: OnWrite | None = None
+    ) -> None:
         self._hypervisor = hypervisor
         self._env = hypervisor.host.env
         self._paced = paced
+        self._on_write = on_write
         self._alone: WeakKeyDictionary[Level, Level] = WeakKeyDictionary()
 
     def find(self, name: str) -> Export:
@@ -50,15 +57,24 @@ class HypervisorExports:
         with self._env.entered():
             match parts:
                 case ["vm", vm, key]:
-                    machine = self._hypervisor.vm(vm)
-                    return CurrentDisk(
-                        name, self._hypervisor, machine, _disk(machine, key), paced=self._paced
-                    )
+                    return self._current(name, self._hypervisor.vm(vm), key)
                 case ["snapshot", number, key]:
                     return self._snapshot(name, number, key)
                 case ["delta", vm, file]:
                     return self._file(name, self._hypervisor.vm(vm), file)
         raise NotFound("NBD export (vm/…, snapshot/… or delta/…)", name)
+
+    def _current(self, name: str, vm: Vm, key: str) -> CurrentDisk:
+        found = CurrentDisk(name, self._hypervisor, vm, _disk(vm, key), paced=self._paced)
+        found.on_write = self._on_write
+        return found
+
+    def begin_write(self, name: str, offset: int, data: memoryview) -> Event:
+        """Begin a write as a client did, within ``env.entered()``; NotFound where no disk is named."""
+        found = self.find(name)
+        if not isinstance(found, CurrentDisk):
+            raise NotFound("disk that can be written", name)
+        return found.begin_write(offset, data)
 
     def _snapshot(self, name: str, number: str, key: str) -> Export:
         for vm in self._originals():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stuntdouble.clock import completed, perform
+from stuntdouble.clock import completed
 from stuntdouble.codecs.nbd import BASE_ALLOCATION, CONTEXT_DIRTY
 from stuntdouble.content import known_zeros, zeros
 from stuntdouble.errors import InvalidState, Misuse, NotFound, Refused
@@ -25,6 +25,7 @@ from stuntdouble.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
     from simpy.events import Event
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from stuntdouble.hypervisor import Hypervisor, Snapshot, Vm, VmDisk
     from stuntdouble.ports import ChangedPage
     from stuntdouble.site import Level
+
+    OnWrite: TypeAlias = Callable[[str, int, memoryview], object]
 
 _IO_BYTES: Final = MIB
 """What a request is cut into where it takes the model's time: the block size of backup products."""
@@ -194,7 +197,8 @@ class TrackedDisk(DiskExport):
 class CurrentDisk(TrackedDisk):
     """What a disk holds now; of a registered copy, what its current snapshot froze.
 
-    It can be written while the VM is off and has no snapshots, as a restore does it.
+    It can be written while the VM is off and has no snapshots, as a restore does it.  ``on_write``
+    is told of each write, as it enters the site.
     """
 
     def __init__(
@@ -202,6 +206,7 @@ class CurrentDisk(TrackedDisk):
     ) -> None:
         text = f"disk {disk.key} of {vm.name}, current content"
         super().__init__(name, text, hypervisor, vm, disk, self._now, None, paced=paced)
+        self.on_write: OnWrite | None = None
 
     def _now(self) -> Level:
         return self.vm.image(self.disk.key) if self.vm.is_copy else self.disk.disk.head
@@ -219,7 +224,17 @@ class CurrentDisk(TrackedDisk):
             NoSpace: a thin disk cannot grow; what lies before the failing MiB has been written.
             Unreachable: the storage is lost.
         """
-        await perform(self.env, self._write(offset, data))
+        with self.env.entered():
+            if self.on_write is not None:
+                self.on_write(self.name, offset, data)
+            process = self.begin_write(offset, data)
+        await completed(process)
+
+    def begin_write(self, offset: int, data: memoryview) -> Event:
+        """Begin to write, within ``env.entered()``; it goes on, where its client leaves."""
+        process: Event = self.env.process(self._write(offset, data))
+        process.callbacks.append(_seen)
+        return process
 
     def _write(self, offset: int, data: memoryview) -> Generator[Event, object, None]:
         """Admit all of it in this instant, so that nobody writes between reading and writing."""
@@ -252,6 +267,11 @@ class CurrentDisk(TrackedDisk):
             if allocate or not all(map(known_zeros, self.shown(offset, offset + size))):
                 await self.write(offset, zeros(size).data)
             offset, length = offset + size, length - size
+
+
+def _seen(event: Event) -> None:
+    """Take note of how a write ended whose client has left: it is told nothing."""
+    event.defused = True
 
 
 class SnapshotDisk(TrackedDisk):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from stuntdouble.errors import Misuse, Unsupported
+from stuntdouble.errors import Misuse
 from stuntdouble.native import Access
+from stuntdouble.serve.blocks import NbdEndpoint
 from stuntdouble.serve.rest import NativeEndpoint
+from stuntdouble.serve.vcenter import VcenterEndpoint
+from stuntdouble.vsphere import User
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,15 +67,14 @@ def endpoints(live: LiveSite, options: Options, opened: Sequence[Listening]) -> 
         live: the site.
         options: which, and where.
         opened: those that listen, as they come to; the native interface shows them.
-
-    Raises:
-        Unsupported: one of them is not emulated.
     """
     found: list[Endpoint] = []
-    if options.vsphere is not None:
-        raise Unsupported("an endpoint for --vsphere", "leave it out, and use --native")
     if options.nbd is not None:
-        raise Unsupported("an endpoint for --nbd", "leave it out, and use --native")
+        found.append(NbdEndpoint(live, options.nbd))
+    if options.vsphere is not None:
+        user = User(options.user, options.password)
+        plain = options.plain_http
+        found.append(VcenterEndpoint(live, options.vsphere, user, plain_http=plain, opened=opened))
     if options.native is not None:
         access = Access(options.user, options.password)
         limit = options.limit_seconds

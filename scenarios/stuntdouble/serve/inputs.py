@@ -39,11 +39,16 @@ class Input:
 
 
 class Recorder:
-    """The inputs of a site so far."""
+    """The inputs of a site so far; ``given_up`` says why there are no more, where that is so."""
 
     def __init__(self, env: Environment, inputs: Iterable[Input] = ()) -> None:
         self.inputs = list(inputs)
+        self.given_up = ""
         self._env = env
+
+    def give_up(self, why: str) -> None:
+        """Keep no more inputs: from here on the site cannot be lived through again."""
+        self.given_up = why
 
     def record(self, door: str, payload: dict[str, Any]) -> None:
         """Note an input; call it within ``env.entered()``, before anything is done about it.
@@ -51,6 +56,8 @@ class Recorder:
         Raises:
             Bug: *payload* is not JSON, or would be another one when it is read again.
         """
+        if self.given_up:
+            return
         kept = json.loads(json.dumps(payload, allow_nan=False))
         if kept != payload:
             raise Bug(f"the input {payload!r} of {door} does not survive as JSON")

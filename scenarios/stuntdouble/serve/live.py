@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.clock import Pacer, completed
-from stuntdouble.errors import Bug, Interrupted
+from stuntdouble.errors import Bug, Interrupted, Unsupported
 from stuntdouble.serve import operations
 from stuntdouble.serve.inputs import Recorder
 from stuntdouble.serve.reviving import described, in_thread, revived, understood
@@ -149,7 +149,15 @@ class LiveSite:
     # Going back. ---------------------------------------------------------------------------
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return the site as it is: how it was made, and what has entered it since."""
+        """Return the site as it is: how it was made, and what has entered it since.
+
+        Raises:
+            Unsupported: more has entered it than is kept.
+        """
+        if self.recorder.given_up:
+            raise Unsupported(
+                f"a checkpoint after {self.recorder.given_up}", "take it before, or write less"
+            )
         with self.world.env.entered():
             return described(self.origin, self.recorder.inputs, self.world.env.now)
 
