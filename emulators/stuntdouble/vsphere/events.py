@@ -192,11 +192,10 @@ class EventManager(Managed):
 
     def _subjects(self, note: Note) -> Iterator[Entity]:
         """Yield what a note is about, also where that has just gone."""
-        roots = self.center.roots
+        there = [each for each in self.center.roots.about(note) if isinstance(each, Entity)]
         if note.kind in {"host-crash", "host-up", "rescanned"}:
-            yield from (host for host in roots.hosts() if host.label() == note.subject)
+            yield from there[:1]  # the host; what becomes of its VMs is noted of each
         else:
-            there = [each for each in roots.about(note) if isinstance(each, Entity)]
             yield from there or self._gone(note.subject)
 
     def _gone(self, name: str) -> Iterator[Entity]:

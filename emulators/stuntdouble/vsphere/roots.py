@@ -167,7 +167,10 @@ class Roots:
         return self._center.of(found, Datastore, "datastore") if found else None
 
     def about(self, event: Event) -> list[Managed]:
-        """Return the objects that an event of the journal is about."""
+        """Return the objects that an event of the journal is about; with a host, its VMs."""
+        if event.subject in self._center.hypervisor.hosts:
+            host = self._center.of(("host", event.subject), HostSystem, "host")
+            return [host, *(vm for vm in self.vms() if self.host_of(vm.vm) is host)]
         found = (self.vm(event.subject), self.datastore(event.subject))
         return [each for each in found if each is not None]
 
