@@ -9,6 +9,7 @@ from stuntdouble.vsphere.authorization import AuthorizationManager
 from stuntdouble.vsphere.creation import Creation
 from stuntdouble.vsphere.datastores import Datastore, FileManager, VirtualDiskManager
 from stuntdouble.vsphere.events import EventManager
+from stuntdouble.vsphere.extensions import ExtensionManager
 from stuntdouble.vsphere.filters import FilteringCollector
 from stuntdouble.vsphere.hosts import HostSystem
 from stuntdouble.vsphere.inventory import (
@@ -113,6 +114,7 @@ class Roots:
         self.events = add(EventManager(center, "EventManager"))
         self.options = add(OptionManager(center, "VpxSettings"))
         self.authorization = add(AuthorizationManager(center, "AuthorizationManager"))
+        self.extensions = add(ExtensionManager(center, "ExtensionManager"))
         self.alarms = add(AlarmManager(center, "AlarmManager"))
         self.performance = add(PerformanceManager(center, "PerfMgr"))
         self.files = add(FileManager(center, "FileManager"))
@@ -210,6 +212,7 @@ class Roots:
             eventManager=self.events.ref,
             perfManager=self.performance.ref,
             alarmManager=self.alarms.ref,
+            extensionManager=self.extensions.ref,
             setting=self.options.ref,
             authorizationManager=self.authorization.ref,
             fileManager=self.files.ref,
