@@ -23,10 +23,12 @@ from stuntdouble.hypervisor.storage import (
     UnresolvedVolume,
     Volume,
 )
+from stuntdouble.hypervisor.uploads import UPLOAD_BYTES_MAX
 
 __all__ = [
     "ANSWERS",
     "QUIRKS",
+    "UPLOAD_BYTES_MAX",
     "Administration",
     "Datastore",
     "DatastoreFiles",

@@ -117,10 +117,14 @@ class DatastoreFiles:
         return self._entry(path).info
 
     def folders(self) -> tuple[str, ...]:
-        """Return the folders at the top of the datastore."""
+        """Return the folders, by path: those of files, and those that were made."""
         vms = {name for name, r in self._store.records.items() if isinstance(r, VmRecord)}
-        others = {p.partition("/")[0] for p in uploads.uploads_of(self._store) if "/" in p}
+        inside = [*uploads.uploads_of(self._store), *(f"{p}/" for p in self._made())]
+        others = {"/".join(p.split("/")[:n]) for p in inside for n in range(1, p.count("/") + 1)}
         return tuple(sorted(vms | others))
+
+    def _made(self) -> tuple[str, ...]:
+        return uploads.folders_of(self._store)
 
     def _entry(self, path: str) -> _Entry:
         for entry in self._entries(path.partition("/")[0]):
@@ -282,26 +286,52 @@ class DatastoreFiles:
         """Upload a small file; see ``stuntdouble.hypervisor.uploads.put``.
 
         Raises:
-            InvalidState: a VM's file has the path.
+            InvalidState: a VM's file has the path, or a folder.
         """
         self._datastore.check_reachable()
         uploads.check_path(path)
         there = [e.info for e in self._entries(path.partition("/")[0]) if e.info.path == path]
         if any(info.kind is not FileKind.UPLOADED for info in there):
             raise InvalidState(path, "a VM's file", "write it")
+        if path in self.folders():
+            raise InvalidState(path, "a folder", "write it")
         uploads.put(self._datastore, path, data, self._host.env.now)
 
-    def delete(self, path: str) -> None:
-        """Delete an uploaded file.
+    def make_folder(self, path: str, *, parents: bool = False) -> None:
+        """Make a folder.
+
+        Args:
+            path: of the folder.
+            parents: make what it is to lie in, where that is not there.
 
         Raises:
-            NotFound: there is no such file.
-            InvalidState: it is a VM's: destroy the VM.
+            InvalidState: there is one of that path, or a file.
+            NotFound: what it is to lie in is not there.
         """
         self._datastore.check_reachable()
-        if self.find(path).kind is not FileKind.UPLOADED:
-            raise InvalidState(path, "a VM's file", "delete it")
-        uploads.delete(self._datastore, path)
+        uploads.check_path(path)
+        there, within = self.folders(), path.rpartition("/")[0]
+        if path in there or any(info.path == path for info in self.list(path.partition("/")[0])):
+            raise InvalidState(path, "there already", "make a folder of that name")
+        if within and within not in there and not parents:
+            raise NotFound(f"folder on {self._datastore.name}", within)
+        uploads.make_folder(self._datastore, path)
+
+    def delete(self, path: str) -> None:
+        """Delete an uploaded file, or a folder in which nothing else lies.
+
+        Raises:
+            NotFound: there is no such file or folder.
+            InvalidState: a VM's file is it, or in it: destroy the VM.
+        """
+        self._datastore.check_reachable()
+        inside = self.list(path) if path in self.folders() else (self.find(path),)
+        for info in inside:
+            if info.kind is not FileKind.UPLOADED:
+                raise InvalidState(info.path, "a VM's file", "delete it")
+        for info in inside:
+            uploads.delete(self._datastore, info.path)
+        uploads.delete_folders(self._datastore, path)
 
 
 def tracking_bytes(capacity_bytes: int) -> int:

@@ -1,4 +1,4 @@
-"""Small files that somebody has put on a datastore: an ISO's readme, a script, a marker.
+"""Small files that somebody has put on a datastore: an ISO's readme, a script, a marker; folders.
 
 They take file-system blocks as any file does, and their bytes lie in the catalogue, so that an
 array snapshot freezes them with the rest.
@@ -28,7 +28,11 @@ UPLOADS_MAX: Final = 256
 PATH_LENGTH_MAX: Final = 2048
 """Characters of a path: what VMFS allows."""
 
-_UPLOADS: Final = "/uploads"  # a record beside the VMs' descriptors; no folder can be called so
+FOLDERS_MAX: Final = 256
+"""Folders that were made on a datastore, those of files not counted.  Chosen."""
+
+_UPLOADS: Final = "/uploads"  # records beside the VMs' descriptors; no folder can be called so
+_FOLDERS: Final = "/folders"
 _CONTROL: Final = 32  # characters below this code are none for a name
 
 
@@ -85,6 +89,35 @@ def delete(datastore: Datastore, path: str) -> None:
     datastore.delete(datastore.store.files[path])
     left = {name: upload for name, upload in there.items() if name != path}
     datastore.store.records[_UPLOADS] = left
+
+
+def folders_of(store: Store) -> tuple[str, ...]:
+    """Return the folders that somebody has made, by path."""
+    found = store.records.get(_FOLDERS)
+    return found if isinstance(found, tuple) else ()
+
+
+def make_folder(datastore: Datastore, path: str) -> None:
+    """Make a folder; one that is there already is no matter.
+
+    Raises:
+        Misuse: no path.
+        LimitReached: there are too many.
+    """
+    check_path(path)
+    there = folders_of(datastore.store)
+    if path in there:
+        return
+    if len(there) >= FOLDERS_MAX:
+        raise LimitReached(f"folders made on {datastore.name}", FOLDERS_MAX)
+    datastore.store.records[_FOLDERS] = tuple(sorted((*there, path)))
+
+
+def delete_folders(datastore: Datastore, path: str) -> None:
+    """Delete a folder that was made, and those in it."""
+    there = folders_of(datastore.store)
+    left = tuple(each for each in there if each != path and not each.startswith(f"{path}/"))
+    datastore.store.records[_FOLDERS] = left
 
 
 def check_path(path: str) -> None:

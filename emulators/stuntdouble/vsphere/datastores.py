@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.errors import Lost
 from stuntdouble.units import MIB
-from stuntdouble.vsphere.objects import Entity, Managed, operation, prop
+from stuntdouble.vsphere.objects import Entity, operation, prop
 from stuntdouble.vsphere.vmomi import new, vim
 
 if TYPE_CHECKING:
@@ -158,15 +158,3 @@ class Datastore(Entity):
     def refresh_storage_info(self, session: Session) -> None:
         """Read usage again, which is done whenever it is asked for."""
         del session
-
-
-class FileManager(Managed):
-    """``vim.FileManager``."""
-
-    kind = vim.FileManager
-
-
-class VirtualDiskManager(Managed):
-    """``vim.VirtualDiskManager``."""
-
-    kind = vim.VirtualDiskManager

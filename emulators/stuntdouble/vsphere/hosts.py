@@ -122,3 +122,7 @@ class HostSystem(Entity):
     @prop
     def network(self) -> list[Any]:
         return [self.center.roots.network.ref]
+
+    @prop
+    def datastore_browser(self) -> Any:
+        return self.center.roots.browser_of_host(self).ref

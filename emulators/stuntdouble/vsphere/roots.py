@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.vsphere.alarms import AlarmManager
 from stuntdouble.vsphere.authorization import AuthorizationManager
+from stuntdouble.vsphere.browser import DatastoreBrowser
 from stuntdouble.vsphere.creation import Creation
-from stuntdouble.vsphere.datastores import Datastore, FileManager, VirtualDiskManager
+from stuntdouble.vsphere.datafiles import FileManager, VirtualDiskManager
+from stuntdouble.vsphere.datastores import Datastore
 from stuntdouble.vsphere.events import EventManager
 from stuntdouble.vsphere.extensions import ExtensionManager
 from stuntdouble.vsphere.filters import FilteringCollector
@@ -167,6 +169,16 @@ class Roots:
         """Return a datastore by its name, None where there is none."""
         found = self._center.hypervisor.datastores.get(name)
         return self._center.of(found, Datastore, "datastore") if found else None
+
+    def browser_of(self, store: Datastore) -> DatastoreBrowser:
+        """Return the browser of a datastore."""
+        return self._center.of(("browser", store.store), DatastoreBrowser, "datastoreBrowser")
+
+    def browser_of_host(self, host: HostSystem) -> DatastoreBrowser:
+        """Return the browser of all datastores that a host sees: each sees them all."""
+        thing = ("browser", host.label())
+        make = lambda center, moid, _thing: DatastoreBrowser(center, moid, ("", None))  # noqa: E731
+        return self._center.of(thing, make, "datastoreBrowser")
 
     def about(self, event: Event) -> list[Managed]:
         """Return the objects that an event of the journal is about; with a host, its VMs."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -23,6 +22,8 @@ from typing import TYPE_CHECKING, Final
 from stuntdouble import http
 from stuntdouble.errors import InvalidState
 from stuntdouble.http import Request, Response
+from stuntdouble.vsphere.answers import COOKIE, plain, session_of
+from stuntdouble.vsphere.folder import datastore_files
 from stuntdouble.vsphere.request import BODY_BYTES_MAX
 from stuntdouble.vsphere.versions import negotiate, service_versions
 
@@ -31,10 +32,8 @@ if TYPE_CHECKING:
     from stuntdouble.vsphere.dispatch import Answer, Dispatcher
     from stuntdouble.vsphere.sessions import Session
 
-__all__ = ["COOKIE", "Route", "VsphereEndpoint", "plain", "session_of"]
+__all__ = ["Route", "VsphereEndpoint"]
 
-COOKIE: Final = "vmware_soap_session"
-_KEY: Final = re.compile(COOKIE + r'="?([0-9A-Za-z-]{1,128})"?(?:[;,\s]|$)')
 _XML: Final[tuple[tuple[str, str], ...]] = (("Content-Type", "text/xml; charset=utf-8"),)
 _AGENT_CHARACTERS_MAX: Final = 256  # of a client's name that are kept.  Chosen.
 _CALLS: Final = frozenset({"/sdk", "/sdk/", "/sdk/vimService", "/sdk/vimService/"})
@@ -45,19 +44,6 @@ Route = Callable[["VirtualCenter", Request], Awaitable[Response]]
 
 log = logging.getLogger(__name__)
 _negotiated = lru_cache(maxsize=256)(negotiate)  # clients send the same few texts
-
-
-def plain(status: int, text: str, *headers: tuple[str, str]) -> Response:
-    """Return an answer of one line."""
-    kind = ("Content-Type", "text/plain; charset=utf-8")
-    return Response(status, f"{text}\n".encode(), (kind, *headers))
-
-
-def session_of(center: VirtualCenter, request: Request) -> Session | None:
-    """Return the session of a request's cookie, None where there is none (any more)."""
-    cookie = request.headers.get("cookie", "")
-    found = _KEY.search(cookie) if cookie else None
-    return center.sessions.find(found[1]) if found else None
 
 
 class VsphereEndpoint:
@@ -87,7 +73,7 @@ class VsphereEndpoint:
         limits: http.Limits | None = None,
     ) -> None:
         self.dispatcher = dispatcher
-        self.routes: dict[str, Route] = {}
+        self.routes: dict[str, Route] = {"folder": datastore_files}
         self.certificate = b""
         self._host, self._port = host, port
         self._plain, self._names = plain_http, names

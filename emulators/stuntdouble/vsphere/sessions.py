@@ -99,6 +99,21 @@ class Sessions:
         key, shown = self._center.secret(40), self._center.secret(32)
         return Session(key, shown, active_at=self._center.patience_now())
 
+    def user(self, name: str, password: str, address: str = "") -> User:
+        """Return who has this name and password; *address* is where the client is.
+
+        Raises:
+            vim.fault.InvalidLogin: nobody.
+        """
+        user = self.users.get(name.lower())
+        expected = (user.password if user else "").encode()
+        if user is None or not hmac.compare_digest(expected, password.encode()):
+            self._center.events.post(BAD_LOGIN, [], name, ipAddress=address or LOCAL)
+            raise vim.fault.InvalidLogin(
+                msg="Cannot complete login due to an incorrect user name or password."
+            )
+        return user
+
     def login(self, session: Session, name: str, password: str, locale: str | None) -> Session:
         """Log a user in.
 
@@ -106,14 +121,8 @@ class Sessions:
             vim.fault.InvalidLogin: wrong name or password.
             vim.fault.InvalidState: there are too many sessions.
         """
-        user = self.users.get(name.lower())
         address = session.address or LOCAL
-        expected = (user.password if user else "").encode()
-        if user is None or not hmac.compare_digest(expected, password.encode()):
-            self._center.events.post(BAD_LOGIN, [], name, ipAddress=address)
-            raise vim.fault.InvalidLogin(
-                msg="Cannot complete login due to an incorrect user name or password."
-            )
+        user = self.user(name, password, address)
         self._drop_idle()
         if len(self.all) >= SESSIONS_MAX:
             raise vim.fault.InvalidState(msg=f"There are {SESSIONS_MAX} sessions: log one out.")
