@@ -304,6 +304,21 @@ def test_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     played(client)
 
 
+def test_a_text_from_outside_is_kept_in_part() -> None:
+    def client(site: Site) -> None:
+        manager, long = site.content.sessionManager, "x" * 100_000
+        site.content.eventManager.LogUserEvent(site.vm(), long)
+        manager.Logout()
+        with pytest.raises(vim.fault.InvalidLogin):
+            manager.Login(long, "wrong", None)
+        manager.Login(USER.name, USER.password, None)
+        said, _out, bad, _in = found(site)[-4:]
+        assert (len(said.message), len(bad.userName)) == (1024, 1024)
+        assert max(len(e.fullFormattedMessage) for e in (said, bad)) < 2000
+
+    played(client)
+
+
 def test_tasks_of_the_past_are_found() -> None:
     def client(site: Site) -> None:
         vm = snapped(site)

@@ -265,7 +265,7 @@ def test_samples_are_what_passed(ends: list[float], batch: int, before: int) -> 
     ends.sort()
     engine = SimpleNamespace(env=SimpleNamespace(now=0.0), meter=Meter())
     samples = Samples(engine)
-    guest = SimpleNamespace(name="b", completed=before, load=Load(), disks=[])
+    guest = SimpleNamespace(name="b", number=1, completed=before, load=Load())
     rows = [(n, end) for n, end in enumerate(ends, before)]
     for first in range(0, len(rows), batch):
         some = rows[first : first + batch]
@@ -274,16 +274,21 @@ def test_samples_are_what_passed(ends: list[float], batch: int, before: int) -> 
         guest.completed += len(some)
         engine.env.now = some[-1][1]
         if first % 3 == 0:
-            samples.moved(guest, 2, samples.intervals())
-    known = samples.intervals()
+            samples.refresh()
+            samples.disk(guest, 0, 2)
+    samples.refresh()
+    known, disks = samples.known, [samples.disk(guest, number, 2) for number in range(2)]
     assert len(known) <= KEPT
     for number in known:
         mine = [n for n, end in rows if end // INTERVAL_SECONDS == number]
         one = range(number, number + 1)
-        assert samples.latency([guest], one) == (len(mine), pytest.approx(len(mine) / 2))
-        assert samples.latency([SimpleNamespace(name="a")], one) == (0, 0.0)
+        busy, idle = samples.guests(["b"]), samples.guests(["a"])
+        assert samples.latency(busy, one) == (len(mine), pytest.approx(len(mine) / 2))
+        assert samples.latency(idle, one) == (0, 0.0)
         expected = np.zeros((2, 4), np.int64)
         for n in mine:
             expected[n % 2, int(n % 3 == 0)] += 1
             expected[n % 2, 2 + int(n % 3 == 0)] += n
-        assert (samples.moved(guest, 2, one) == expected).all()
+        for disk, row in zip(disks, expected, strict=True):
+            assert (samples.moved(np.array([disk]), one) == row).all()
+        assert (samples.moved(np.array(disks), one) == expected.sum(axis=0)).all()

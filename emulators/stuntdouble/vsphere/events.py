@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 KEPT_MAX: Final = 10_000
 """Events that are remembered.  vCenter keeps them for 30 days in its database."""
+TEXT_MAX: Final = 1024
+"""Characters of a text that an event keeps: some come from whoever knocks at the door.  Chosen."""
 OUT_OF_SPACE: Final = "msg.hbacommon.outofspace"
 """Identifier of the question that a VM asks on a full datastore."""
 
@@ -125,19 +127,19 @@ class EventManager(Managed):
         self._keys += 1
         kind = type_of(identifier)
         names = {field.name for field in data_fields(kind)}
-        told = _arguments(self.center, subjects) | facts
+        told = _arguments(self.center, subjects) | _clipped(facts)
         values = {
             "key": self._keys,
             "chainId": chain or self._keys,
             "createdTime": self.center.now(),
-            "userName": user,
+            "userName": user[:TEXT_MAX],
             **{name: value for name, value in told.items() if name in names},
         }
         incident = INCIDENTS[identifier]
         text = incident.text.format(**(told | values))
         values["fullFormattedMessage"] = text
         if not identifier.startswith(API):
-            values |= _extended(identifier, incident.category, text, subjects, facts)
+            values |= _extended(identifier, incident.category, text, subjects, _clipped(facts))
         event = make(kind, values)
         own, above = lineage(self.center, subjects)
         root = self.center.roots.root_folder.moid  # sessions concern all there is
@@ -190,11 +192,10 @@ class EventManager(Managed):
 
     def _subjects(self, note: Note) -> Iterator[Entity]:
         """Yield what a note is about, also where that has just gone."""
-        roots = self.center.roots
+        there = [each for each in self.center.roots.about(note) if isinstance(each, Entity)]
         if note.kind in {"host-crash", "host-up", "rescanned"}:
-            yield from (host for host in roots.hosts() if host.label() == note.subject)
+            yield from there[:1]  # the host; what becomes of its VMs is noted of each
         else:
-            there = [each for each in roots.about(note) if isinstance(each, Entity)]
             yield from there or self._gone(note.subject)
 
     def _gone(self, name: str) -> Iterator[Entity]:
@@ -320,6 +321,11 @@ def _arguments(center: VirtualCenter, subjects: Sequence[Managed]) -> dict[str, 
         home = roots.datacenter
         found["datacenter"] = event.DatacenterEventArgument(name=home.label(), datacenter=home.ref)
     return found
+
+
+def _clipped(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts whose texts are no longer than is kept."""
+    return {k: v[:TEXT_MAX] if isinstance(v, str) else v for k, v in facts.items()}
 
 
 def _extended(

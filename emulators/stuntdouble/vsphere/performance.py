@@ -115,6 +115,7 @@ class PerformanceManager(Managed):
         found = self._provider(entity)
         if found is None or (interval_id == INTERVAL_SECONDS and not isinstance(found, _LIVE)):
             return []
+        self._source.refresh()
         period = _period(found, interval_id)
         if not list(self._spans(period, begin_time, end_time)):
             return []
@@ -135,6 +136,7 @@ class PerformanceManager(Managed):
     def query(self, session: Session, query_spec: list[Any]) -> list[Any]:
         """Return the values that are asked for; entities without statistics are left out."""
         del session
+        self._source.refresh()
         found = [(self._provider(spec.entity), spec) for spec in query_spec]
         return [self._metric(entity, spec) for entity, spec in found if entity is not None]
 
@@ -147,6 +149,7 @@ class PerformanceManager(Managed):
         host = self.center.resolve(query_spec.entity)
         if not isinstance(host, HostSystem):
             raise invalid_argument("querySpec.entity", "it is no host")
+        self._source.refresh()
         roots = self.center.roots
         within = [vm for vm in roots.vms() if roots.host_of(vm.vm) is host]
         return new(
@@ -189,7 +192,7 @@ class PerformanceManager(Managed):
 
     def _spans(self, period: int, begin: datetime | None, end: datetime | None) -> Iterator[range]:
         """Yield the intervals of each sample after *begin*, up to *end*."""
-        known, count = self._source.samples.intervals(), period // INTERVAL_SECONDS
+        known, count = self._source.samples.known, period // INTERVAL_SECONDS
         first = -(-known.start // count) * count
         for start in range(first, known.stop - count + 1, count):
             at = self.center.when((start + count) * INTERVAL_SECONDS)

@@ -11,6 +11,7 @@ from stuntdouble.vsphere.creation import Creation
 from stuntdouble.vsphere.datafiles import FileManager, VirtualDiskManager
 from stuntdouble.vsphere.datastores import Datastore
 from stuntdouble.vsphere.events import EventManager
+from stuntdouble.vsphere.extensions import ExtensionManager
 from stuntdouble.vsphere.filters import FilteringCollector
 from stuntdouble.vsphere.hosts import HostSystem
 from stuntdouble.vsphere.inventory import (
@@ -115,6 +116,7 @@ class Roots:
         self.events = add(EventManager(center, "EventManager"))
         self.options = add(OptionManager(center, "VpxSettings"))
         self.authorization = add(AuthorizationManager(center, "AuthorizationManager"))
+        self.extensions = add(ExtensionManager(center, "ExtensionManager"))
         self.alarms = add(AlarmManager(center, "AlarmManager"))
         self.performance = add(PerformanceManager(center, "PerfMgr"))
         self.files = add(FileManager(center, "FileManager"))
@@ -185,7 +187,10 @@ class Roots:
         return self._center.of(thing, make, "datastoreBrowser")
 
     def about(self, event: Event) -> list[Managed]:
-        """Return the objects that an event of the journal is about."""
+        """Return the objects that an event of the journal is about; with a host, its VMs."""
+        if event.subject in self._center.hypervisor.hosts:
+            host = self._center.of(("host", event.subject), HostSystem, "host")
+            return [host, *(vm for vm in self.vms() if self.host_of(vm.vm) is host)]
         found = (self.vm(event.subject), self.datastore(event.subject))
         return [each for each in found if each is not None]
 
@@ -225,6 +230,7 @@ class Roots:
             eventManager=self.events.ref,
             perfManager=self.performance.ref,
             alarmManager=self.alarms.ref,
+            extensionManager=self.extensions.ref,
             setting=self.options.ref,
             authorizationManager=self.authorization.ref,
             fileManager=self.files.ref,
