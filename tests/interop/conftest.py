@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from interop import served
 
+from interop import served
 from stuntdouble.bench import golang
 
 

@@ -57,6 +57,7 @@ class Client:
         given = [f"{name.rstrip('_')}={value}" for name, value in arguments.items()]
         done = subprocess.run(
             [*self.words, *account, command, *given],
+            check=False,
             capture_output=True,
             text=True,
             timeout=SECONDS_MAX,
@@ -83,7 +84,9 @@ class Site:
         """Ask the native interface."""
         url = f"{self.native}/{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, method=method or ("GET" if data is None else "POST"))
+        request = urllib.request.Request(
+            url, data, method=method or ("GET" if data is None else "POST")
+        )
         account = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         request.add_header("Authorization", f"Basic {account}")
         request.add_header("Content-Type", "application/json")
@@ -165,7 +168,10 @@ def older_pyvmomi() -> Path:
         fresh = kept.with_name(f".{kept.name}-{os.getpid()}")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
         done = subprocess.run(
-            [*pip, "--target", str(fresh), "-r", str(OLDER)], capture_output=True, text=True
+            [*pip, "--target", str(fresh), "-r", str(OLDER)],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             shutil.rmtree(fresh, ignore_errors=True)
