@@ -12,8 +12,9 @@ from pyVmomi import vim
 
 host, user, password, name = sys.argv[1:5]
 host, _, port = host.partition(":")
-si = SmartConnect(host=host, port=int(port or 443), user=user, pwd=password,
-                  disableSslCertValidation=True)
+si = SmartConnect(
+    host=host, port=int(port or 443), user=user, pwd=password, disableSslCertValidation=True
+)
 content = si.RetrieveContent()
 view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
 vm = next(each for each in view.view if each.name == name)
