@@ -145,6 +145,13 @@ class Roots:
         of = self._center.of
         return (of(("host", name), HostSystem, "host") for name in self.host_names())
 
+    def enroll(self) -> None:
+        """See to it that every emulated thing has its name: those tell who came when."""
+        for things in (self.hosts(), self.datastores(), self.vms()):
+            for each in things:
+                if isinstance(each, VirtualMachine):
+                    each.enroll_snapshots()
+
     def host_names(self) -> tuple[str, ...]:
         """Return the names of the hosts."""
         return tuple(self._center.hypervisor.hosts)
@@ -166,8 +173,7 @@ class Roots:
         if found is None:
             return None
         if self._center.known(found) is None:
-            for _ in self.vms():
-                pass
+            self.enroll()
         return self._center.of(found, VirtualMachine, "vm")
 
     def datastore(self, name: str) -> Datastore | None:

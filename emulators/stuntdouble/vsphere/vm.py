@@ -307,6 +307,11 @@ class VirtualMachine(MachineOperations, Entity):
         made.machine = self
         return made
 
+    def enroll_snapshots(self) -> None:
+        """See to it that every snapshot has its name."""
+        for snapshot in self.vm.snapshots:
+            self.snapshot_object(snapshot)
+
     @prop
     def snapshot(self) -> Any:
         vm = self.vm
