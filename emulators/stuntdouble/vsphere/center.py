@@ -97,6 +97,7 @@ class VirtualCenter:
         self.roots = roots.Roots(self)
         self.tasks = self.roots.tasks
         self.events = self.roots.events
+        self.roots.introduce()
 
     # Time and names. -------------------------------------------------------------------------
 

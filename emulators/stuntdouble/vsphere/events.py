@@ -37,7 +37,7 @@ from stuntdouble.vsphere.objects import Entity, Managed, operation, prop
 from stuntdouble.vsphere.vmomi import data_fields, make, moid, vim, vmodl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from stuntdouble.trace.journal import Event as Note
     from stuntdouble.vsphere.center import VirtualCenter
@@ -51,6 +51,11 @@ TEXT_MAX: Final = 1024
 OUT_OF_SPACE: Final = "msg.hbacommon.outofspace"
 """Identifier of the question that a VM asks on a full datastore."""
 
+_SUBJECTS: Final = {
+    **dict.fromkeys(("host-crash", "host-up", "rescanned"), vim.HostSystem),
+    **dict.fromkeys(("mounted", "unmounted", "datastore-full"), vim.Datastore),
+}
+"""What notes are about, where that is not a VM."""
 _IGNORED: Final = ("scheduledTask", "tag", "auditable", "auditId")
 
 
@@ -172,7 +177,9 @@ class EventManager(Managed):
             self._tell(identifier, note)
 
     def _tell(self, identifier: str, note: Note) -> None:
-        subjects = list(self._subjects(note))
+        subjects = self._subjects(note)
+        if not subjects:
+            return
         facts = dict(note.facts)
         if note.kind == "paused":
             facts["message"] = f"{OUT_OF_SPACE}: {note.facts['question']}"
@@ -185,28 +192,22 @@ class EventManager(Managed):
         if note.kind == "relocated":
             facts["sourceHost"] = arguments["host"]
             facts["sourceDatacenter"] = arguments["datacenter"]
-        task = self.center.tasks.task_on(subjects[0]) if subjects else None
+        task = self.center.tasks.task_on(subjects[0])
         reason = task.info() if task is not None else None
         user = reason.reason.userName if reason else ""
         self.post(identifier, subjects, user, reason.eventChainId if reason else None, **facts)
 
-    def _subjects(self, note: Note) -> Iterator[Entity]:
-        """Yield what a note is about, also where that has just gone."""
-        there = [each for each in self.center.roots.about(note) if isinstance(each, Entity)]
-        if note.kind in {"host-crash", "host-up", "rescanned"}:
-            yield from there[:1]  # the host; what becomes of its VMs is noted of each
-        else:
-            yield from there or self._gone(note.subject)
-
-    def _gone(self, name: str) -> Iterator[Entity]:
-        """Yield the latest VM or datastore of a name that is no more."""
-        kinds = vim.VirtualMachine, vim.Datastore
-        found = [
-            each
-            for each in self.center.everything()
-            if isinstance(each, Entity) and isinstance(each.ref, kinds) and each.label() == name
-        ]
-        return iter(found[-1:])
+    def _subjects(self, note: Note) -> list[Entity]:
+        """Return what a note is about, also where that has just gone; nothing if nobody saw it."""
+        wanted = _SUBJECTS.get(note.kind, vim.VirtualMachine)
+        there = [each for each in self.center.roots.about(note) if isinstance(each.ref, wanted)]
+        if not there:  # the latest one of that name
+            there = [
+                each
+                for each in self.center.everything()
+                if isinstance(each.ref, wanted) and _label(each) == note.subject
+            ][-1:]
+        return [each for each in there[:1] if isinstance(each, Entity)]
 
     # What is asked for. ----------------------------------------------------------------------
 
@@ -321,6 +322,10 @@ def _arguments(center: VirtualCenter, subjects: Sequence[Managed]) -> dict[str, 
         home = roots.datacenter
         found["datacenter"] = event.DatacenterEventArgument(name=home.label(), datacenter=home.ref)
     return found
+
+
+def _label(entity: Managed) -> str:
+    return entity.label() if isinstance(entity, Entity) else ""
 
 
 def _clipped(facts: dict[str, Any]) -> dict[str, Any]:

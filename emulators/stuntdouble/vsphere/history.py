@@ -49,7 +49,7 @@ class HistoryCollector(Managed):
 
     def items(self) -> Sequence[Item]:
         """Return everything that the filter lets through, oldest first."""
-        raise Bug(f"{type(self).__name__} has no items")
+        raise Bug(f"{type(self).__name__} has nothing to show")
 
     @prop
     def filter(self) -> Any:
