@@ -20,7 +20,7 @@ from stuntdouble.vsphere.objects import snake
 from stuntdouble.vsphere.paths import declared_at
 from stuntdouble.vsphere.reply import write_fault, write_reply
 from stuntdouble.vsphere.request import BadRequest, UnknownMethod, parse_call
-from stuntdouble.vsphere.vmomi import moid, vmodl
+from stuntdouble.vsphere.vmomi import clipped, coerced, moid, vmodl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,10 +100,7 @@ class Dispatcher:
 
     def answer(self, call: Call, value: Any, session: Session, version: str) -> Answer:
         """Return the answer with a call's result."""
-        declared = None
-        if call.method == "Fetch":
-            declared = declared_at(call.this.__class__, call.arguments["prop"])
-        body = write_reply(call.info, version, value, declared)
+        body = write_reply(call.info, version, value)
         return Answer(body, fault=False, session=session)
 
     def failed(self, error: BaseException, session: Session, version: str) -> Answer:
@@ -124,7 +121,9 @@ class Dispatcher:
             try:
                 managed = self._admitted(call, session)
                 if call.method == "Fetch":
-                    return self.center.property_of(managed, call.arguments["prop"])
+                    path = call.arguments["prop"]
+                    value = self.center.property_of(managed, path)
+                    return coerced(value, declared_at(managed.kind, path))
                 operation = self._operation(call, managed)
                 arguments = {snake(name): value for name, value in call.arguments.items()}
                 if self.on_change is not None and changes_something(call):
@@ -165,8 +164,12 @@ class Dispatcher:
         if isinstance(error, BadRequest):
             return vmodl.fault.InvalidRequest(msg=str(error))
         if isinstance(error, UnknownMethod):
-            log.warning("%s", error)
-            return vmodl.fault.MethodNotFound(method=str(error.args[0]), msg=str(error))
+            text = f"no method named {clipped(str(error.args[0]))}"
+            log.warning("%s, called on %s", text, clipped(str(error.args[1])))
+            named = error.args[1] if error.args[1] is not None else self.center.roots.service.ref
+            return vmodl.fault.MethodNotFound(
+                receiver=named, method=str(error.args[0]), msg=text
+            )
         if isinstance(error, Error):
             return fault_of(error, self.center)
         raise Bug(f"{error!r} is no answer")
