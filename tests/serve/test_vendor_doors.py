@@ -49,9 +49,9 @@ def first_vm(si):
 
 def test_the_example_of_the_documentation_runs_as_it_stands(scenario):
     with served(scenario, *WORDS, "--rate", "20", "--password", "x") as (_, told, _ready):
-        where = urlparse(told["endpoints"]["vsphere"]["url"]).netloc
+        where = urlparse(told["endpoints"]["vsphere"]["url"])
         done = subprocess.run(
-            [sys.executable, str(EXAMPLE), where, "admin", "x", "vm-1"],
+            [sys.executable, str(EXAMPLE), where.hostname, str(where.port), "admin", "x", "vm-1"],
             check=False,
             capture_output=True,
             text=True,
