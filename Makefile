@@ -4,6 +4,7 @@
 #   make compare            run the quickstart scenario: every backup method, side by side
 #   make test               run the tests             (make test ARGS='-k chain' for a few)
 #   make differential       hold both engines against each other: ten thousand histories
+#   make interop            vendors' and standard clients against the served site
 #   make lab                measure QEMU's block layer again and compare (ARGS=--quick: a minute)
 #   make validity           hold the model against theory, measurements and publications
 #   make check              what a change must pass: format, lint, types, floors, coverage
@@ -35,7 +36,7 @@ empty :=
 INCLUDE := $(subst $(empty) ,$(comma),$(WHOLE:%=*/stuntdouble/%/*))
 
 .NOTPARALLEL:
-.PHONY: help setup compare test differential lab check format lint types floors coverage lock clean validity bench
+.PHONY: help setup compare test differential interop lab check format lint types floors coverage lock clean validity bench
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -62,6 +63,10 @@ differential: $(READY)
 lab: $(READY)
 	@mkdir -p reports/lab
 	@$(BIN)/python -m stuntdouble.lab --json reports/lab/lab.json --html reports/lab/index.html $(ARGS)
+
+interop: $(READY)
+	$(STAGE) 'packages for interop' tools/interop-packages
+	@CI=1 $(BIN)/python -m $(PYTEST) tests/interop $(ARGS)
 
 validity: $(READY)
 	@$(BIN)/python -m stuntdouble.validity --sensitivity --json reports/baseline/validity.json \

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from pyVmomi import vim, vmodl
 
-from vcenter import Site, played
+from stuntdouble.clock import perform
+from stuntdouble.ports import Provisioning
+from vcenter import Site, awaited, ended, played
 
 SPEC = vim.event.EventFilterSpec
 
@@ -57,8 +59,6 @@ def test_the_level_of_a_datastore_that_is_filled_is_noted() -> None:
         inside = next(iter(site.world.hypervisor.datastores.values()))
         wanted = int(inside.capacity_bytes * 0.8) - (inside.capacity_bytes - inside.free_bytes)
         size = site.world.site.block_bytes
-        from stuntdouble.ports import Provisioning
-
         file = inside.create_flat("big-flat.vmdk", wanted // size, Provisioning.LAZY_ZEROED)
         assert store.overallStatus == "yellow"
         inside.delete(file)
@@ -70,8 +70,6 @@ def test_the_level_of_a_datastore_that_is_filled_is_noted() -> None:
 def test_a_vm_that_needs_consolidation_is_red_until_it_is_done() -> None:
     def client(site: Site) -> None:
         vm, inside = site.vm(), next(iter(site.world.hypervisor.vms.values()))
-        from vcenter import ended
-
         assert ended(vm.CreateSnapshot_Task("s", None, False, False)).state == "success"
         snapshot = vm.snapshot.currentSnapshot
         assert ended(snapshot.RemoveSnapshot_Task(False, False)).state == "success"
@@ -92,11 +90,51 @@ def test_a_vm_that_needs_consolidation_is_red_until_it_is_done() -> None:
     played(client)
 
 
+def test_a_host_that_does_not_answer_is_red_and_so_are_its_vms_cut_off() -> None:
+    def client(site: Site) -> None:
+        vm = site.vm()
+        host = vm.runtime.host
+        collect = vmodl.query.PropertyCollector
+        properties = site.content.propertyCollector
+        wanted = collect.PropertySpec(type=vim.HostSystem, pathSet=["runtime", "overallStatus"])
+        some = [collect.ObjectSpec(obj=host)]
+        properties.CreateFilter(collect.FilterSpec(objectSet=some, propSet=[wanted]), True)
+        version = properties.WaitForUpdatesEx(None, collect.WaitOptions(maxWaitSeconds=0)).version
+        hypervisor = site.world.hypervisor
+        awaited(perform(site.world.env, hypervisor.crash_host("host-1")))
+        assert (host.runtime.connectionState, host.runtime.powerState) == (
+            "notResponding",
+            "unknown",
+        )
+        assert (host.overallStatus, host.summary.overallStatus) == ("red", "red")
+        assert (vm.runtime.connectionState, vm.runtime.powerState) == ("disconnected", "poweredOff")
+        (state,) = host.parent.triggeredAlarmState
+        assert (state.entity, state.alarm.info.name) == (host, "Host connection and power state")
+        update = properties.WaitForUpdatesEx(version, collect.WaitOptions(maxWaitSeconds=0))
+        changed = {c.name: c.val for c in update.filterSet[0].objectSet[0].changeSet}
+        assert changed["runtime.connectionState"] == "notResponding"
+        assert changed["overallStatus"] == "red"
+        hypervisor.restart_host("host-1")
+        assert (host.overallStatus, vm.runtime.connectionState) == ("green", "connected")
+        assert [(getattr(e, "from"), e.to) for e in told(site)] == [
+            ("green", "red"),
+            ("red", "green"),
+        ]
+        said = site.content.eventManager.QueryEvents(SPEC(type=[vim.event.HostEvent]))
+        assert [type(e).__name__.rpartition(".")[2] for e in said] == [
+            "HostConnectionLostEvent",
+            "HostConnectedEvent",
+        ]
+
+    played(client)
+
+
 def test_alarms_are_defined_on_the_root() -> None:
     def client(site: Site) -> None:
         manager, vm = site.content.alarmManager, site.vm()
-        usage, consolidation = manager.GetAlarm()
-        assert manager.GetAlarm(site.content.rootFolder) == [usage, consolidation]
+        connection, usage, consolidation = manager.GetAlarm()
+        assert manager.GetAlarm(site.content.rootFolder) == [connection, usage, consolidation]
+        assert connection.info.expression.expression[0].statePath == "runtime.connectionState"
         assert manager.GetAlarm(vm) == []
         (expression,) = usage.info.expression.expression
         counters = {c.key: c.nameInfo.key for c in site.content.perfManager.perfCounter}

@@ -70,6 +70,7 @@ def test_a_source_disables_what_it_enables_again() -> None:
     [
         (disabling("X"), "vm-0", "s", b"ManagedObjectNotFound"),
         (disabling("X"), "", "", b"sourceId"),
+        (disabling("CreateSnapshot_Task", "X"), "", "s", b"there is no method"),
         (disabling("X") + "<sessionScope>true</sessionScope>", "", "s", b"NotSupported"),
         ("<method>X</method>", "", "s", b"InvalidRequest"),
     ],
@@ -148,8 +149,15 @@ def test_privileges_are_those_that_calls_are_refused_by() -> None:
         assert {*mine.privileges} == READ_ONLY | {SNAPSHOTS}
         (nobodys,) = manager.HasUserPrivilegeOnEntities([vm], "nobody", wanted)
         assert not any(one.isGranted for one in nobodys.privAvailability)
-        with pytest.raises(vmodl.fault.InvalidArgument):
-            manager.HasPrivilegeOnEntities([vm], "no such session", wanted)
+        many = [str(n) for n in range(400)]
+        for unbounded in (
+            lambda: manager.HasPrivilegeOnEntities([vm], "no such session", wanted),
+            lambda: manager.HasPrivilegeOnEntities([vm] * 400, key, many),
+            lambda: manager.HasUserPrivilegeOnEntities([vm] * 400, "backup", many),
+            lambda: manager.FetchUserPrivilegeOnEntities([vm] * 40_000, "backup"),
+        ):
+            with pytest.raises(vmodl.fault.InvalidArgument):
+                unbounded()
         with pytest.raises(vim.fault.NoPermission):
             vm.PowerOffVM_Task()
         WaitForTask(vm.CreateSnapshot_Task("s", None, False, False), si=site.si)

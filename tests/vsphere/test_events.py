@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 
+from stuntdouble.clock import perform
+from stuntdouble.hypervisor import notes
 from stuntdouble.vsphere import events
 from stuntdouble.vsphere.incidents import INCIDENTS, NOTES, type_of
-from vcenter import USER, Site, played
+from vcenter import USER, Site, awaited, played
 
 EVENT = vim.event
 SPEC = EVENT.EventFilterSpec
@@ -199,6 +202,67 @@ def test_what_the_hypervisor_notes_is_told_of() -> None:
     played(client)
 
 
+FACTS: dict[str, dict[str, Any]] = {
+    "paused": {"question": "q"},
+    "crash": {"line": "l"},
+    "host-crash": {"vms": ()},
+    "stun": {"seconds": 0.1, "why": "w", "line": "l"},
+    "freeze": {"seconds": 0.1},
+    "snapshot": {"id": "snapshot-1", "consistency": "crash"},
+    "snapshot-removed": {"id": "snapshot-1"},
+    "revert": {"id": "snapshot-1"},
+    "consolidation": {"started": 0.0, "rounds": 1, "seconds": 1.0, "bytes": 1, "done": True},
+    "delta-locked": {"files": ("f",), "by": "somebody"},
+    "tracking-lost": {"disk": 2000, "cause": "crash"},
+    "extended": {"disk": 2000, "bytes": 2, "bytes_before": 1},
+    "datastore-usage": {"level": "red", "used": 0.9},
+    "datastore-full": {"bytes_needed": 2, "bytes_free": 1},
+    "mounted": {"volumes": ("6000",)},
+    "rescanned": {"devices": 3},
+    "relocated": {"to": "d", "bytes": 1, "seconds": 1.0},
+}
+
+
+def documented() -> dict[str, str]:
+    """The kinds of notes that the hypervisor says it writes, and what each is about."""
+    rows = re.findall(r"^    ([a-z-]+)  +(VM|host|datastore)\b", notes.__doc__, re.MULTILINE)
+    return dict(rows)
+
+
+def test_each_note_of_the_hypervisor_makes_an_event_of_its_subject() -> None:
+    def client(site: Site) -> None:
+        vm, host = site.vm(), site.world.hypervisor.host
+        names = {"VM": vm.name, "host": "host-1", "datastore": vm.datastore[0].name}
+        kinds = documented()
+        assert {*kinds} - {*NOTES} == {"datastore-usage"}  # which an alarm tells of
+        assert {*NOTES} <= {*kinds}
+        for kind, subject in kinds.items():
+            before = len(found(site))
+            host.note(kind, names[subject], **FACTS.get(kind, {}))
+            made = found(site)[before:]
+            assert made, kind
+            assert names[subject] in made[0].fullFormattedMessage
+
+    played(client)
+
+
+def test_what_nobody_has_seen_goes_unnoticed_and_what_has_gone_does_not() -> None:
+    def client(site: Site) -> None:
+        hypervisor = site.world.hypervisor
+        before = len(found(site))
+        hypervisor.host.note("destroyed", "never there")
+        assert len(found(site)) == before
+        name = next(iter(hypervisor.vms))
+        awaited(perform(site.world.env, hypervisor.power_off(name)))
+        awaited(perform(site.world.env, hypervisor.admin.unregister(name)))
+        last = found(site)[-1]
+        assert isinstance(last, EVENT.VmRemovedEvent)
+        assert last.vm.name == name
+        assert last.host.name == "host-1"
+
+    played(client)
+
+
 def test_a_reconfiguration_says_what_was_asked_for() -> None:
     def client(site: Site) -> None:
         vm = site.vm()
@@ -300,6 +364,21 @@ def test_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(8):
             site.content.eventManager.LogUserEvent(site.vm(), str(number))
         assert said(found(site)) == [3, 4, 5, 6, 7]
+
+    played(client)
+
+
+def test_a_text_from_outside_is_kept_in_part() -> None:
+    def client(site: Site) -> None:
+        manager, long = site.content.sessionManager, "x" * 100_000
+        site.content.eventManager.LogUserEvent(site.vm(), long)
+        manager.Logout()
+        with pytest.raises(vim.fault.InvalidLogin):
+            manager.Login(long, "wrong", None)
+        manager.Login(USER.name, USER.password, None)
+        said, _out, bad, _in = found(site)[-4:]
+        assert (len(said.message), len(bad.userName)) == (1024, 1024)
+        assert max(len(e.fullFormattedMessage) for e in (said, bad)) < 2000
 
     played(client)
 

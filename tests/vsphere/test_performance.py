@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyVmomi import vim, vmodl
 
 from stuntdouble.errors import NoProgress
+from stuntdouble.vsphere import performance
 from stuntdouble.vsphere.samples import INTERVAL_SECONDS, KEPT, Samples
 from vcenter import Site, played
 
@@ -184,6 +185,25 @@ def test_every_counter_is_some_entitys_and_what_is_available_has_values() -> Non
     played(client)
 
 
+def test_an_answer_without_bounds_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(performance, "VALUES_MAX", 300)
+
+    def client(site: Site) -> None:
+        vm, manager = site.vm(), site.content.perfManager
+        until(site, 130)
+        spec = P.QuerySpec(entity=vm, intervalId=20, maxSample=3)
+        per = len(manager.QueryPerf([spec])[0].value) * 3
+        assert len(manager.QueryPerf([spec] * (300 // per))) == 300 // per
+        with pytest.raises(vmodl.fault.InvalidArgument) as refused:
+            manager.QueryPerf([spec] * (300 // per + 1))
+        assert refused.value.invalidProperty == "querySpec.size"
+        twice = [P.MetricId(counterId=1, instance="*")] * 1000
+        (once,) = manager.QueryPerf([P.QuerySpec(entity=vm, metricId=twice)])
+        assert len(once.value) == 1
+
+    played(client)
+
+
 def test_the_lists_of_counters_and_providers() -> None:
     def client(site: Site) -> None:
         manager, vm = site.content.perfManager, site.vm()
@@ -191,9 +211,9 @@ def test_the_lists_of_counters_and_providers() -> None:
         assert [c.key for c in manager.QueryPerfCounter([3, 1])] == [3, 1]
         assert [c.key for c in manager.QueryPerfCounterByLevel(4)] == [c.key for c in every]
         assert all(c.level == 1 for c in manager.QueryPerfCounterByLevel(1))
-        for wrong in (0, len(every) + 1):
+        for wrong in ([0], [len(every) + 1], [1] * (len(every) + 1)):
             with pytest.raises(vmodl.fault.InvalidArgument):
-                manager.QueryPerfCounter([wrong])
+                manager.QueryPerfCounter(wrong)
         with pytest.raises(vmodl.fault.InvalidArgument):
             manager.QueryPerfCounterByLevel(5)
         live = manager.QueryPerfProviderSummary(vm)
@@ -265,7 +285,7 @@ def test_samples_are_what_passed(ends: list[float], batch: int, before: int) -> 
     ends.sort()
     engine = SimpleNamespace(env=SimpleNamespace(now=0.0), meter=Meter())
     samples = Samples(engine)
-    guest = SimpleNamespace(name="b", completed=before, load=Load(), disks=[])
+    guest = SimpleNamespace(name="b", number=1, completed=before, load=Load())
     rows = [(n, end) for n, end in enumerate(ends, before)]
     for first in range(0, len(rows), batch):
         some = rows[first : first + batch]
@@ -274,16 +294,21 @@ def test_samples_are_what_passed(ends: list[float], batch: int, before: int) -> 
         guest.completed += len(some)
         engine.env.now = some[-1][1]
         if first % 3 == 0:
-            samples.moved(guest, 2, samples.intervals())
-    known = samples.intervals()
+            samples.refresh()
+            samples.disk(guest, 0, 2)
+    samples.refresh()
+    known, disks = samples.known, [samples.disk(guest, number, 2) for number in range(2)]
     assert len(known) <= KEPT
     for number in known:
         mine = [n for n, end in rows if end // INTERVAL_SECONDS == number]
         one = range(number, number + 1)
-        assert samples.latency([guest], one) == (len(mine), pytest.approx(len(mine) / 2))
-        assert samples.latency([SimpleNamespace(name="a")], one) == (0, 0.0)
+        busy, idle = samples.guests(["b"]), samples.guests(["a"])
+        assert samples.latency(busy, one) == (len(mine), pytest.approx(len(mine) / 2))
+        assert samples.latency(idle, one) == (0, 0.0)
         expected = np.zeros((2, 4), np.int64)
         for n in mine:
             expected[n % 2, int(n % 3 == 0)] += 1
             expected[n % 2, 2 + int(n % 3 == 0)] += n
-        assert (samples.moved(guest, 2, one) == expected).all()
+        for disk, row in zip(disks, expected, strict=True):
+            assert (samples.moved(np.array([disk]), one) == row).all()
+        assert (samples.moved(np.array(disks), one) == expected.sum(axis=0)).all()

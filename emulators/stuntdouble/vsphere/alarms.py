@@ -1,7 +1,8 @@
 """Alarms: what should not stay as it is.
 
-Two of those that every vCenter defines on its root folder look at what is emulated: how full a
-datastore is, and whether a VM's disks need consolidation.  There are no others, and no actions.
+Three of those that every vCenter defines on its root folder look at what is emulated: whether a
+host answers, how full a datastore is, and whether a VM's disks need consolidation.  There are no
+others, and no actions.
 """
 
 from __future__ import annotations
@@ -69,6 +70,15 @@ class AlarmManager(Managed):
 
     def __init__(self, center: VirtualCenter, moid: str) -> None:
         super().__init__(center, moid)
+        self.connection = center.add(
+            Alarm(
+                center,
+                "alarm-1",
+                "Host connection and power state",
+                "Default alarm to monitor host connection and power state",
+                [_silence()],
+            )
+        )
         self.usage = center.add(
             Alarm(
                 center,
@@ -104,12 +114,19 @@ class AlarmManager(Managed):
             return RED if needy else GREEN
         if isinstance(entity.ref, vim.Datastore):
             return self._levels.get(entity.label(), GREEN)
+        if isinstance(entity.ref, vim.HostSystem):
+            return GREEN if entity.up else RED  # type: ignore[attr-defined]  # it is one
         return GREEN
 
     def _alarm_of(self, entity: Entity) -> Alarm | None:
-        if isinstance(entity.ref, vim.VirtualMachine):
-            return self.consolidation
-        return self.usage if isinstance(entity.ref, vim.Datastore) else None
+        for kind, alarm in (
+            (vim.VirtualMachine, self.consolidation),
+            (vim.Datastore, self.usage),
+            (vim.HostSystem, self.connection),
+        ):
+            if isinstance(entity.ref, kind):
+                return alarm
+        return None
 
     def triggered_in(self, entity: Entity) -> list[Any]:
         """Return the states of the alarms that an entity, or one within it, has set off."""
@@ -122,7 +139,10 @@ class AlarmManager(Managed):
     def _watched(self, within: Entity) -> Iterator[Entity]:
         if self._alarm_of(within) is not None:
             yield within
+        if isinstance(within.ref, vim.VirtualMachine | vim.Datastore):
             return
+        if not isinstance(within.ref, vim.HostSystem):
+            yield from self.center.roots.hosts()
         yield from self.center.roots.vms()
         yield from self.center.roots.datastores()
 
@@ -148,6 +168,9 @@ class AlarmManager(Managed):
             self._tell(self.usage, note, before, note.facts["level"])
         elif note.kind == "unmounted":
             self._levels.pop(note.subject, None)
+        elif note.kind in {"host-crash", "host-up"}:
+            before, after = (GREEN, RED) if note.kind == "host-crash" else (RED, GREEN)
+            self._tell(self.connection, note, before, after)
         elif note.kind == "needs-consolidation":
             self._tell(self.consolidation, note, GREEN, RED)
         elif note.kind == "consolidation" and note.facts["done"]:
@@ -187,7 +210,7 @@ class AlarmManager(Managed):
         root = self.center.roots.root_folder
         if entity is not None and self.center.resolve_as(entity, Entity, "entity") is not root:
             return []
-        return [self.usage.ref, self.consolidation.ref]
+        return [self.connection.ref, self.usage.ref, self.consolidation.ref]
 
     @operation("GetAlarmState")
     def get_alarm_state(self, session: Session, entity: Any) -> list[Any]:
@@ -205,6 +228,16 @@ class AlarmManager(Managed):
 def _is_within(center: VirtualCenter, entity: Entity, place: Entity) -> bool:
     own, above = lineage(center, [entity])
     return place.moid in own | above
+
+
+def _silence() -> Any:
+    return new(
+        _A.StateAlarmExpression,
+        operator="isEqual",
+        type=vim.HostSystem,
+        statePath="runtime.connectionState",
+        red="notResponding",
+    )
 
 
 def _usage() -> Any:

@@ -21,7 +21,7 @@ from stuntdouble.vsphere.sessions import ALL_PRIVILEGES, ANONYMOUS, READ_ONLY
 from stuntdouble.vsphere.vmomi import VIM25, lookup_method, managed_properties, new, vim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sized
 
     from stuntdouble.vsphere.sessions import Session, User
 
@@ -36,6 +36,8 @@ SYSTEM_ROLES: Final = {
     -5: ("NoAccess", "Used for restricting granted access", frozenset[str]()),
 }
 """The roles that every vCenter has, by their identifiers (vSphere API, AuthorizationRole)."""
+ANSWERS_MAX: Final = 100_000
+"""Privileges of entities in one answer: fifty of two thousand.  Chosen."""
 OWN_ROLE: Final = 11
 """The first identifier of another role.  Chosen: above those of vCenter's sample roles."""
 
@@ -172,6 +174,7 @@ class AuthorizationManager(Managed):
         del session
         other = self._session(session_id)
         answers = {name: other.may(name) for name in priv_id or ()}
+        _check_size(entity, answers)
         return [_of_entity(ref, answers) for ref in self._entities(entity)]
 
     @operation("HasUserPrivilegeOnEntities")
@@ -187,6 +190,7 @@ class AuthorizationManager(Managed):
         there = set(_granted(user)) if user else set()
         everything = user is not None and "*" in user.privileges
         answers = {name: everything or name in there for name in priv_id or ()}
+        _check_size(entities, answers)
         return [_of_entity(ref, answers) for ref in self._entities(entities)]
 
     @operation("FetchUserPrivilegeOnEntities")
@@ -194,6 +198,7 @@ class AuthorizationManager(Managed):
         del session
         user = self.center.sessions.users.get(user_name.lower())
         there = _granted(user) if user else []
+        _check_size(entities, there)
         return [
             new(_A.UserPrivilegeResult, entity=ref, privileges=list(there))
             for ref in self._entities(entities)
@@ -224,7 +229,11 @@ class AuthorizationManager(Managed):
         if session_scope:
             raise not_supported("disabling methods for as long as a session lasts")
         names = [each.method for each in method]
-        for machine in self._machines(entity, source_id):
+        machines = self._machines(entity, source_id)
+        for name in names:
+            if lookup_method(VIM25, name) is None:
+                raise invalid_argument("method", f"there is no method {name[:80]!r}")
+        for machine in machines:
             self.center.hypervisor.admin.disable_methods(machine.vm, names, source_id)
             self.center.changes.touch(machine)
 
@@ -246,6 +255,12 @@ class AuthorizationManager(Managed):
             if not isinstance(each, MachineOperations):
                 raise not_supported(f"disabling methods of a {each.kind.__name__}")
         return found
+
+
+def _check_size(entities: Sized, names: Sized) -> None:
+    """Refuse a question whose answer would be without bounds."""
+    if len(entities) * len(names) > ANSWERS_MAX:
+        raise invalid_argument("entities", f"they make more than {ANSWERS_MAX} answers")
 
 
 def _of_entity(ref: Any, answers: dict[str, bool]) -> Any:

@@ -102,6 +102,7 @@ class VirtualCenter:
         self.roots = roots.Roots(self)
         self.tasks = self.roots.tasks
         self.events = self.roots.events
+        self.roots.introduce()
 
     # Time and names. -------------------------------------------------------------------------
 
@@ -202,6 +203,9 @@ class VirtualCenter:
         found = self._by_moid.get(name)
         if found is None and self.calling is not None:
             found = self.calling.own.get(name)
+        if found is None:
+            self.roots.enroll()  # somebody may know it who has never asked this server for it
+            found = self._by_moid.get(name)
         if found is None or not found.alive() or not isinstance(found.ref, _kind_of(ref)):
             raise vmodl.fault.ManagedObjectNotFound(
                 obj=ref,

@@ -11,6 +11,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from stuntdouble.units import KIB
 from stuntdouble.vsphere.datastores import Datastore
 from stuntdouble.vsphere.hardware import bus_of
@@ -40,14 +42,37 @@ AGGREGATE: Final = ""
 """The instance that stands for all of an entity's."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A virtual disk, to counters: its name, its datastore, where its samples are, whose it is."""
+
+    scsi: str
+    store: str
+    row: int
+    guest: str
+
+
 class Source:
-    """Where counters come from: the samples, as the entities of a vCenter see them."""
+    """Where counters come from: the samples, as the entities of a vCenter see them.
+
+    What has been worked out is kept until ``refresh``: a query asks for the same again and again.
+    """
 
     def __init__(self, center: VirtualCenter) -> None:
         self.center = center
         self.samples = Samples(center.hypervisor.host.engine)
+        self._places: dict[Managed, list[Place]] = {}
+        self._moved: dict[tuple[Managed, str, range], Any] = {}
+        self._rows: dict[tuple[Managed, str], tuple[Any, Any]] = {}
 
-    def vms(self, of: Managed) -> Iterator[Vm]:
+    def refresh(self) -> None:
+        """Begin a query: look at what is there now."""
+        self.samples.refresh()
+        self._places.clear()
+        self._moved.clear()
+        self._rows.clear()
+
+    def _vms(self, of: Managed) -> Iterator[Vm]:
         """Yield the VMs that run on an entity."""
         if isinstance(of, VirtualMachine):
             yield of.vm
@@ -57,26 +82,38 @@ class Source:
             if not isinstance(of, HostSystem) or roots.host_of(each.vm) is of:
                 yield each.vm
 
-    def disks(self, of: Managed, instance: str) -> Iterator[tuple[Vm, int, VmDisk]]:
-        """Yield the disks that an instance of an entity stands for, with their numbers."""
-        uuid = of.uuid if isinstance(of, Datastore) else instance
-        for vm in self.vms(of):
-            for number, disk in enumerate(vm.disks.values()):
-                if uuid in {AGGREGATE, scsi_name(disk), disk.datastore.uuid}:
-                    yield vm, number, disk
+    def places(self, of: Managed) -> list[Place]:
+        """Return the disks of an entity: of a VM, of those on a host, on a datastore."""
+        if of not in self._places:
+            found = self._places[of] = []
+            for vm in self._vms(of):
+                for number, disk in enumerate(vm.disks.values()):
+                    if not isinstance(of, Datastore) or disk.datastore is of.store:
+                        row = self.samples.disk(vm.guest, number, len(vm.disks))
+                        uuid = disk.datastore.uuid
+                        found.append(Place(scsi_name(disk), uuid, row, vm.guest.name))
+        return self._places[of]
+
+    def rows(self, of: Managed, instance: str) -> tuple[Any, Any]:
+        """Return where the samples of an instance are: of disks, and of their guests."""
+        if (of, instance) not in self._rows:
+            mine = [p for p in self.places(of) if instance in {AGGREGATE, p.scsi, p.store}]
+            guests = self.samples.guests(dict.fromkeys(place.guest for place in mine))
+            disks = np.array([place.row for place in mine], np.int64)
+            self._rows[of, instance] = disks, guests
+        return self._rows[of, instance]
 
     def moved(self, of: Managed, instance: str, intervals: range, *columns: int) -> float:
         """Return what I/O of some kinds came to, a second."""
-        total = 0
-        for vm, number, _disk in self.disks(of, instance):
-            all_disks = self.samples.moved(vm.guest, len(vm.disks), intervals)
-            total += int(all_disks[number, list(columns)].sum())
+        key = of, instance, intervals
+        if key not in self._moved:
+            self._moved[key] = self.samples.moved(self.rows(of, instance)[0], intervals)
+        total = sum(int(self._moved[key][column]) for column in columns)
         return total / (len(intervals) * INTERVAL_SECONDS)
 
     def latency(self, of: Managed, instance: str, intervals: range) -> float:
         """Return the mean latency, in seconds, of the VMs with disks there; 0 without I/O."""
-        guests = {vm.name: vm.guest for vm, _, _ in self.disks(of, instance)}
-        ios, seconds = self.samples.latency(list(guests.values()), intervals)
+        ios, seconds = self.samples.latency(self.rows(of, instance)[1], intervals)
         return seconds / ios if ios else 0.0
 
     def highest(self, of: Managed, intervals: range) -> float:
@@ -95,11 +132,11 @@ def stores_of(source: Source, of: Managed) -> list[str]:
     """Return the datastores that an entity's VMs have disks on, or a host has mounted."""
     if isinstance(of, HostSystem):
         return [store.uuid for store in source.center.roots.datastores()]
-    return list(dict.fromkeys(disk.datastore.uuid for _, _, disk in source.disks(of, AGGREGATE)))
+    return list(dict.fromkeys(place.store for place in source.places(of)))
 
 
 def _disks_of(source: Source, of: Managed) -> list[str]:
-    return [scsi_name(disk) for _, _, disk in source.disks(of, AGGREGATE)]
+    return [place.scsi for place in source.places(of)]
 
 
 def _itself(_source: Source, _of: Managed) -> list[str]:

@@ -77,11 +77,24 @@ class Dispatcher:
 
     async def handle(self, body: bytes, session: Session, version: str) -> Answer:
         """Serve a call; whatever a client does wrong, or the emulated system refuses, is a fault."""
+        told = self.serve(body, session, version)
+        return told if isinstance(told, Answer) else await told
+
+    def serve(self, body: bytes, session: Session, version: str) -> Answer | Awaitable[Answer]:
+        """Serve a call: return the answer, or what will give it, where it takes time."""
         try:
             call, value = self.parsed(body, session, version)
+            if isinstance(value, Event | Awaitable):
+                return self._awaited(call, value, session, version)
+            return self.answer(call, value, session, version)
+        except self.expected as error:
+            return self.failed(error, session, version)
+
+    async def _awaited(self, call: Call, value: Any, session: Session, version: str) -> Answer:
+        try:
             if isinstance(value, Event):
                 value = await completed(value)  # it goes on, where its client leaves
-            elif isinstance(value, Awaitable):
+            else:
                 value = await value
             return self.answer(call, value, session, version)
         except self.expected as error:

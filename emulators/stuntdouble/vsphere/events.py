@@ -37,7 +37,7 @@ from stuntdouble.vsphere.objects import Entity, Managed, operation, prop
 from stuntdouble.vsphere.vmomi import data_fields, make, moid, vim, vmodl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from stuntdouble.trace.journal import Event as Note
     from stuntdouble.vsphere.center import VirtualCenter
@@ -46,9 +46,16 @@ if TYPE_CHECKING:
 
 KEPT_MAX: Final = 10_000
 """Events that are remembered.  vCenter keeps them for 30 days in its database."""
+TEXT_MAX: Final = 1024
+"""Characters of a text that an event keeps: some come from whoever knocks at the door.  Chosen."""
 OUT_OF_SPACE: Final = "msg.hbacommon.outofspace"
 """Identifier of the question that a VM asks on a full datastore."""
 
+_SUBJECTS: Final = {
+    **dict.fromkeys(("host-crash", "host-up", "rescanned"), vim.HostSystem),
+    **dict.fromkeys(("mounted", "unmounted", "datastore-full"), vim.Datastore),
+}
+"""What notes are about, where that is not a VM."""
 _IGNORED: Final = ("scheduledTask", "tag", "auditable", "auditId")
 
 
@@ -125,19 +132,19 @@ class EventManager(Managed):
         self._keys += 1
         kind = type_of(identifier)
         names = {field.name for field in data_fields(kind)}
-        told = _arguments(self.center, subjects) | facts
+        told = _arguments(self.center, subjects) | _clipped(facts)
         values = {
             "key": self._keys,
             "chainId": chain or self._keys,
             "createdTime": self.center.now(),
-            "userName": user,
+            "userName": user[:TEXT_MAX],
             **{name: value for name, value in told.items() if name in names},
         }
         incident = INCIDENTS[identifier]
         text = incident.text.format(**(told | values))
         values["fullFormattedMessage"] = text
         if not identifier.startswith(API):
-            values |= _extended(identifier, incident.category, text, subjects, facts)
+            values |= _extended(identifier, incident.category, text, subjects, _clipped(facts))
         event = make(kind, values)
         own, above = lineage(self.center, subjects)
         root = self.center.roots.root_folder.moid  # sessions concern all there is
@@ -170,7 +177,9 @@ class EventManager(Managed):
             self._tell(identifier, note)
 
     def _tell(self, identifier: str, note: Note) -> None:
-        subjects = list(self._subjects(note))
+        subjects = self._subjects(note)
+        if not subjects:
+            return
         facts = dict(note.facts)
         if note.kind == "paused":
             facts["message"] = f"{OUT_OF_SPACE}: {note.facts['question']}"
@@ -183,29 +192,22 @@ class EventManager(Managed):
         if note.kind == "relocated":
             facts["sourceHost"] = arguments["host"]
             facts["sourceDatacenter"] = arguments["datacenter"]
-        task = self.center.tasks.task_on(subjects[0]) if subjects else None
+        task = self.center.tasks.task_on(subjects[0])
         reason = task.info() if task is not None else None
         user = reason.reason.userName if reason else ""
         self.post(identifier, subjects, user, reason.eventChainId if reason else None, **facts)
 
-    def _subjects(self, note: Note) -> Iterator[Entity]:
-        """Yield what a note is about, also where that has just gone."""
-        roots = self.center.roots
-        if note.kind in {"host-crash", "host-up", "rescanned"}:
-            yield from (host for host in roots.hosts() if host.label() == note.subject)
-        else:
-            there = [each for each in roots.about(note) if isinstance(each, Entity)]
-            yield from there or self._gone(note.subject)
-
-    def _gone(self, name: str) -> Iterator[Entity]:
-        """Yield the latest VM or datastore of a name that is no more."""
-        kinds = vim.VirtualMachine, vim.Datastore
-        found = [
-            each
-            for each in self.center.everything()
-            if isinstance(each, Entity) and isinstance(each.ref, kinds) and each.label() == name
-        ]
-        return iter(found[-1:])
+    def _subjects(self, note: Note) -> list[Entity]:
+        """Return what a note is about, also where that has just gone; nothing if nobody saw it."""
+        wanted = _SUBJECTS.get(note.kind, vim.VirtualMachine)
+        there = [each for each in self.center.roots.about(note) if isinstance(each.ref, wanted)]
+        if not there:  # the latest one of that name
+            there = [
+                each
+                for each in self.center.everything()
+                if isinstance(each.ref, wanted) and _label(each) == note.subject
+            ][-1:]
+        return [each for each in there[:1] if isinstance(each, Entity)]
 
     # What is asked for. ----------------------------------------------------------------------
 
@@ -320,6 +322,15 @@ def _arguments(center: VirtualCenter, subjects: Sequence[Managed]) -> dict[str, 
         home = roots.datacenter
         found["datacenter"] = event.DatacenterEventArgument(name=home.label(), datacenter=home.ref)
     return found
+
+
+def _label(entity: Managed) -> str:
+    return entity.label() if isinstance(entity, Entity) else ""
+
+
+def _clipped(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts whose texts are no longer than is kept."""
+    return {k: v[:TEXT_MAX] if isinstance(v, str) else v for k, v in facts.items()}
 
 
 def _extended(

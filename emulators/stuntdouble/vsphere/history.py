@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from stuntdouble.errors import Bug
 from stuntdouble.vsphere.faults import invalid_argument
 from stuntdouble.vsphere.objects import Entity, Managed, operation, prop
 from stuntdouble.vsphere.vmomi import vim
@@ -48,7 +49,7 @@ class HistoryCollector(Managed):
 
     def items(self) -> Sequence[Item]:
         """Return everything that the filter lets through, oldest first."""
-        raise NotImplementedError
+        raise Bug(f"{type(self).__name__} has nothing to show")
 
     @prop
     def filter(self) -> Any:

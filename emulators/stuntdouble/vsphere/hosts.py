@@ -41,6 +41,11 @@ class HostSystem(Entity):
         return self.center.roots.cluster
 
     @property
+    def up(self) -> bool:
+        """Whether it has not failed."""
+        return self.center.hypervisor.hosts[self._name].up
+
+    @property
     def hardware_summary(self) -> Any:
         """What the host is made of."""
         return new(
@@ -62,8 +67,8 @@ class HostSystem(Entity):
     def runtime(self) -> Any:
         return new(
             vim.host.RuntimeInfo,
-            connectionState="connected",
-            powerState="poweredOn",
+            connectionState="connected" if self.up else "notResponding",
+            powerState="poweredOn" if self.up else "unknown",
             inMaintenanceMode=False,
             bootTime=self.center.setting.epoch,
         )
@@ -83,7 +88,7 @@ class HostSystem(Entity):
                 vmotionEnabled=False,
             ),
             quickStats=vim.host.Summary.QuickStats(),
-            overallStatus="green",
+            overallStatus=self.overall_status(),
             rebootRequired=False,
         )
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PERIOD_SECONDS: Final = 300
 """The shortest of a vCenter's historical intervals (vSphere API, HistoricalInterval)."""
+VALUES_MAX: Final = 1_000_000
+"""Values in one answer: what a thousand VMs did in an hour, in five counters.  Chosen."""
 LEVELS: Final = range(1, 5)
 """Levels of collection (vSphere API, PerfCounterInfo.level)."""
 
@@ -33,6 +35,19 @@ _P: Final = vim.PerformanceManager
 _LIVE: Final = (VirtualMachine, HostSystem)
 _ROLLUPS: Final = ("average", "maximum", "minimum", "latest", "summation", "none")
 _STATS: Final = ("absolute", "delta", "rate")
+
+
+class _Budget:
+    """How many values an answer may still have."""
+
+    def __init__(self) -> None:
+        self._left = VALUES_MAX
+
+    def spend(self, values: int) -> None:
+        """Take so many; refuse what asks for too much before it is worked out."""
+        self._left -= values
+        if self._left < 0:
+            raise invalid_argument("querySpec.size", f"it asks for more than {VALUES_MAX} values")
 
 
 class PerformanceManager(Managed):
@@ -76,6 +91,8 @@ class PerformanceManager(Managed):
     @operation("QueryPerfCounter")
     def query_counters(self, session: Session, counter_id: list[int]) -> list[Any]:
         del session
+        if len(counter_id) > len(COUNTERS):
+            raise invalid_argument("counterId", f"there are no more than {len(COUNTERS)} counters")
         return [_counter(key, "counterId").described(key) for key in counter_id]
 
     @operation("QueryPerfCounterByLevel")
@@ -115,6 +132,7 @@ class PerformanceManager(Managed):
         found = self._provider(entity)
         if found is None or (interval_id == INTERVAL_SECONDS and not isinstance(found, _LIVE)):
             return []
+        self._source.refresh()
         period = _period(found, interval_id)
         if not list(self._spans(period, begin_time, end_time)):
             return []
@@ -135,8 +153,10 @@ class PerformanceManager(Managed):
     def query(self, session: Session, query_spec: list[Any]) -> list[Any]:
         """Return the values that are asked for; entities without statistics are left out."""
         del session
+        self._source.refresh()
         found = [(self._provider(spec.entity), spec) for spec in query_spec]
-        return [self._metric(entity, spec) for entity, spec in found if entity is not None]
+        budget = _Budget()
+        return [self._metric(entity, spec, budget) for entity, spec in found if entity is not None]
 
     @operation("QueryPerfComposite")
     def query_composite(self, session: Session, query_spec: Any) -> Any:
@@ -147,24 +167,28 @@ class PerformanceManager(Managed):
         host = self.center.resolve(query_spec.entity)
         if not isinstance(host, HostSystem):
             raise invalid_argument("querySpec.entity", "it is no host")
+        self._source.refresh()
         roots = self.center.roots
         within = [vm for vm in roots.vms() if roots.host_of(vm.vm) is host]
+        budget = _Budget()
         return new(
             _P.CompositeEntityMetric,
-            entity=self._metric(host, query_spec),
-            childEntity=[self._metric(vm, query_spec) for vm in within],
+            entity=self._metric(host, query_spec, budget),
+            childEntity=[self._metric(vm, query_spec, budget) for vm in within],
         )
 
-    def _metric(self, entity: Managed, spec: Any) -> Any:
+    def _metric(self, entity: Managed, spec: Any, budget: _Budget) -> Any:
         period = _period(entity, spec.intervalId)
         spans = list(self._spans(period, spec.startTime, spec.endTime))
         if spec.maxSample is not None and period == INTERVAL_SECONDS:
             if spec.maxSample < 1:
                 raise invalid_argument("querySpec.maxSample", f"{spec.maxSample} is below 1")
             spans = spans[-spec.maxSample :]
+        wanted = list(self._wanted(entity, spec.metricId))
+        budget.spend(len(wanted) * len(spans))
         series = [
             (key, instance, [round(c.measure(self._source, entity, instance, s)) for s in spans])
-            for key, c, instance in self._wanted(entity, spec.metricId)
+            for key, c, instance in wanted
         ]
         times = [self.center.when(span.stop * INTERVAL_SECONDS) for span in spans]
         if spec.format == "csv":
@@ -180,7 +204,7 @@ class PerformanceManager(Managed):
 
     def _wanted(self, entity: Managed, ids: list[Any]) -> Iterator[tuple[int, Counter, str]]:
         """Yield the counters that are asked for, with each instance that the entity has."""
-        wanted = [(each.counterId, each.instance) for each in ids]
+        wanted = dict.fromkeys((each.counterId, each.instance) for each in ids)
         for key, asked in wanted or [(key, "*") for key, _ in _numbered()]:
             counter = _counter(key, "querySpec.metricId")
             for instance in counter.instances(self._source, entity):
@@ -189,7 +213,7 @@ class PerformanceManager(Managed):
 
     def _spans(self, period: int, begin: datetime | None, end: datetime | None) -> Iterator[range]:
         """Yield the intervals of each sample after *begin*, up to *end*."""
-        known, count = self._source.samples.intervals(), period // INTERVAL_SECONDS
+        known, count = self._source.samples.known, period // INTERVAL_SECONDS
         first = -(-known.start // count) * count
         for start in range(first, known.stop - count + 1, count):
             at = self.center.when((start + count) * INTERVAL_SECONDS)

@@ -11,6 +11,7 @@ from stuntdouble.vsphere.creation import Creation
 from stuntdouble.vsphere.datafiles import FileManager, VirtualDiskManager
 from stuntdouble.vsphere.datastores import Datastore
 from stuntdouble.vsphere.events import EventManager
+from stuntdouble.vsphere.extensions import ExtensionManager
 from stuntdouble.vsphere.filters import FilteringCollector
 from stuntdouble.vsphere.hosts import HostSystem
 from stuntdouble.vsphere.inventory import (
@@ -117,12 +118,18 @@ class Roots:
         self.events = add(EventManager(center, "EventManager"))
         self.options = add(OptionManager(center, "VpxSettings"))
         self.authorization = add(AuthorizationManager(center, "AuthorizationManager"))
+        self.extensions = add(ExtensionManager(center, "ExtensionManager"))
         self.alarms = add(AlarmManager(center, "AlarmManager"))
         self.performance = add(PerformanceManager(center, "PerfMgr"))
         self.leases = Leases(center)
         self.ovf = add(OvfManager(center, "OvfManager"))
         self.files = add(FileManager(center, "FileManager"))
         self.virtual_disks = add(VirtualDiskManager(center, "virtualDiskManager"))
+
+    def introduce(self) -> None:
+        """Give everything emulated an object, so that it has one when it goes unasked for."""
+        for _ in (*self.hosts(), *self.datastores(), *self.vms()):
+            pass
 
     # Emulated things. --------------------------------------------------------------------------
 
@@ -141,6 +148,13 @@ class Roots:
         """Yield the hosts."""
         of = self._center.of
         return (of(("host", name), HostSystem, "host") for name in self.host_names())
+
+    def enroll(self) -> None:
+        """See to it that every emulated thing has its name: those tell who came when."""
+        for things in (self.hosts(), self.datastores(), self.vms()):
+            for each in things:
+                if isinstance(each, VirtualMachine):
+                    each.enroll_snapshots()
 
     def host_names(self) -> tuple[str, ...]:
         """Return the names of the hosts."""
@@ -163,8 +177,7 @@ class Roots:
         if found is None:
             return None
         if self._center.known(found) is None:
-            for _ in self.vms():
-                pass
+            self.enroll()
         return self._center.of(found, VirtualMachine, "vm")
 
     def datastore(self, name: str) -> Datastore | None:
@@ -183,7 +196,10 @@ class Roots:
         return self._center.of(thing, make, "datastoreBrowser")
 
     def about(self, event: Event) -> list[Managed]:
-        """Return the objects that an event of the journal is about."""
+        """Return the objects that an event of the journal is about; with a host, its VMs."""
+        if event.subject in self._center.hypervisor.hosts:
+            host = self._center.of(("host", event.subject), HostSystem, "host")
+            return [host, *(vm for vm in self.vms() if self.host_of(vm.vm) is host)]
         found = (self.vm(event.subject), self.datastore(event.subject))
         return [each for each in found if each is not None]
 
@@ -223,6 +239,7 @@ class Roots:
             eventManager=self.events.ref,
             perfManager=self.performance.ref,
             alarmManager=self.alarms.ref,
+            extensionManager=self.extensions.ref,
             setting=self.options.ref,
             authorizationManager=self.authorization.ref,
             fileManager=self.files.ref,

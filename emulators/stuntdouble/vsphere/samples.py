@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -63,51 +63,58 @@ class _Tap:
 
 @dataclass(slots=True)
 class _Slot:
-    """An interval: number and summed latency of I/Os, by guest."""
+    """An interval: by guest, I/Os, their latencies summed, and I/Os before; by disk, what moved."""
 
     ios: Rows
     seconds: NDArray[np.float64]
+    before: Rows
+    moved: Rows = field(default_factory=lambda: np.zeros((0, 4), np.int64))
 
-    def grow(self, size: int) -> None:
+    def grow(self, guests: int) -> None:
         """Make room for more guests."""
-        more = size - len(self.ios)
+        more = guests - len(self.ios)
         if more > 0:
             self.ios = np.pad(self.ios, (0, more))
             self.seconds = np.pad(self.seconds, (0, more))
 
+    def grow_disks(self, disks: int) -> None:
+        """Make room for more disks."""
+        more = disks - len(self.moved)
+        if more > 0:
+            self.moved = np.pad(self.moved, ((0, more), (0, 0)))
+
 
 @dataclass(slots=True)
-class _Mix:
-    """How far a guest's load has been read, and what its I/Os were, interval by interval."""
+class _Reader:
+    """How far a guest's load has been read, and where its disks are among all disks."""
 
     batches: Iterator[Rows]
+    first: int
+    disks: int
     buffer: Rows = field(default_factory=lambda: np.zeros((0, 4), np.int64))
     position: int = 0
     last: int = -1
-    kept: dict[int, Rows] = field(default_factory=dict)
 
-    def take(self, count: int, disks: int) -> Rows:
-        """Return what the next rows come to, by disk."""
-        sums = np.zeros((disks, 4), np.int64)
-        while count > 0:
+    def rows(self, start: int, stop: int) -> Rows:
+        """Return rows of the load; those before are passed over, and none is read twice."""
+        found = [self.buffer[:0]]
+        while self.position < stop:
             if not len(self.buffer):
                 self.buffer = next(self.batches, self.buffer)
                 if not len(self.buffer):
                     break  # the load is over
-            rows, self.buffer = self.buffer[:count], self.buffer[count:]
-            count -= len(rows)
-            self.position += len(rows)
-            for write in (0, 1):
-                mine = rows[rows[:, 1] == write]
-                np.add.at(sums, (mine[:, 0], READS + write), 1)
-                np.add.at(sums, (mine[:, 0], READ_BYTES + write), mine[:, 3])
-        return sums
+            some = self.buffer[: stop - self.position]
+            self.buffer = self.buffer[len(some) :]
+            found.append(some[max(start - self.position, 0) :])
+            self.position += len(some)
+        return np.concatenate(found)
 
 
 class Samples:
     """What guests did in each interval of the last hour; an interval is named by its number.
 
-    Interval n is from n · 20 s to (n + 1) · 20 s of site time.
+    Interval n is from n · 20 s to (n + 1) · 20 s of site time.  ``known`` are those that are over
+    and still kept, as of the last ``refresh``.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -116,59 +123,80 @@ class Samples:
         self._begun = ceil(engine.env.now / INTERVAL_SECONDS)
         self._rows: dict[str, int] = {}
         self._own: Rows = np.zeros(0, np.int64)
+        self._total: Rows = np.zeros(0, np.int64)
         self._slots: dict[int, _Slot] = {}
-        self._mixes: dict[str, _Mix] = {}
+        self._readers: dict[int, _Reader] = {}
+        self._disks = 0
+        self.known = range(self._begun, self._begun)
         engine.meter = cast("Meter", _Tap(engine.meter, self._took))
 
-    def intervals(self) -> range:
-        """Return the intervals that are over and still kept."""
+    def refresh(self) -> None:
+        """Take note of what has been measured, and of which intervals are over."""
         self._meter.last_arrival("")  # hands over whatever has been measured
         stop = int(self._engine.env.now // INTERVAL_SECONDS)
-        return range(max(self._begun, stop - KEPT), max(stop, self._begun))
+        self.known = range(max(self._begun, stop - KEPT), max(stop, self._begun))
 
-    def latency(self, guests: list[Guest], intervals: range) -> tuple[int, float]:
+    # What is asked. --------------------------------------------------------------------------
+
+    def guests(self, names: Iterable[str]) -> Rows:
+        """Return where guests are among those that have done anything."""
+        return np.array([self._rows[n] for n in names if n in self._rows], np.int64)
+
+    def latency(self, guests: Rows, intervals: range) -> tuple[int, float]:
         """Return how many I/Os of guests completed, and their latencies, summed."""
-        rows = [self._rows[guest.name] for guest in guests if guest.name in self._rows]
         ios, seconds = 0, 0.0
-        for number in intervals:
-            slot = self._slots.get(number)
-            if slot is not None:
-                there = [row for row in rows if row < len(slot.ios)]
-                ios += int(slot.ios[there].sum())
-                seconds += float(slot.seconds[there].sum())
+        for slot in self._within(intervals):
+            there = guests[guests < len(slot.ios)]
+            ios += int(slot.ios[there].sum())
+            seconds += float(slot.seconds[there].sum())
         return ios, seconds
 
-    def moved(self, guest: Guest, disks: int, intervals: range) -> Rows:
-        """Return what a guest's I/O came to: a row for each of its *disks*."""
-        sums = np.zeros((disks, 4), np.int64)
-        if guest.load is None or guest.name not in self._rows:
-            return sums
-        mix = self._mixes.get(guest.name)
-        if mix is None:
-            mix = self._mixes[guest.name] = _Mix(_rows_of(guest.load))
-        self._read(mix, guest, disks)
-        for number in intervals:
-            if number in mix.kept:
-                sums += mix.kept[number]
+    def disk(self, guest: Guest, number: int, disks: int) -> int:
+        """Return where the disk of a guest that has so many is among all disks."""
+        reader = self._readers.get(guest.number)
+        if reader is None:
+            batches = iter(()) if guest.load is None else _rows_of(guest.load)
+            reader = self._readers[guest.number] = _Reader(batches, self._disks, disks)
+            self._disks += disks
+        if guest.name in self._rows:
+            self._read(reader, guest)
+        return reader.first + number
+
+    def moved(self, disks: Rows, intervals: range) -> Rows:
+        """Return what the I/O of disks came to: reads, writes, bytes read, bytes written."""
+        sums = np.zeros(4, np.int64)
+        for slot in self._within(intervals):
+            sums += slot.moved[disks[disks < len(slot.moved)]].sum(axis=0)
         return sums
 
-    def _read(self, mix: _Mix, guest: Guest, disks: int) -> None:
-        """Read a guest's load as far as intervals are over."""
-        known, row = self.intervals(), self._rows[guest.name]
-        counts = {number: self._count(number, row) for number in self._slots}
-        at = guest.completed - sum(counts.values())
-        for number in sorted(counts):
-            if number in known and number > mix.last:
-                mix.take(at - mix.position, disks)
-                mix.kept[number] = mix.take(counts[number], disks)
-                mix.last = number
-            at += counts[number]
-        for number in [number for number in mix.kept if number < known.start]:
-            del mix.kept[number]
+    def _within(self, intervals: range) -> Iterator[_Slot]:
+        return (self._slots[number] for number in intervals if number in self._slots)
 
-    def _count(self, number: int, row: int) -> int:
-        ios = self._slots[number].ios
-        return int(ios[row]) if row < len(ios) else 0
+    def _read(self, reader: _Reader, guest: Guest) -> None:
+        """Read a guest's load as far as intervals are over, and put down what it did."""
+        start = max(self.known.start, reader.last + 1)
+        new = [number for number in range(start, self.known.stop) if number in self._slots]
+        if not new:
+            return
+        row, slots = self._rows[guest.name], [self._slots[number] for number in new]
+        base = guest.completed - int(self._total[row])  # done before anybody listened
+        starts = [base + _at(slot.before, row) for slot in slots]
+        stops = [start + _at(slot.ios, row) for start, slot in zip(starts, slots, strict=True)]
+        first = max(starts[0], 0)
+        rows = reader.rows(first, stops[-1])
+        which = np.searchsorted(stops, np.arange(first, first + len(rows)), side="right")
+        place = (which * reader.disks + rows[:, 0]) * 2 + rows[:, 1]
+        size = len(new) * reader.disks * 2
+        ios = np.bincount(place, minlength=size).reshape(len(new), reader.disks, 2)
+        sizes = np.bincount(place, rows[:, 3], minlength=size).reshape(ios.shape)
+        mine = slice(reader.first, reader.first + reader.disks)
+        for k, slot in enumerate(slots):
+            slot.grow_disks(self._disks)
+            slot.moved[mine, [READS, WRITES]] = ios[k]
+            slot.moved[mine, [READ_BYTES, WRITTEN_BYTES]] = sizes[k]
+        reader.last = new[-1]
+
+    # What passes. ----------------------------------------------------------------------------
 
     def _took(self, names: list[str], numbers: Rows, times: NDArray[np.float64]) -> None:
         """Count I/Os: each is *names* [number] and a row (arrived, completed)."""
@@ -179,13 +207,16 @@ class Samples:
                 self._own = np.array([self._row(name) for name in names])
             own = self._own
         mine, size = own[numbers], len(self._rows)
+        self._total = np.pad(self._total, (0, size - len(self._total)))
         intervals = (times[:, 1] // INTERVAL_SECONDS).astype(np.int64)
         for number in np.unique(intervals).tolist():
             slot = self._slot(number, size)
             there = intervals == number
             took = times[there, 1] - times[there, 0]
-            slot.ios += np.bincount(mine[there], minlength=size)
+            ios = np.bincount(mine[there], minlength=size)
+            slot.ios += ios
             slot.seconds += np.bincount(mine[there], took, minlength=size)
+            self._total += ios
 
     def _row(self, name: str) -> int:
         return self._rows.setdefault(name, len(self._rows))
@@ -193,11 +224,17 @@ class Samples:
     def _slot(self, number: int, size: int) -> _Slot:
         slot = self._slots.get(number)
         if slot is None:
-            slot = self._slots[number] = _Slot(np.zeros(size, np.int64), np.zeros(size))
+            empty = np.zeros(size, np.int64), np.zeros(size)
+            slot = self._slots[number] = _Slot(*empty, self._total.copy())
             for old in [old for old in self._slots if old < number - KEPT]:
                 del self._slots[old]
         slot.grow(size)
         return slot
+
+
+def _at(column: Rows, row: int) -> int:
+    """Return what a column has for a guest, 0 where it is older than the guest."""
+    return int(column[row]) if row < len(column) else 0
 
 
 def _rows_of(load: Load) -> Iterator[Rows]:

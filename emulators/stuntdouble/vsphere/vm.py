@@ -185,7 +185,7 @@ class VirtualMachine(MachineOperations, Entity):
         return new(
             vim.vm.RuntimeInfo,
             host=self.center.roots.host_of(vm).ref,
-            connectionState="connected" if self._reachable() else "inaccessible",
+            connectionState=self._connection(),
             powerState="poweredOn" if vm.powered_on else "poweredOff",
             toolsInstallerMounted=False,
             question=self._question(),
@@ -196,6 +196,11 @@ class VirtualMachine(MachineOperations, Entity):
             paused=bool(vm.question),
             snapshotInBackground=False,
         )
+
+    def _connection(self) -> str:
+        if not self.vm.server.up:
+            return "disconnected"
+        return "connected" if self._reachable() else "inaccessible"
 
     def _reachable(self) -> bool:
         return all(store.reachable for store in self._stores())
@@ -301,6 +306,11 @@ class VirtualMachine(MachineOperations, Entity):
         made = self.center.of(snapshot, VmSnapshot, "snapshot", snapshot.id)
         made.machine = self
         return made
+
+    def enroll_snapshots(self) -> None:
+        """See to it that every snapshot has its name."""
+        for snapshot in self.vm.snapshots:
+            self.snapshot_object(snapshot)
 
     @prop
     def snapshot(self) -> Any:

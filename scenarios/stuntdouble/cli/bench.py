@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from stuntdouble.cli.bench_vsphere import vsphere
 from stuntdouble.cli.examples import examples
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ _COLUMNS_MAX: Final = 4  # more than that do not fit side by side
 )
 def bench() -> None:
     """Measure what this program costs on this machine."""
+
+
+bench.add_command(vsphere)
 
 
 @bench.command(
