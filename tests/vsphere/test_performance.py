@@ -256,8 +256,14 @@ def test_statistics_keep_no_run_alive() -> None:
 class Meter:
     """A meter that is told of I/Os and says nothing."""
 
+    def __init__(self) -> None:
+        self.told = 0
+
     def take_ios(self, names: list[str], numbers: Any, times: Any) -> None:
-        pass
+        self.told += len(numbers)
+
+    def io(self, guest: str, arrived: float, completed: float) -> None:
+        self.told += 1
 
     def last_arrival(self, guest: str) -> float:
         del guest
@@ -274,6 +280,36 @@ class Load:
         while True:
             yield float(n), n % 2, n % 3 == 0, 0, n
             n += 1
+
+
+class Short(Load):
+    """A load that is over after seven I/Os, which it tells in two batches."""
+
+    def batches(self) -> Any:
+        rows = [row for row, _ in zip(self.ios(), range(7), strict=False)]
+        for some in (rows[:4], rows[4:]):
+            yield np.array([row[0] for row in some]), np.array([row[1:] for row in some], np.int64)
+
+
+def test_rows_that_come_one_by_one_count_and_reach_the_meter() -> None:
+    meter = Meter()
+    engine = SimpleNamespace(env=SimpleNamespace(now=0.0), meter=meter)
+    samples = Samples(engine)
+    guest = SimpleNamespace(name="b", number=0, completed=0, load=Short())
+    idle = SimpleNamespace(name="c", number=1, completed=0, load=None)
+    for n in range(10):  # three more than its load has, as where a VM of that name came before
+        engine.meter.io("b", n, n + 0.25)
+        guest.completed += 1
+    engine.env.now = 45.0
+    samples.refresh()
+    assert meter.told == 10
+    assert samples.known == range(2)
+    assert samples.latency(samples.guests(["b", "c"]), samples.known) == (10, 2.5)
+    first, second = (samples.disk(guest, number, 2) for number in range(2))
+    assert samples.disk(idle, 0, 1) == 2
+    reads, writes, read, written = samples.moved(np.array([first, second, 2]), samples.known)
+    assert (reads, writes, read, written) == (4, 3, 12, 9)
+    assert engine.meter.told == 10
 
 
 @given(
