@@ -1,6 +1,6 @@
 """List what a VM's first disk had written between two moments.  pyVmomi against any vCenter.
 
-python changed_areas.py HOST USER PASSWORD VM
+python changed_areas.py HOST PORT USER PASSWORD VM
 """
 
 import sys
@@ -10,10 +10,8 @@ from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
 from pyVmomi import vim
 
-host, user, password, name = sys.argv[1:5]
-host, _, port = host.partition(":")
-si = SmartConnect(host=host, port=int(port or 443), user=user, pwd=password,
-                  disableSslCertValidation=True)
+host, port, user, password, name = sys.argv[1:6]
+si = SmartConnect(host=host, port=int(port), user=user, pwd=password, disableSslCertValidation=True)
 content = si.RetrieveContent()
 view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
 vm = next(each for each in view.view if each.name == name)

@@ -49,9 +49,9 @@ def first_vm(si):
 
 def test_the_example_of_the_documentation_runs_as_it_stands(scenario):
     with served(scenario, *WORDS, "--rate", "20", "--password", "x") as (_, told, _ready):
-        where = urlparse(told["endpoints"]["vsphere"]["url"]).netloc
+        where = urlparse(told["endpoints"]["vsphere"]["url"])
         done = subprocess.run(
-            [sys.executable, str(EXAMPLE), where, "admin", "x", "vm-1"],
+            [sys.executable, str(EXAMPLE), where.hostname, str(where.port), "admin", "x", "vm-1"],
             check=False,
             capture_output=True,
             text=True,
@@ -106,8 +106,8 @@ def test_a_site_put_back_answers_the_vendors_client_as_it_did(scenario):
 
 
 def test_clients_find_the_other_endpoints_among_the_options(scenario):
-    with served(scenario, *WORDS, "--plain-http", "--password", "x") as (_, told, _ready):
-        with logged_in(told) as si:
-            options = si.RetrieveContent().setting.QueryOptions("stuntdouble.")
-            found = {option.key: option.value for option in options}
+    words = (*WORDS, "--plain-http", "--password", "x")
+    with served(scenario, *words) as (_, told, _ready), logged_in(told) as si:
+        options = si.RetrieveContent().setting.QueryOptions("stuntdouble.")
+        found = {option.key: option.value for option in options}
     assert found == {f"stuntdouble.{n}": e["url"] for n, e in told["endpoints"].items()}

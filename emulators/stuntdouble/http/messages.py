@@ -73,7 +73,8 @@ class Response:
     length: int | None = None
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Response | Awaitable[Response]]
+"""What answers requests: at once, or later."""
 
 
 def said(status: int, text: str) -> Response:

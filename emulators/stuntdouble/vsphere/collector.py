@@ -248,6 +248,6 @@ class PropertyCollector(Managed):
         token = None
         if left:
             token = self.center.secret(16)
-            session.rests[token] = _Rest(left, size)
+            session.put_off(token, _Rest(left, size))
         contents = [written(self.center, session, e, wanted) for e, wanted in now if e.alive()]
         return retrieve_result(contents, self.center.speaking, token)

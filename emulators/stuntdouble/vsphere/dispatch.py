@@ -20,7 +20,7 @@ from stuntdouble.vsphere.objects import snake
 from stuntdouble.vsphere.paths import declared_at
 from stuntdouble.vsphere.reply import write_fault, write_reply
 from stuntdouble.vsphere.request import BadRequest, UnknownMethod, parse_call
-from stuntdouble.vsphere.vmomi import moid, vmodl
+from stuntdouble.vsphere.vmomi import clipped, coerced, moid, vmodl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,11 +77,24 @@ class Dispatcher:
 
     async def handle(self, body: bytes, session: Session, version: str) -> Answer:
         """Serve a call; whatever a client does wrong, or the emulated system refuses, is a fault."""
+        told = self.serve(body, session, version)
+        return told if isinstance(told, Answer) else await told
+
+    def serve(self, body: bytes, session: Session, version: str) -> Answer | Awaitable[Answer]:
+        """Serve a call: return the answer, or what will give it, where it takes time."""
         try:
             call, value = self.parsed(body, session, version)
+            if isinstance(value, Event | Awaitable):
+                return self._awaited(call, value, session, version)
+            return self.answer(call, value, session, version)
+        except self.expected as error:
+            return self.failed(error, session, version)
+
+    async def _awaited(self, call: Call, value: Any, session: Session, version: str) -> Answer:
+        try:
             if isinstance(value, Event):
                 value = await completed(value)  # it goes on, where its client leaves
-            elif isinstance(value, Awaitable):
+            else:
                 value = await value
             return self.answer(call, value, session, version)
         except self.expected as error:
@@ -100,10 +113,7 @@ class Dispatcher:
 
     def answer(self, call: Call, value: Any, session: Session, version: str) -> Answer:
         """Return the answer with a call's result."""
-        declared = None
-        if call.method == "Fetch":
-            declared = declared_at(call.this.__class__, call.arguments["prop"])
-        body = write_reply(call.info, version, value, declared)
+        body = write_reply(call.info, version, value)
         return Answer(body, fault=False, session=session)
 
     def failed(self, error: BaseException, session: Session, version: str) -> Answer:
@@ -124,7 +134,9 @@ class Dispatcher:
             try:
                 managed = self._admitted(call, session)
                 if call.method == "Fetch":
-                    return self.center.property_of(managed, call.arguments["prop"])
+                    path = call.arguments["prop"]
+                    value = self.center.property_of(managed, path)
+                    return coerced(value, declared_at(managed.kind, path))
                 operation = self._operation(call, managed)
                 arguments = {snake(name): value for name, value in call.arguments.items()}
                 if self.on_change is not None and changes_something(call):
@@ -165,8 +177,12 @@ class Dispatcher:
         if isinstance(error, BadRequest):
             return vmodl.fault.InvalidRequest(msg=str(error))
         if isinstance(error, UnknownMethod):
-            log.warning("%s", error)
-            return vmodl.fault.MethodNotFound(method=str(error.args[0]), msg=str(error))
+            text = f"no method named {clipped(str(error.args[0]))}"
+            log.warning("%s, called on %s", text, clipped(str(error.args[1])))
+            named = error.args[1] if error.args[1] is not None else self.center.roots.service.ref
+            return vmodl.fault.MethodNotFound(
+                receiver=named, method=str(error.args[0]), msg=text
+            )
         if isinstance(error, Error):
             return fault_of(error, self.center)
         raise Bug(f"{error!r} is no answer")

@@ -173,16 +173,14 @@ class FilteringCollector(PropertyCollector):
         moid = f"session[{session.id}]filter-{self.center.number('session')}"
         made = Filter(self.center, moid, (session, self), spec)
         made.partial = partial_updates
-        session.own[moid] = made
-        return made.ref
+        return session.hold(made)
 
     @operation("CreatePropertyCollector")
     def create_property_collector(self, session: Session) -> Any:
         moid = f"session[{session.id}]collector-{self.center.number('session')}"
         made = FilteringCollector(self.center, moid)
         made.owner = session
-        session.own[moid] = made
-        return made.ref
+        return session.hold(made)
 
     @operation("DestroyPropertyCollector")
     def destroy_property_collector(self, session: Session) -> None:
@@ -204,7 +202,13 @@ class FilteringCollector(PropertyCollector):
     @operation("WaitForUpdates")
     def wait_for_updates(self, session: Session, version: str | None = None) -> Any:
         self._begin(session, version)
-        return self._collect(session, None) or self._wait(session, None, None)
+        return self._collect(session, None) or self._wait_for_any(session)
+
+    async def _wait_for_any(self, session: Session) -> Any:
+        """Wait as long as it takes; in the end, tell that there is nothing."""
+        found = await self._wait(session, None, None)
+        number = session.versions.get(self.moid, 0)
+        return found or _PC.UpdateSet(version=str(number), filterSet=[])
 
     @operation("WaitForUpdatesEx")
     def wait_for_updates_ex(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _SEGMENT: Final = re.compile(r"([A-Za-z_]\w*)(?:\[\"?([^\]\"]+)\"?\])?")
 _DEPTH_MAX: Final = 32  # the deepest data objects nest less: vSphere's chains have 32 parents
 
+PATH_CHARACTERS_MAX: Final = 1024
+"""Chosen: the deepest paths take 200, and those that clients name are kept."""
+
 
 @lru_cache(maxsize=4096)
 def parse(path: str) -> tuple[tuple[str, str | None], ...]:
@@ -23,6 +26,8 @@ def parse(path: str) -> tuple[tuple[str, str | None], ...]:
     Raises:
         vmodl.query.InvalidProperty: it is none.
     """
+    if len(path) > PATH_CHARACTERS_MAX:
+        raise vmodl.query.InvalidProperty(name=path[:PATH_CHARACTERS_MAX])
     segments = path.split(".") if "[" not in path else re.split(r"\.(?![^\[]*\])", path)
     found = [_SEGMENT.fullmatch(segment) for segment in segments]
     if len(found) > _DEPTH_MAX or not all(found):

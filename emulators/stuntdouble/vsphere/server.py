@@ -23,13 +23,14 @@ from stuntdouble import http
 from stuntdouble.errors import InvalidState
 from stuntdouble.http import Request, Response
 from stuntdouble.vsphere.answers import COOKIE, plain, session_of
+from stuntdouble.vsphere.dispatch import Answer
 from stuntdouble.vsphere.folder import datastore_files
 from stuntdouble.vsphere.request import BODY_BYTES_MAX
 from stuntdouble.vsphere.versions import negotiate, service_versions
 
 if TYPE_CHECKING:
     from stuntdouble.vsphere.center import VirtualCenter
-    from stuntdouble.vsphere.dispatch import Answer, Dispatcher
+    from stuntdouble.vsphere.dispatch import Dispatcher
     from stuntdouble.vsphere.sessions import Session
 
 __all__ = ["Route", "VsphereEndpoint"]
@@ -141,12 +142,12 @@ class VsphereEndpoint:
 
     # Requests. -------------------------------------------------------------------------------
 
-    async def handle(self, request: Request) -> Response:
-        """Answer a request."""
+    def handle(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer a request, or return what will."""
         path = request.path
         if path in _CALLS:
             if request.method == "POST":
-                return await self._call(request)
+                return self._call(request)
             return plain(405, "POST a call of vim25 here", ("Allow", "POST"))
         if path in {"/", "/sdk/vimServiceVersions.xml"}:
             if request.method not in {"GET", "HEAD"}:
@@ -155,9 +156,9 @@ class VsphereEndpoint:
         route = self.routes.get(path.split("/", 2)[1] if path.startswith("/") else "")
         if route is None:
             return plain(404, "there is nothing here; vim25 is spoken at /sdk")
-        return await route(self.dispatcher.center, request)
+        return route(self.dispatcher.center, request)
 
-    async def _call(self, request: Request) -> Response:
+    def _call(self, request: Request) -> Response | Awaitable[Response]:
         dispatcher, headers = self.dispatcher, request.headers
         center = dispatcher.center
         session = known = session_of(center, request)
@@ -166,20 +167,30 @@ class VsphereEndpoint:
             session.address = request.peer
             session.agent = headers.get("user-agent", "")[:_AGENT_CHARACTERS_MAX]
         version = _negotiated(headers.get("soapaction", "")[:256], center.setting.version)
-        answer = await self._answered(dispatcher, request.body, session, version)
-        shown = _XML
-        if known is None and session.user is not None:
-            shown = (*_XML, ("Set-Cookie", _cookie(session.key, secure=request.secure)))
-        return Response(500 if answer.fault else 200, answer.body, shown)
-
-    async def _answered(
-        self, dispatcher: Dispatcher, body: bytes, session: Session, version: str
-    ) -> Answer:
+        new = known is None
         try:
-            return await dispatcher.handle(body, session, version)
-        except Exception as error:
-            log.exception("a call of %s failed", session.user.name if session.user else "nobody")
-            return dispatcher.broken(error, session, version)
+            told = dispatcher.serve(request.body, session, version)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client is told)
+            return _response(_broken(dispatcher, error, session, version), request, new=new)
+        if isinstance(told, Answer):
+            return _response(told, request, new=new)
+        return self._later(
+            told, request, lambda error: _broken(dispatcher, error, session, version), new=new
+        )
+
+    async def _later(
+        self,
+        told: Awaitable[Answer],
+        request: Request,
+        broken: Callable[[BaseException], Answer],
+        *,
+        new: bool,
+    ) -> Response:
+        try:
+            answer = await told
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client is told)
+            answer = broken(error)
+        return _response(answer, request, new=new)
 
     def _versions(self) -> Response:
         newest = self.dispatcher.center.setting.version
@@ -196,6 +207,21 @@ class VsphereEndpoint:
             " <a href='/folder'>/folder</a>.</p>\n</body></html>\n"
         )
         return Response(200, page.encode(), (("Content-Type", "text/html; charset=utf-8"),))
+
+
+def _broken(dispatcher: Dispatcher, error: BaseException, session: Session, version: str) -> Answer:
+    name = session.user.name if session.user else "nobody"
+    log.error("a call of %s failed", name, exc_info=error)
+    return dispatcher.broken(error, session, version)
+
+
+def _response(answer: Answer, request: Request, *, new: bool) -> Response:
+    """Return an answer as HTTP has it, with a cookie where the call made the session known."""
+    shown = _XML
+    session = answer.session
+    if new and session.user is not None:
+        shown = (*_XML, ("Set-Cookie", _cookie(session.key, secure=request.secure)))
+    return Response(500 if answer.fault else 200, answer.body, shown)
 
 
 def _cookie(key: str, *, secure: bool) -> str:

@@ -23,6 +23,12 @@ IDLE_SECONDS: Final = 1800.0
 """vCenter ends a session that was idle for 30 minutes (default of its client timeout)."""
 SESSIONS_MAX: Final = 2000
 """Sessions at once: vCenter's own limit is 2000 concurrent ones (its default vpxd setting)."""
+OWN_MAX: Final = 4000
+"""Objects that a session holds.  Chosen: filters and collectors have limits below it."""
+RESTS_MAX: Final = 100
+"""Retrievals that a session has begun and not ended.  Chosen; clients walk one after another."""
+TICKETS_MAX: Final = 1000
+"""Tickets to clone a session that nobody has used yet.  Chosen."""
 
 LOCAL: Final = "127.0.0.1"
 """Where a client in the same process seems to be."""
@@ -60,6 +66,24 @@ class Session:
     rests: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     calls: int = 0
+
+    def hold(self, made: Managed) -> Any:
+        """Keep an object that the client has made, as long as the session lasts; return its name.
+
+        Raises:
+            vim.fault.LimitExceeded: it holds too many already.
+        """
+        if len(self.own) >= OWN_MAX:
+            text = f"The session holds {OWN_MAX} views, filters and collectors: destroy some."
+            raise vim.fault.LimitExceeded(limit=OWN_MAX, msg=text)
+        self.own[made.moid] = made
+        return made.ref
+
+    def put_off(self, token: str, rest: Any) -> None:
+        """Keep what a client may ask on for; where there is much of it, the oldest is let go."""
+        while len(self.rests) >= RESTS_MAX:
+            del self.rests[next(iter(self.rests))]
+        self.rests[token] = rest
 
     def may(self, privilege: str | None) -> bool:
         """Say whether the user has a privilege; what needs none is open to everybody."""
@@ -262,6 +286,9 @@ class SessionManager(Managed):
 
     @operation("AcquireCloneTicket")
     def acquire_clone_ticket(self, session: Session) -> str:
+        tickets = self.center.tickets
+        while len(tickets) >= TICKETS_MAX:
+            del tickets[next(iter(tickets))]
         ticket = self.center.secret(32)
         self.center.tickets[ticket] = session
         return ticket

@@ -123,14 +123,12 @@ class ViewManager(Managed):
         at = self.center.resolve_as(container, Entity, "container")
         made = ContainerView(self.center, self._name(session), at, tuple(type_ or ()))
         made.deep = recursive
-        session.own[made.moid] = made
-        return made.ref
+        return session.hold(made)
 
     @operation("CreateListView")
     def create_list_view(self, session: Session, obj: list[Any] | None = None) -> Any:
         made = ListView(self.center, self._name(session), list(obj or ()))
-        session.own[made.moid] = made
-        return made.ref
+        return session.hold(made)
 
     def _name(self, session: Session) -> str:
         return f"session[{session.id}]view-{self.center.number('session')}"
