@@ -89,6 +89,14 @@ def test_latency_is_that_of_the_meter() -> None:
         for entity in (vm, host):
             for name in ("disk.maxTotalLatency.latest", "datastore.maxTotalLatency.latest"):
                 assert values(site, entity, name, maxSample=1) == {"": [round(seconds * 1e3)]}
+        for name, entity, instance in (
+            ("virtualDisk.throughput.cont.average", vm, "scsi0:0"),
+            ("disk.throughput.contention.average", vm, ""),
+            ("disk.throughput.contention.average", host, ""),
+        ):
+            assert values(site, entity, name, maxSample=1) == {instance: [round(seconds * 1e3)]}
+        usage = values(site, vm, "virtualDisk.throughput.usage.average", maxSample=1)["scsi0:0"]
+        assert usage == values(site, vm, "disk.usage.average", maxSample=1)[""]
         iops = values(site, host, "datastore.datastoreIops.average", maxSample=1)
         mine = values(site, store, "datastore.numberReadAveraged.average", intervalId=300)
         assert mine == {"": []}
@@ -96,6 +104,32 @@ def test_latency_is_that_of_the_meter() -> None:
         assert inside.guest.completed > 0
 
     played(client)
+
+
+def two_disks(scenario: Any) -> Any:
+    (vm,) = scenario.vms
+    (disk,) = vm.disks
+    both = tuple(disk.model_copy(update={"key": 2000 + n}) for n in range(2))
+    return scenario.model_copy(update={"vms": (vm.model_copy(update={"disks": both}),)})
+
+
+def test_of_two_disks_each_has_its_own_throughput_and_none_its_own_latency() -> None:
+    def client(site: Site) -> None:
+        vm, inside = site.vm(), world_vm(site)
+        until(site, 20)
+        before = inside.guest.completed
+        until(site, 60)
+        done = (inside.guest.completed - before) / INTERVAL_SECONDS
+        reads = values(site, vm, "virtualDisk.numberReadAveraged.average")
+        writes = values(site, vm, "virtualDisk.numberWriteAveraged.average")
+        assert sorted(reads) == ["scsi0:0", "scsi0:1"]
+        each = [np.sum(reads[name][-2:]) + np.sum(writes[name][-2:]) for name in sorted(reads)]
+        assert sum(each) == pytest.approx(done, abs=4.01)
+        assert each[0] == pytest.approx(each[1], rel=0.2)
+        assert values(site, vm, "virtualDisk.throughput.cont.average") == {}
+        assert values(site, vm, "disk.throughput.contention.average")[""][-1] > 0
+
+    played(client, change=two_disks)
 
 
 def test_longer_intervals_sum_up_the_shorter_ones() -> None:

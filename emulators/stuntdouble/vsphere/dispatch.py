@@ -180,9 +180,7 @@ class Dispatcher:
             text = f"no method named {clipped(str(error.args[0]))}"
             log.warning("%s, called on %s", text, clipped(str(error.args[1])))
             named = error.args[1] if error.args[1] is not None else self.center.roots.service.ref
-            return vmodl.fault.MethodNotFound(
-                receiver=named, method=str(error.args[0]), msg=text
-            )
+            return vmodl.fault.MethodNotFound(receiver=named, method=str(error.args[0]), msg=text)
         if isinstance(error, Error):
             return fault_of(error, self.center)
         raise Bug(f"{error!r} is no answer")
