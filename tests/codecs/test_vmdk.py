@@ -23,8 +23,7 @@ needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="there 
 def written(disk: bytes, slice_bytes: int = 1 << 20) -> tuple[bytes, StreamOptimized]:
     writer = StreamOptimized(len(disk), "disk.vmdk")
     pieces = [writer.begin()]
-    for at in range(0, len(disk), slice_bytes):
-        pieces.append(writer.add(disk[at : at + slice_bytes]))
+    pieces += [writer.add(disk[at : at + slice_bytes]) for at in range(0, len(disk), slice_bytes)]
     pieces.append(writer.end())
     made = b"".join(pieces)
     assert writer.bytes_written == len(made)
