@@ -22,10 +22,8 @@ needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="there 
 
 def written(disk: bytes, slice_bytes: int = 1 << 20) -> tuple[bytes, StreamOptimized]:
     writer = StreamOptimized(len(disk), "disk.vmdk")
-    pieces = [writer.begin()]
-    pieces += [writer.add(disk[at : at + slice_bytes]) for at in range(0, len(disk), slice_bytes)]
-    pieces.append(writer.end())
-    made = b"".join(pieces)
+    slices = (disk[at : at + slice_bytes] for at in range(0, len(disk), slice_bytes))
+    made = b"".join((writer.begin(), *map(writer.add, slices), writer.end()))
     assert writer.bytes_written == len(made)
     assert len(made) % 512 == 0
     return made, writer

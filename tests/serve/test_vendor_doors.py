@@ -111,3 +111,28 @@ def test_clients_find_the_other_endpoints_among_the_options(scenario):
         options = si.RetrieveContent().setting.QueryOptions("stuntdouble.")
         found = {option.key: option.value for option in options}
     assert found == {f"stuntdouble.{n}": e["url"] for n, e in told["endpoints"].items()}
+
+
+def test_a_site_put_back_has_the_files_that_were_uploaded(scenario):
+    with served(scenario, *WORDS, "--plain-http", "--password", "x") as (_, told, _ready):
+        where = told["endpoints"]["vsphere"]["url"].removesuffix("/sdk")
+        auth = ("admin", "x")
+        with (
+            httpx.Client(base_url=where, auth=auth, timeout=60) as files,
+            httpx.Client(
+                base_url=told["endpoints"]["native"]["url"], auth=auth, timeout=60
+            ) as native,
+        ):
+            store = native.get("/site").json()["datastores"][0]["name"]
+            named = {"dcPath": "Datacenter", "dsName": store}
+            body = bytes(range(256)) * 100
+            for name in ("a.iso", "b.iso"):
+                assert (
+                    files.put(f"/folder/up/{name}", content=body, params=named).status_code == 201
+                )
+            assert files.delete("/folder/up/b.iso", params=named).status_code == 204
+            checkpoint = native.post("/checkpoint").raise_for_status().json()
+            assert files.delete("/folder/up/a.iso", params=named).status_code == 204
+            native.post("/restore", json=checkpoint).raise_for_status()
+            assert files.get("/folder/up/a.iso", params=named).content == body
+            assert files.get("/folder/up/b.iso", params=named).status_code == 404

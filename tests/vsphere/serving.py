@@ -95,12 +95,19 @@ def served(
     async def main(env: Any) -> Any:
         world = build(change(load("quickstart")), 1, env, None)
         await prepare(world)
-        center = VirtualCenter(world.hypervisor, setting or Setting(users=(USER,)))
+        loop: Any = asyncio.get_running_loop()
+        outside = Setting(
+            users=(USER,),
+            patience=loop.wall_time,
+            patience_to_site=lambda seconds: seconds * rate,
+            call_later=loop.call_later_wall,
+        )
+        center = VirtualCenter(world.hypervisor, setting or outside)
         endpoint = VsphereEndpoint(
             Dispatcher(center), plain_http=plain, wall_seconds=lambda s: s * rate, **options
         )
         await endpoint.start()
-        site = Served(world, center, endpoint, asyncio.get_running_loop())
+        site = Served(world, center, endpoint, loop)
         try:
             return await asyncio.to_thread(client, site)
         finally:

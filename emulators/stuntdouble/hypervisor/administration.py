@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stuntdouble.errors import NotFound
-from stuntdouble.hypervisor import estimate, methods, registry, relocate, snapshot
+from stuntdouble.hypervisor import estimate, exporting, methods, registry, relocate, snapshot
 from stuntdouble.hypervisor.files import DatastoreFiles
 from stuntdouble.hypervisor.texts import Logs
 
@@ -42,6 +42,12 @@ class Administration:
     def destroy(self, vm: Vm | str) -> Generator[Event, object, None]:
         """Delete a VM and its files; see ``stuntdouble.hypervisor.registry.destroy``."""
         return registry.destroy(self._hypervisor, self._hypervisor.vm(vm))
+
+    def read_disk(
+        self, vm: Vm | str, key: int, offset: int, length: int
+    ) -> Generator[Event, object, bytes]:
+        """Read a powered-off VM's disk; see ``stuntdouble.hypervisor.exporting.read_disk``."""
+        return exporting.read_disk(self._hypervisor.vm(vm), key, offset, length)
 
     def relocate(self, vm: Vm | str, datastore: str) -> Generator[Event, object, None]:
         """Move a VM's disks; see ``stuntdouble.hypervisor.relocate.relocate``."""

@@ -77,7 +77,9 @@ class VirtualCenter:
 
     ``calling`` is the session whose call is being served, ``speaking`` the version of its client.
     ``changes`` tells waiting clients what
-    has changed.
+    has changed.  ``base_url`` is where files are, with ``*`` for the host, and ``thumbprint`` that of
+    the certificate there (SHA-1, as the API has it).  ``on_file`` is told of each file that is written
+    over HTTP (datastore, path, bytes) or deleted (no bytes), right before it is.
     """
 
     def __init__(self, hypervisor: Hypervisor, setting: Setting | None = None) -> None:
@@ -91,6 +93,8 @@ class VirtualCenter:
         self.calling: Session | None = None
         self.speaking = self.setting.version
         self.changes = Changes(self)
+        self.on_file: Callable[[str, str, bytes | None], object] | None = None
+        self.base_url, self.thumbprint = "https://*", ""
         self._by_moid: dict[str, Managed] = {}
         self._by_thing: dict[Hashable, Managed] = {}
         self._texts: dict[tuple[Managed, str, str], tuple[Hashable, str]] = {}

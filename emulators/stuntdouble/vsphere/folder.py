@@ -229,12 +229,18 @@ class _Asked:
         if len(body) > UPLOAD_BYTES_MAX:
             return plain(413, f"an uploaded file has {UPLOAD_BYTES_MAX} bytes at most")
         there = any(f.path == self._path for f in files.list(self._path.partition("/")[0]))
+        self._tell(store, body)
         files.put(self._path, body)
         return plain(200 if there else 201, "written")
 
     def _delete(self, store: Datastore) -> Response:
+        self._tell(store, None)
         files_of(self._center, store).delete(self._path)
         return Response(204)
+
+    def _tell(self, store: Datastore, data: bytes | None) -> None:
+        if self._center.on_file is not None:
+            self._center.on_file(store.store.name, self._path, data)
 
 
 def _page(title: str, rows: list[tuple[str, str]]) -> Response:

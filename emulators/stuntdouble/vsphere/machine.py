@@ -62,6 +62,10 @@ class MachineOperations:
         running = self.center.tasks.running_of(self.vm.name)
         if running is not None or self.vm.running_task:
             raise vim.fault.TaskInProgress(task=running, msg="Another task is already in progress.")
+        lease = self.center.roots.leases.of(self)
+        if lease is not None:
+            text = f"The method {name} is disabled while the VM is exported."
+            raise vim.fault.MethodDisabled(source=lease.moid, msg=text)
         if name in self.vm.disabled:
             source = ", ".join(sorted(self.vm.disabled[name]))
             raise vim.fault.MethodDisabled(

@@ -22,8 +22,10 @@ from stuntdouble.vsphere.inventory import (
     Network,
     ResourcePool,
 )
+from stuntdouble.vsphere.leases import Leases
 from stuntdouble.vsphere.objects import Managed, operation, prop
 from stuntdouble.vsphere.options import OptionManager
+from stuntdouble.vsphere.ovf import OvfManager
 from stuntdouble.vsphere.performance import PerformanceManager
 from stuntdouble.vsphere.search import SearchIndex
 from stuntdouble.vsphere.sessions import SessionManager
@@ -119,6 +121,8 @@ class Roots:
         self.extensions = add(ExtensionManager(center, "ExtensionManager"))
         self.alarms = add(AlarmManager(center, "AlarmManager"))
         self.performance = add(PerformanceManager(center, "PerfMgr"))
+        self.leases = Leases(center)
+        self.ovf = add(OvfManager(center, "OvfManager"))
         self.files = add(FileManager(center, "FileManager"))
         self.virtual_disks = add(VirtualDiskManager(center, "virtualDiskManager"))
 
@@ -234,5 +238,6 @@ class Roots:
             setting=self.options.ref,
             authorizationManager=self.authorization.ref,
             fileManager=self.files.ref,
+            ovfManager=self.ovf.ref,
             virtualDiskManager=self.virtual_disks.ref,
         )

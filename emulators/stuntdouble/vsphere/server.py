@@ -25,6 +25,7 @@ from stuntdouble.http import Request, Response
 from stuntdouble.vsphere.answers import COOKIE, plain, session_of
 from stuntdouble.vsphere.dispatch import Answer
 from stuntdouble.vsphere.folder import datastore_files
+from stuntdouble.vsphere.leases import leased_disks
 from stuntdouble.vsphere.request import BODY_BYTES_MAX
 from stuntdouble.vsphere.versions import negotiate, service_versions
 
@@ -74,7 +75,10 @@ class VsphereEndpoint:
         limits: http.Limits | None = None,
     ) -> None:
         self.dispatcher = dispatcher
-        self.routes: dict[str, Route] = {"folder": datastore_files}
+        self.routes: dict[str, Route] = {
+            "folder": datastore_files,
+            "nfc": leased_disks,
+        }
         self.certificate = b""
         self._host, self._port = host, port
         self._plain, self._names = plain_http, names
@@ -101,6 +105,14 @@ class VsphereEndpoint:
             limits=self._limits,
             wall_seconds=self._wall_seconds,
         )
+        self._tell(self.dispatcher)
+
+    def _tell(self, dispatcher: Dispatcher) -> None:
+        """Let a vCenter know where it is served."""
+        if self._server is not None:
+            scheme = "http" if self._plain else "https"
+            dispatcher.center.base_url = f"{scheme}://*:{self.port}"
+            dispatcher.center.thumbprint = self._fingerprint("sha1")
 
     async def stop(self) -> None:
         """Listen no more, and let go of clients within a second; idempotent."""
@@ -112,6 +124,7 @@ class VsphereEndpoint:
         """Let another vCenter answer from now on; all sessions on the former one end."""
         self.dispatcher.center.sessions.expire_all()
         self.dispatcher = dispatcher
+        self._tell(dispatcher)
 
     @property
     def port(self) -> int:
@@ -129,10 +142,13 @@ class VsphereEndpoint:
     @property
     def fingerprint_sha256(self) -> str:
         """The certificate's fingerprint, as browsers show it; empty where there is none."""
+        return self._fingerprint("sha256")
+
+    def _fingerprint(self, algorithm: str) -> str:
         if not self.certificate:
             return ""
         der = ssl.PEM_cert_to_DER_cert(self.certificate.decode())
-        digits = hashlib.sha256(der).hexdigest().upper()
+        digits = hashlib.new(algorithm, der, usedforsecurity=False).hexdigest().upper()
         return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
 
     @property

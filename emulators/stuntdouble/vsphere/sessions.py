@@ -169,6 +169,7 @@ class Sessions:
         self.all.pop(session.key, None)
         self._tell_of_end(session)
         session.user = None
+        self._center.roots.leases.end(session)
         session.own.clear()
         session.rests.clear()
         session.versions.clear()

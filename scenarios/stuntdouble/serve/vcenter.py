@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -84,6 +85,7 @@ class VcenterEndpoint:
         """Return the vCenter of a site, whose calls are recorded from now on."""
         found = self._dispatcher(world)
         found.on_change = self._record
+        found.center.on_file = self._record_file
         return found
 
     def _record(self, body: bytes, session: Session, version: str) -> None:
@@ -91,8 +93,15 @@ class VcenterEndpoint:
         payload = {"body": body.decode(), "user": user, "version": version}
         self._live.recorder.record(DOOR, payload)
 
+    def _record_file(self, datastore: str, path: str, data: bytes | None) -> None:
+        text = None if data is None else base64.b64encode(data).decode()
+        self._live.recorder.record(DOOR, {"datastore": datastore, "path": path, "data": text})
+
     def _play(self, world: World, payload: dict[str, Any]) -> None:
-        """Do again what a recorded call did; nobody is told how it ends."""
+        """Do again what a recorded call did, or an upload; nobody is told how it ends."""
+        if "path" in payload:
+            _play_file(world, payload)
+            return
         session = Session("", "", User(payload["user"], ""))
         call = parse_call(payload["body"].encode())
         with suppress(*Dispatcher.expected):
@@ -114,6 +123,15 @@ class VcenterEndpoint:
     async def stop(self) -> None:
         """Listen no more, and let go of clients; idempotent."""
         await self._endpoint.stop()
+
+
+def _play_file(world: World, payload: dict[str, Any]) -> None:
+    """Write or delete a file again; the site refuses what it refused then."""
+    files = world.hypervisor.admin.files(payload["datastore"])
+    if payload["data"] is None:
+        files.delete(payload["path"])
+    else:
+        files.put(payload["path"], base64.b64decode(payload["data"]))
 
 
 class _Told(Mapping[str, str]):
