@@ -9,6 +9,7 @@ from pyVmomi import vim, vmodl
 
 from stuntdouble.clock import perform
 from stuntdouble.ports import Provisioning
+from stuntdouble.vsphere import VirtualCenter
 from vcenter import Site, awaited, ended, played
 
 SPEC = vim.event.EventFilterSpec
@@ -47,6 +48,22 @@ def test_a_datastore_that_fills_up_turns_yellow_and_red() -> None:
         assert "'Datastore usage on disk' on datastore-1" in events[0].fullFormattedMessage
         found = site.content.eventManager.QueryEvents(SPEC(alarm=alarm))
         assert [e.key for e in found] == [e.key for e in events]
+
+    played(client)
+
+
+def test_what_was_noted_before_anybody_asked_is_known() -> None:
+    def client(site: Site) -> None:
+        name = site.vm().datastore[0].name
+        host = site.world.hypervisor.host
+        host.note("datastore-usage", name, level="red", used=0.9)
+        later = VirtualCenter(site.world.hypervisor)
+        (store,) = later.roots.datastores()
+        assert later.roots.alarms.status_of(store) == "red"
+        (state,) = later.roots.alarms.triggered_in(later.roots.root_folder)
+        assert state.time == later.now()
+        host.note("unmounted", name)
+        assert later.roots.alarms.status_of(store) == "green"
 
     played(client)
 

@@ -143,6 +143,22 @@ def test_filters_of_time_user_category_and_type() -> None:
     played(client)
 
 
+def test_a_vm_that_is_created_is_told_of_and_posting_is_refused() -> None:
+    def client(site: Site) -> None:
+        vm, manager = site.vm(), site.content.eventManager
+        files = vim.vm.FileInfo(vmPathName=f"[{vm.datastore[0].name}] new/new.vmx")
+        spec = vim.vm.ConfigSpec(name="new", files=files)
+        task = vm.parent.CreateVM_Task(spec, vm.resourcePool)
+        WaitForTask(task, si=site.si)
+        (made,) = found(site, eventTypeId=["vim.event.VmCreatedEvent"])
+        assert (made.vm.vm, made.chainId) == (task.info.result, task.info.eventChainId)
+        with pytest.raises(vmodl.fault.NotSupported):
+            manager.PostEvent(made)
+        assert manager.CreateCollectorForEvents(SPEC()).initialized
+
+    played(client)
+
+
 def test_sessions_are_told_of() -> None:
     def client(site: Site) -> None:
         other = vim.ServiceInstance("ServiceInstance", type(site.si._stub)(site.dispatcher))

@@ -89,6 +89,14 @@ def test_latency_is_that_of_the_meter() -> None:
         for entity in (vm, host):
             for name in ("disk.maxTotalLatency.latest", "datastore.maxTotalLatency.latest"):
                 assert values(site, entity, name, maxSample=1) == {"": [round(seconds * 1e3)]}
+        for name, entity, instance in (
+            ("virtualDisk.throughput.cont.average", vm, "scsi0:0"),
+            ("disk.throughput.contention.average", vm, ""),
+            ("disk.throughput.contention.average", host, ""),
+        ):
+            assert values(site, entity, name, maxSample=1) == {instance: [round(seconds * 1e3)]}
+        usage = values(site, vm, "virtualDisk.throughput.usage.average", maxSample=1)["scsi0:0"]
+        assert usage == values(site, vm, "disk.usage.average", maxSample=1)[""]
         iops = values(site, host, "datastore.datastoreIops.average", maxSample=1)
         mine = values(site, store, "datastore.numberReadAveraged.average", intervalId=300)
         assert mine == {"": []}
@@ -96,6 +104,32 @@ def test_latency_is_that_of_the_meter() -> None:
         assert inside.guest.completed > 0
 
     played(client)
+
+
+def two_disks(scenario: Any) -> Any:
+    (vm,) = scenario.vms
+    (disk,) = vm.disks
+    both = tuple(disk.model_copy(update={"key": 2000 + n}) for n in range(2))
+    return scenario.model_copy(update={"vms": (vm.model_copy(update={"disks": both}),)})
+
+
+def test_of_two_disks_each_has_its_own_throughput_and_none_its_own_latency() -> None:
+    def client(site: Site) -> None:
+        vm, inside = site.vm(), world_vm(site)
+        until(site, 20)
+        before = inside.guest.completed
+        until(site, 60)
+        done = (inside.guest.completed - before) / INTERVAL_SECONDS
+        reads = values(site, vm, "virtualDisk.numberReadAveraged.average")
+        writes = values(site, vm, "virtualDisk.numberWriteAveraged.average")
+        assert sorted(reads) == ["scsi0:0", "scsi0:1"]
+        each = [np.sum(reads[name][-2:]) + np.sum(writes[name][-2:]) for name in sorted(reads)]
+        assert sum(each) == pytest.approx(done, abs=4.01)
+        assert each[0] == pytest.approx(each[1], rel=0.2)
+        assert values(site, vm, "virtualDisk.throughput.cont.average") == {}
+        assert values(site, vm, "disk.throughput.contention.average")[""][-1] > 0
+
+    played(client, change=two_disks)
 
 
 def test_longer_intervals_sum_up_the_shorter_ones() -> None:
@@ -256,8 +290,14 @@ def test_statistics_keep_no_run_alive() -> None:
 class Meter:
     """A meter that is told of I/Os and says nothing."""
 
+    def __init__(self) -> None:
+        self.told = 0
+
     def take_ios(self, names: list[str], numbers: Any, times: Any) -> None:
-        pass
+        self.told += len(numbers)
+
+    def io(self, guest: str, arrived: float, completed: float) -> None:
+        self.told += 1
 
     def last_arrival(self, guest: str) -> float:
         del guest
@@ -274,6 +314,36 @@ class Load:
         while True:
             yield float(n), n % 2, n % 3 == 0, 0, n
             n += 1
+
+
+class Short(Load):
+    """A load that is over after seven I/Os, which it tells in two batches."""
+
+    def batches(self) -> Any:
+        rows = [row for row, _ in zip(self.ios(), range(7), strict=False)]
+        for some in (rows[:4], rows[4:]):
+            yield np.array([row[0] for row in some]), np.array([row[1:] for row in some], np.int64)
+
+
+def test_rows_that_come_one_by_one_count_and_reach_the_meter() -> None:
+    meter = Meter()
+    engine = SimpleNamespace(env=SimpleNamespace(now=0.0), meter=meter)
+    samples = Samples(engine)
+    guest = SimpleNamespace(name="b", number=0, completed=0, load=Short())
+    idle = SimpleNamespace(name="c", number=1, completed=0, load=None)
+    for n in range(10):  # three more than its load has, as where a VM of that name came before
+        engine.meter.io("b", n, n + 0.25)
+        guest.completed += 1
+    engine.env.now = 45.0
+    samples.refresh()
+    assert meter.told == 10
+    assert samples.known == range(2)
+    assert samples.latency(samples.guests(["b", "c"]), samples.known) == (10, 2.5)
+    first, second = (samples.disk(guest, number, 2) for number in range(2))
+    assert samples.disk(idle, 0, 1) == 2
+    reads, writes, read, written = samples.moved(np.array([first, second, 2]), samples.known)
+    assert (reads, writes, read, written) == (4, 3, 12, 9)
+    assert engine.meter.told == 10
 
 
 @given(

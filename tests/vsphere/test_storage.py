@@ -128,6 +128,8 @@ def test_what_cannot_be_resolved_says_why() -> None:
         storage, stores = managers(site)
         copied(site)
         storage.RescanVmfs()
+        assert not storage.QueryUnresolvedVmfsVolume()  # it looks at no adapter
+        storage.RescanAllHba()
         [found] = storage.QueryUnresolvedVmfsVolume()
         wrong = ["/vmfs/devices/disks/naa.0:1", "nonsense"]
         specs = [

@@ -104,7 +104,7 @@ class VirtualCenter:
         self.roots = roots.Roots(self)
         self.tasks = self.roots.tasks
         self.events = self.roots.events
-        self.roots.introduce()
+        self.roots.enroll()
 
     # Time and names. -------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 Names, units, levels and texts are those of the vSphere API's lists of datastore, disk, and virtual
 disk counters.  A counter that is not emulated is not listed: no processor, memory or network, no
-latency of reads apart from writes (see ``samples``), and nothing of devices below the datastores.
+latency of reads apart from writes (see ``samples``: what ``throughput.contention`` tells is both),
+and nothing of devices below the datastores.
 """
 
 from __future__ import annotations
@@ -139,6 +140,12 @@ def _disks_of(source: Source, of: Managed) -> list[str]:
     return [place.scsi for place in source.places(of)]
 
 
+def _only_disk(source: Source, of: Managed) -> list[str]:
+    """Return a VM's disk where it has but one: of several, it is not known whose latency it was."""
+    found = _disks_of(source, of)
+    return found if len(found) == 1 else []
+
+
 def _itself(_source: Source, _of: Managed) -> list[str]:
     return [AGGREGATE]
 
@@ -218,6 +225,10 @@ def _highest(source: Source, of: Managed, _instance: str, intervals: range) -> f
     return source.highest(of, intervals) * 1e3
 
 
+def _took(source: Source, of: Managed, instance: str, intervals: range) -> float:
+    return source.latency(of, instance, intervals) * 1e3
+
+
 def _observed(source: Source, of: Managed, instance: str, intervals: range) -> float:
     return source.latency(of, instance, intervals) * 1e6
 
@@ -239,6 +250,7 @@ def _used(source: Source, of: Managed, _instance: str, intervals: range) -> floa
 
 
 _BY_DISK: Final = ((VirtualMachine, _disks_of),)
+_ONLY_DISK: Final = ((VirtualMachine, _only_disk),)
 _BY_STORE: Final = ((VirtualMachine, stores_of), (HostSystem, stores_of), (Datastore, _itself))
 _WHOLE: Final = ((VirtualMachine, _itself), (HostSystem, _itself))
 _STORES_OF_HOST: Final = ((HostSystem, stores_of),)
@@ -273,9 +285,30 @@ def _throughput(group: str, what: str, of: Any) -> tuple[Counter, ...]:
     )  # fmt: skip
 
 
+def _both_ways(group: str, latency: str, label: str, of: Any, of_latency: Any) -> Any:
+    """Return the counters of latency and bytes that do not tell reads from writes."""
+    took = "Average amount of time for an I/O operation to complete successfully"
+    name, rate = f"{group}.throughput.{latency}.average", "kiloBytesPerSecond"
+    used = f"{group}.throughput.usage.average"
+    bandwidth = f"{label} throughput usage"
+    return (
+        Counter(
+            name, "millisecond", "absolute", (4, 4), f"{label} throughput contention", took,
+            of_latency, _took,
+        ),
+        Counter(
+            used, rate, "rate", (4, 4), bandwidth, bandwidth, of,
+            _moved(READ_BYTES, WRITTEN_BYTES, unit=KIB),
+        ),
+    )  # fmt: skip
+
+
 COUNTERS: Final[tuple[Counter, ...]] = (
     *_throughput("virtualDisk", "virtual disk", _BY_DISK),
     *_throughput("datastore", "datastore", _BY_STORE),
+    *_both_ways("virtualDisk", "cont", "Virtual disk", _BY_DISK, _ONLY_DISK),
+    *_both_ways("datastore", "contention", "Datastore", _STORE, _STORE),
+    *_both_ways("disk", "contention", "Disk", _WHOLE, _WHOLE),
     Counter(
         "datastore.maxTotalLatency.latest", "millisecond", "absolute", (3, 3), "Highest latency",
         "Highest latency value across all datastores used by the host", _WHOLE, _highest,

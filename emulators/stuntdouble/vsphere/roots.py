@@ -126,11 +126,6 @@ class Roots:
         self.files = add(FileManager(center, "FileManager"))
         self.virtual_disks = add(VirtualDiskManager(center, "virtualDiskManager"))
 
-    def introduce(self) -> None:
-        """Give everything emulated an object, so that it has one when it goes unasked for."""
-        for _ in (*self.hosts(), *self.datastores(), *self.vms()):
-            pass
-
     # Emulated things. --------------------------------------------------------------------------
 
     def vms(self) -> Iterator[VirtualMachine]:

@@ -302,9 +302,13 @@ class HostStorageSystem(_OfHost):
 
     @operation("RescanVmfs")
     def rescan_vmfs(self, session: Session) -> Generator[Event, Any, None]:
-        """Look which file systems there are, which takes looking at the LUNs."""
+        """Look which file systems lie on the LUNs that the host has seen; return at once.
+
+        The time of a rescan is one parameter, and it is taken by the look at the adapters.
+        """
         del session
-        return self._rescan()
+        yield self.center.env.timeout(0)
+        self.changed()
 
     def _rescan(self) -> Generator[Event, Any, None]:
         yield from self.seen.rescan(self.on.label())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -391,7 +392,7 @@ def _point(done: Run, index: int) -> PointResult:
 def _events(done: Run) -> tuple[Event, ...]:
     return tuple(
         Event(time=e.time - done.began, kind=e.kind, subject=e.subject, text=_text(e.facts))
-        for e in done.world.journal
+        for e in islice(done.world.journal, done.noted_before, None)
         if e.time >= done.began
     )
 

@@ -32,6 +32,7 @@ class Run:
     hypervisor: Hypervisor
     array: LocalArray
     stages: Stages = field(init=False)
+    noted_before: int = field(init=False)
     began: float = 0.0
     ended: float = 0.0
     reports: list[JobReport] = field(default_factory=list)
@@ -46,6 +47,7 @@ class Run:
     """For how many seconds of the run each guest's clock stood still."""
 
     def __post_init__(self) -> None:
+        self.noted_before = len(self.world.journal)
         self.stages = Stages(self.world.journal, self.world.engine.meter)
 
     def moments(self, point: RestorePoint) -> dict[int, Moment]:

@@ -12,14 +12,18 @@ from stuntdouble.errors import NotFound
 INTERVAL_SECONDS: Final = 20
 """Real-time samples are 20 s apart (vSphere API)."""
 
+MICROSECONDS: Final = 1e6  # in a second
+
 _IOPS: Final = ("datastore.numberReadAveraged.average", "datastore.numberWriteAveraged.average")
-_LATENCY: Final = ("datastore.totalReadLatency.average", "datastore.totalWriteLatency.average")
+_LATENCY: Final = "datastore.datastoreVMObservedLatency.latest"
+"""Of reads and writes together, in microseconds (vSphere API); the ones that tell them apart are in
+whole milliseconds."""
 
 
 def recent(content: Any, datastore: str) -> float:
     """Return the mean latency of a datastore's I/O in the latest sample, over all hosts.
 
-    Reads and writes count by how many there were; counters are whole milliseconds.
+    Each host's counts by how many I/Os it had.
     """
     found = retrieve(content, vim.Datastore, ("name", "summary.url", "host"))
     values = next((v for _, v in found if v.get("name") == datastore), None)
@@ -30,7 +34,7 @@ def recent(content: Any, datastore: str) -> float:
         f"{c.groupInfo.key}.{c.nameInfo.key}.{c.rollupType}": c.key
         for c in content.perfManager.perfCounter
     }
-    wanted = [name for name in (*_IOPS, *_LATENCY) if name in ids]
+    wanted = [name for name in (*_IOPS, _LATENCY) if name in ids]
     metrics = [
         vim.PerformanceManager.MetricId(counterId=ids[name], instance=uuid) for name in wanted
     ]
@@ -48,7 +52,7 @@ def recent(content: Any, datastore: str) -> float:
         latest: dict[str, int] = {
             names[each.id.counterId]: each.value[-1] for each in answer.value if each.value
         }
-        for count, mean in zip(_IOPS, _LATENCY, strict=True):
-            total += latest.get(count, 0)
-            spent += latest.get(count, 0) * latest.get(mean, 0) / 1000
+        count = sum(latest.get(name, 0) for name in _IOPS)
+        total += count
+        spent += count * latest.get(_LATENCY, 0) / MICROSECONDS
     return spent / total if total else 0.0
