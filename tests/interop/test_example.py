@@ -16,8 +16,12 @@ VM = "server-1"
 
 
 def test_the_example_lists_what_changed(site, python_client) -> None:
+    where = urlsplit(site.vsphere)
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), urlsplit(site.vsphere).netloc, site.user, site.password, VM],
+        [
+            *(sys.executable, str(SCRIPT), str(where.hostname), str(where.port)),
+            *(site.user, site.password, VM),
+        ],
         check=False,
         capture_output=True,
         text=True,
