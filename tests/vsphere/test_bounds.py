@@ -7,10 +7,13 @@ from pyVmomi import vim, vmodl
 
 from stuntdouble.vsphere import Setting
 from stuntdouble.vsphere import center as center_module
+from stuntdouble.vsphere.request import call as call_module
+from stuntdouble.vsphere.request import parse_call
 from stuntdouble.vsphere.sessions import OWN_MAX, RESTS_MAX, SESSIONS_MAX, TICKETS_MAX
 from vcenter import USER, Site, played
 from vsphere.mutating import quiet
 from vsphere.test_collector import many, viewed
+from vsphere.wire import Stub
 
 
 def test_views_of_a_session_are_counted_and_those_destroyed_are_not() -> None:
@@ -82,3 +85,22 @@ def test_values_are_kept_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None
             collector.RetrieveContents([spec])
 
     played(client, setting=Setting(users=(USER,)), change=quiet)
+
+
+def test_a_read_that_was_understood_is_not_read_again_and_few_are_kept() -> None:
+    stub = Stub()
+    asked = [stub.fetch(vim.VirtualMachine(f"vm-{n}"), "name") for n in range(1500)]
+    first = parse_call(asked[0])
+    assert parse_call(bytes(bytearray(asked[0]))) is first
+    for body in asked:
+        call = parse_call(body)
+        assert call.method == "Fetch"
+        assert call.arguments == {"prop": "name"}
+        assert (
+            call.this._moId == body.partition(b'"VirtualMachine">')[2].partition(b"<")[0].decode()
+        )
+    assert 0 < len(call_module._reads) <= call_module._READS_MAX
+    other = stub.request(vim.VirtualMachine("vm-1"), "PowerOffVM_Task")
+    assert parse_call(other) is not parse_call(other)
+    long = stub.fetch(vim.VirtualMachine("v" * 2000), "name")
+    assert parse_call(long) is not parse_call(long)

@@ -76,7 +76,34 @@ _WRAPPER = wire_name(LocalizedFault)[1]
 _NAMES_ONLY = {type, support.ManagedMethod, support.PropertyPath}  # texts, whatever xsi:type says
 
 
+_READS_MAX = 1024
+_READ_BYTES_MAX = 1024
+_reads: dict[bytes, Call] = {}
+"""Reads of one property that were understood, by their messages.  Clients poll with the same bytes
+again and again, and such a call holds nothing that could be changed."""
+
+
 def parse_call(body: bytes) -> Call:
+    """Return what a message asks for.
+
+    Raises:
+        BadRequest: It is no message of vim25, breaks a limit, or a value is not of its type.
+        UnknownMethod: It is, but there is no such method.
+    """
+    if len(body) > _READ_BYTES_MAX:
+        return _parsed(body)
+    kept = _reads.get(body)
+    if kept is not None:
+        return kept
+    call = _parsed(body)
+    if call.method == "Fetch":
+        if len(_reads) >= _READS_MAX:
+            _reads.clear()
+        _reads[body] = call
+    return call
+
+
+def _parsed(body: bytes) -> Call:
     """Return what a message asks for.
 
     Raises:
