@@ -34,6 +34,7 @@ from stuntdouble.site.pieces import (
     pieces_of_write,
 )
 from stuntdouble.site.places import is_stale, location, owner
+from stuntdouble.site.plain import plain_read, plain_write
 from stuntdouble.site.plan import Place
 from stuntdouble.site.protect import commit_protection, protect
 from stuntdouble.site.replicate import replicate
@@ -138,11 +139,27 @@ def _log_data(s: Any, start: Any, stop: Any, disk: Any, block: Any, token: Any) 
 
 
 @njit(forceinline=True)
+def _tracked(s: Any, disk: Any, block: Any, count: Any, token: Any) -> Any:
+    """Track the changes of a write; return the first of its tokens."""
+    tracked = s.disks[disk, D_TRACKED]
+    if tracked != 0:
+        shift = s.disks[disk, D_TRACK_SHIFT]
+        for grain in range(block >> shift, ((block + count - 1) >> shift) + 1):
+            mark(s, tracked, grain)
+    return _take_tokens(s, count) if token == np.uint64(0) else token
+
+
+@njit(forceinline=True)
 def admit_write(s: Any, disk: Any, block: Any, count: Any, token: Any, head: Any, tail: Any) -> Any:
     """Admit a guest write; see the module's docstring for what it returns.
 
     Token 0 takes fresh ones from the site's counter; any other is the first of *count* in a row.
     """
+    steps, volume, at = plain_write(s, disk, block, count, head + tail)
+    if steps >= 0:
+        token = _tracked(s, disk, block, count, token)
+        note_write(s, volume, at, count, token, disk, block)
+        return steps
     level = s.disks[disk, D_HEAD]
     middle = pieces_of_write(s, 0, level, block, count, 0)
     if middle < 0:
@@ -161,13 +178,7 @@ def admit_write(s: Any, disk: Any, block: Any, count: Any, token: Any, head: Any
     _commit_level(s, level, block, count, 0)
     if mirrored:
         _commit_level(s, parent, block, count, 0)
-    if token == np.uint64(0):
-        token = _take_tokens(s, count)
-    tracked = s.disks[disk, D_TRACKED]
-    if tracked != 0:
-        shift = s.disks[disk, D_TRACK_SHIFT]
-        for grain in range(block >> shift, ((block + count - 1) >> shift) + 1):
-            mark(s, tracked, grain)
+    token = _tracked(s, disk, block, count, token)
     _log_units(s, 0, pieces)
     _log_data(s, 0, middle, disk, block, token)
     _log_data(s, middle, pieces, 0, block, token)
@@ -177,6 +188,9 @@ def admit_write(s: Any, disk: Any, block: Any, count: Any, token: Any, head: Any
 @njit(forceinline=True)
 def admit_read(s: Any, level: Any, block: Any, count: Any, head: Any, tail: Any) -> Any:
     """Admit a read through *level*; ranges that are zeros by definition cost no I/O."""
+    steps = plain_read(s, level, block, count, head + tail)
+    if steps >= 0:
+        return steps
     n = 0
     for d in range(block, block + count):
         file, b = owner(s, level, d)
