@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.bench.golang import built
 from stuntdouble.bench.vsphere.figures import Goal
+from stuntdouble.bench.vsphere.reading import first_vm
 from stuntdouble.bench.vsphere.servers import PASSWORD, USER, module, ours
 from stuntdouble.bench.vsphere.taping import parsing_seconds, taped, timed
 from stuntdouble.errors import Bug
@@ -66,6 +67,7 @@ class Retrieval:
         """
         self.server = stack.enter_context(ours(*self._words))
         self.instance = self.server.connect(stack)
+        first_vm(self.instance).config  # noqa: B018  (the client loads types when it meets them)
         first = timed(self.fetch)
         self._tape = taped(self.stub, self.fetch)
         self._first = first / parsing_seconds(self.stub, self._tape)
