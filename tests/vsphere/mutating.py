@@ -12,7 +12,10 @@ from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 
 from stuntdouble.vsphere import LocalStub
+from stuntdouble.vsphere.vmomi import VIM25, ManagedObject, lookup_method
 from vcenter import played
+from vsphere.drawn import data, value
+from vsphere.wire import Stub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -315,3 +318,69 @@ def _dressed(rng: random.Random, body: bytes, _corpus: list[bytes]) -> bytes:
 
 MUTATIONS = [_bytes, _cut, _value, _borrowed, _typed, _tag, _element, _deep, _dressed]
 WEIGHTS = [3, 1, 8, 5, 4, 3, 6, 1, 1]
+
+
+_NOT_SENT = {"DisableMethods", "EnableMethods"}  # operations that pyVmomi's client does not know
+
+
+def drawn(rng: random.Random, center: VirtualCenter) -> list[bytes]:
+    """Return requests for every operation that there is, each with values drawn by their types.
+
+    Where a reference is drawn, it is mostly one of an object that there is.
+    """
+    there: dict[Any, list[Any]] = {}
+    for managed in center.everything():
+        there.setdefault(type(managed), []).append(managed.ref)
+    stub, found = Stub(), []
+    for kind, refs in there.items():
+        for name in kind.operations:
+            method = lookup_method(VIM25, name)
+            if method is None or name in _NOT_SENT:
+                continue
+            arguments = [_argument(rng, field, there) for field in method.parameters]
+            found.append(stub.request(rng.choice(refs), name, *arguments))
+    return found + [_with_disks(rng, center, stub) for _ in range(6)]
+
+
+def _with_disks(rng: random.Random, center: VirtualCenter, stub: Stub) -> bytes:
+    """Return a request to make or to change a VM, with disks that make little sense."""
+    store = next(iter(center.roots.datastores())).label()
+    changes = []
+    for _ in range(rng.randrange(1, 3)):
+        disk = data(rng, vim.vm.device.VirtualDisk)
+        disk.key = rng.choice((disk.key, -1, 2000, 2001))
+        flat = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
+        disk.backing = rng.choice((disk.backing, None, data(rng, flat), data(rng, flat)))
+        if isinstance(disk.backing, flat):
+            disk.backing.fileName = rng.choice(("", f"[{store}]", f"[{store}] x/x.vmdk", "x"))
+        disk.capacityInKB = rng.choice((disk.capacityInKB, 0, 1, 64 << 10, 1 << 40))
+        disk.capacityInBytes = rng.choice((None, None, disk.capacityInBytes, 1, 64 << 20))
+        kinds = vim.vm.device.VirtualDeviceSpec
+        changes.append(
+            kinds(
+                operation=rng.choice((None, "add", "edit", "remove")),
+                fileOperation=rng.choice((None, "create", "destroy")),
+                device=rng.choice((disk, disk, disk, vim.vm.device.VirtualCdrom(key=3000))),
+            )
+        )
+    vms = list(center.roots.vms())
+    if vms and rng.random() < 0.5:
+        spec = vim.vm.ConfigSpec(
+            deviceChange=changes, changeTrackingEnabled=rng.choice((None, True))
+        )
+        return stub.request(rng.choice(vms).ref, "ReconfigVM_Task", spec)
+    files = vim.vm.FileInfo(vmPathName=rng.choice((f"[{store}]", f"[{store}] y/y.vmx", "[", None)))
+    name = rng.choice(("y", "", "a/b", "..", "x" * 90))
+    spec = vim.vm.ConfigSpec(name=name, files=files, deviceChange=changes)
+    folder, pool = center.roots.datacenter.folders["vm"].ref, center.roots.pool.ref
+    return stub.request(folder, "CreateVM_Task", spec, pool, None)
+
+
+def _argument(rng: random.Random, field: Any, there: dict[Any, list[Any]]) -> Any:
+    if field.optional and rng.random() < 0.4:
+        return None
+    if isinstance(field.kind, type) and issubclass(field.kind, ManagedObject):
+        fitting = [r for refs in there.values() for r in refs if isinstance(r, field.kind)]
+        if fitting and rng.random() < 0.9:
+            return rng.choice(fitting)
+    return value(rng, field.kind, 3)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyVim.task import WaitForTask
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from stuntdouble.vsphere import leases
 from vcenter import Site, played
@@ -156,9 +156,30 @@ def test_a_lease_of_which_nothing_is_heard_ends() -> None:
 
 
 def vim_wait(seconds: int) -> Any:
-    from pyVmomi import vmodl
-
     return vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=seconds)
+
+
+def test_who_waits_for_a_lease_is_told_that_it_is_ready() -> None:
+    def client(site: Site) -> None:
+        vm = site.vm()
+        off(site.si, vm)
+        lease = vm.ExportVm()
+        kinds = vmodl.query.PropertyCollector
+        wanted = kinds.PropertySpec(type=LEASE, pathSet=["state", "error"])
+        collector = site.content.propertyCollector
+        collector.CreateFilter(
+            kinds.FilterSpec(objectSet=[kinds.ObjectSpec(obj=lease)], propSet=[wanted]), True
+        )
+        first = collector.WaitForUpdatesEx("", vim_wait(60))
+        assert [each.val for each in first.filterSet[0].objectSet[0].changeSet] == ["initializing"]
+        second = collector.WaitForUpdatesEx(first.version, vim_wait(60))
+        assert [each.val for each in second.filterSet[0].objectSet[0].changeSet] == ["ready"]
+        WaitForTask(site.content.taskManager.recentTask[0], si=site.si)
+        lease.HttpNfcLeaseComplete()
+        third = collector.WaitForUpdatesEx("", vim_wait(60))
+        assert [each.val for each in third.filterSet[0].objectSet[0].changeSet] == ["done"]
+
+    played(client, change=quiet)
 
 
 def test_a_lease_ends_with_its_session() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from xml.parsers import expat
 
 import pytest
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from stuntdouble.clock import run
 from stuntdouble.http import Limits
@@ -27,10 +27,10 @@ from stuntdouble.scenarios import load
 from stuntdouble.scenarios.build import build, prepare
 from stuntdouble.vsphere import Dispatcher, Setting, VirtualCenter
 from vcenter import USER
-from vsphere.mutating import mutated, name_all, opening, quiet, recorded, tour
+from vsphere.mutating import drawn, mutated, name_all, opening, quiet, recorded, tour
 from vsphere.serving import Served, disconnect, served
 from vsphere.test_server import first_vm, logged_in
-from vsphere.wire import envelope
+from vsphere.wire import Stub, envelope
 
 REQUESTS = int(os.environ.get("FUZZ", "100000" if os.environ.get("CI") else "4000"))
 SEED = int(os.environ.get("FUZZ_SEED", "2026"))
@@ -89,12 +89,16 @@ async def some(env: Any, rng: random.Random, corpus: list[bytes], count: int) ->
     session = center.sessions.anonymous()
     for body in opening(corpus):
         await dispatcher.handle(body, session, center.setting.version)
-    faults = 0
+    faults, made = 0, corpus
     for number in range(count):
         if session.user is None:
             center.sessions.login(session, USER.name, USER.password, None)
         asking = center.sessions.anonymous() if rng.random() < 0.05 else session
-        body = mutated(rng, corpus)
+        if number % 250 == 0:
+            made = drawn(rng, center)
+        body = mutated(rng, corpus if rng.random() < 0.6 else made)
+        if rng.random() < 0.2:
+            body = rng.choice(made)
         try:
             answer = await dispatcher.handle(body, asking, center.setting.version)
             check(answer.body, fault=answer.fault)
@@ -241,3 +245,28 @@ def test_a_slow_client_is_closed_and_others_are_served() -> None:
             line.close()
 
     served(client, rate=1.0, limits=limits)
+
+
+def test_what_mutated_requests_have_found_stays_mended() -> None:
+    def client(site: Served) -> None:
+        key = logged_in(site)
+        cookie = f"vmware_soap_session={key}"
+        folder = site.on_loop(lambda: site.center.roots.datacenter.folders["vm"].ref)
+        pool = site.on_loop(lambda: site.center.roots.pool.ref)
+        for files in (None, vim.vm.FileInfo()):
+            spec = vim.vm.ConfigSpec(name="x", files=files)
+            reply = site.call(folder, "CreateVM_Task", spec, pool, None, Cookie=cookie)
+            assert b"<invalidProperty>config.files.vmPathName<" in reply.body
+        for odd in ("<Nothing xmlns='urn:vim25'/>", "<Body/>"):  # called on nothing
+            assert b"MethodNotFoundFault" in site.ask("POST", "/sdk", envelope(odd)).body
+        vm = site.on_loop(lambda: next(iter(site.center.roots.vms())).ref)
+        untyped = (
+            Stub().fetch(vm, "datastore").replace(b"VirtualMachine", b"ManagedObjectReference")
+        )
+        found = site.ask("POST", "/sdk", untyped, Cookie=cookie)
+        assert b'xsi:type="ArrayOfManagedObjectReference"' in found.body
+        collector = vmodl.query.PropertyCollector("propertyCollector")
+        waited = site.call(collector, "WaitForUpdates", None, Cookie=cookie)
+        assert b"<version>0</version>" in waited.body
+
+    served(client, rate=20_000.0, setting=Setting(users=(USER,)), change=quiet)

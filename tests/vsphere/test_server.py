@@ -296,3 +296,19 @@ def test_where_it_listens_is_known_once_it_does() -> None:
     endpoint = VsphereEndpoint(None)  # type: ignore[arg-type]
     with pytest.raises(InvalidState, match="not started"):
         endpoint.url  # noqa: B018
+
+
+def test_a_cookie_is_for_encrypted_connections_where_it_came_over_one() -> None:
+    import http.client
+    import ssl
+
+    def client(site: Served) -> list[str]:
+        trusting = ssl.create_default_context(cadata=site.endpoint.certificate.decode())
+        line = http.client.HTTPSConnection("localhost", site.endpoint.port, context=trusting)
+        line.request("POST", "/sdk", Stub().request(*LOGIN))
+        answer = line.getresponse()
+        answer.read()
+        line.close()
+        return (answer.getheader("Set-Cookie") or "").split("; ")[1:]
+
+    assert served(client, plain=False) == ["Path=/", "HttpOnly", "Secure"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stuntdouble.hypervisor import DiskSpec
 from stuntdouble.ports import Provisioning
 from stuntdouble.units import KIB
-from stuntdouble.vsphere.faults import not_supported
+from stuntdouble.vsphere.faults import invalid_argument, not_supported
 from stuntdouble.vsphere.vmomi import vim
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Creation:
             raise vim.fault.InvalidName(name=config.name or "", entity=folder.ref)
         if config.name in self._center.hypervisor.vms:
             raise vim.fault.DuplicateName(name=config.name, object=folder.ref)
-        home, _rest = split_path(config.files.vmPathName, "config.files.vmPathName")
+        home, _rest = split_path(_place(config), "config.files.vmPathName")
         disks = [
             self._disk(index, change, home) for index, change in enumerate(config.deviceChange)
         ]
@@ -97,6 +97,14 @@ class Creation:
             raise vim.fault.AlreadyExists(name=name)
         model = self._center.hypervisor.admin.register(store, vmx, name or "")
         return self._center.tasks.start(folder, "RegisterVM_Task", model, self._told)
+
+
+def _place(config: Any) -> str:
+    """Return where a specification puts the VM."""
+    path = config.files.vmPathName if config.files is not None else None
+    if not path:
+        raise invalid_argument("config.files.vmPathName", "it says on which datastore the VM lies")
+    return str(path)
 
 
 def _provisioning(backing: Any) -> Provisioning:

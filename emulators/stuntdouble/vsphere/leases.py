@@ -277,10 +277,11 @@ class Leases:
         return found if found is not None and found.open else None
 
     def end(self, session: Session) -> None:
-        """End the leases of a session that ends."""
-        for lease in list(self._open.values()):
-            if session.own.get(lease.moid) is lease:
+        """End the leases of a session that ends, and forget them."""
+        for lease in [each for each in session.own.values() if isinstance(each, HttpNfcLease)]:
+            if lease.open:
                 lease.give_up("The session has ended.")
+            self._center.changes.forget(lease)
 
 
 async def leased_disks(center: VirtualCenter, request: Request) -> Response:
