@@ -87,10 +87,11 @@ floors: $(READY)
 	$(STAGE) floors $(BIN)/lint-imports --no-logo
 
 # Coverage cannot see inside compiled functions: the tests marked `plain` run once more without
-# the compiler, and the two runs are one report.
+# the compiler, and the two runs are one report.  What is covered does not take the hundred thousand
+# hostile requests that the tests proper send.
 coverage: $(READY)
 	@$(COVERAGE) erase
-	$(STAGE) 'tests, compiled' $(COVERAGE) run -m $(PYTEST) --quiet
+	$(STAGE) 'tests, compiled' env FUZZ=4000 $(COVERAGE) run -m $(PYTEST) --quiet
 	$(STAGE) 'tests, plain' env NUMBA_DISABLE_JIT=1 $(COVERAGE) run -m $(PYTEST) --quiet -m plain
 	@$(COVERAGE) combine --quiet
 	$(STAGE) 'coverage' $(COVERAGE) report

@@ -150,6 +150,7 @@ def test_inventory_and_changes_are_whole(monkeypatch) -> None:
         assert contest.goals(figures)[0].value == pytest.approx(
             figures["seconds, pyVmomi"] / figures["seconds, its bare parsing"]
         )
+        assert contest.goals(figures)[1].value > 0
 
 
 def test_nobody_of_a_crowd_fails(monkeypatch) -> None:

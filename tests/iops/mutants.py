@@ -127,6 +127,16 @@ SITE_MUTANTS = (
            "s.pools[pool, P_FREE] < copies << shift", "s.pools[pool, P_FREE] <= copies << shift"),
     Mutant("chunks merged though overwritten whole", "stuntdouble.site.protect",
            "size = 0 if whole and", "size = 0 if False and"),
+    Mutant("copies that plain writes forget", "stuntdouble.site.plain", "if not test(s, kept, chunk):",
+           "if False:"),
+    Mutant("replicas that plain writes forget", "stuntdouble.site.plain",
+           "if s.volumes[volume, V_REPLICA] != 0:", "if False:"),
+    Mutant("mirrors that plain writes forget", "stuntdouble.site.plain",
+           "if s.levels[level, L_MIRROR] != 0:", "if False:"),
+    Mutant("plain writes of scattered grains", "stuntdouble.site.plain",
+           "if np.int64(get(s, slots, block + i)) != slot + i:", "if False:"),
+    Mutant("plain reads of two files", "stuntdouble.site.plain",
+           "if other != file or there != at + i:", "if False:"),
 )  # fmt: skip
 
 

@@ -116,8 +116,10 @@ def _show(rows: Sequence[Row]) -> None:
     ):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]  # one of its words
     for row in rows:
+        asked_for = {goal.what for goal in row.goals}
         for name, value in row.figures.items():
-            table.add_row(row.bench, name, f"{value:,.4g}", "")
+            if name not in asked_for:
+                table.add_row(row.bench, name, f"{value:,.4g}", "")
         for goal in row.goals:
             sign = "≥" if goal.at_least else "≤"
             asked = f"{sign} {goal.bound:,.4g}{'' if goal.met else ': missed'}"

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from stuntdouble.cli.examples import examples
+from stuntdouble.cli.hypervisors import DIRECT, REMOTE_OPTIONS, Asked, Choice, without_credentials
 from stuntdouble.cli.names import ScenarioName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stuntdouble.results import EngineName, Result
+    from rich.console import RenderableType
+
+    from stuntdouble.results import EngineName
     from stuntdouble.scenarios import Scenario
 
 METHODS: Final = ("software", "storage", "mounted")  # results.METHOD_NAMES, without its imports
@@ -36,6 +39,9 @@ _STDOUT: Final = Path("-")
         "stuntdouble compare quickstart --seed 7 --method storage --method mounted",
         "stuntdouble compare mine.toml --out reports/mine",
         "stuntdouble compare quickstart --quiet --json - | jq .methods.storage.stuns",
+        "stuntdouble compare quickstart --hypervisor vsphere",
+        "stuntdouble compare quickstart --hypervisor https://HOST:PORT --insecure",
+        "stuntdouble compare mine.toml --hypervisor URL --fingerprint 8B:23:66:...",
         after="Exit code 0 means that every run succeeded, every restore point holds what the guest"
         " had written, and nothing was left behind; 1 that a run failed or something was left; 3"
         " that a restore point is wrong.",
@@ -72,6 +78,15 @@ _STDOUT: Final = Path("-")
     " result and takes several times as long.",
 )
 @click.option(
+    "--hypervisor",
+    metavar="direct|vsphere|URL",
+    default=DIRECT,
+    show_default=True,
+    help="How the backup server reaches the hypervisor: by calls; by the vSphere API in process, in"
+    " virtual time; or the URL of a site that `stuntdouble serve` serves, in wall time.",
+)
+@REMOTE_OPTIONS
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
@@ -88,13 +103,18 @@ _STDOUT: Final = Path("-")
 @click.option(
     "-q", "--quiet", is_flag=True, help="Show neither progress nor the table: the verdict alone."
 )
-def compare(
+def compare(  # noqa: PLR0913  (by name, each an option of the command line)
     *,
     scenario: str,
     seed: int,
     trace: Path | None,
     methods: tuple[str, ...],
     engine: EngineName,
+    hypervisor: str,
+    user: str | None,
+    password: str | None,
+    fingerprint: str | None,
+    insecure: bool,
     out: Path | None,
     json_file: Path | None,
     quiet: bool,
@@ -104,18 +124,20 @@ def compare(
     The scenario is a name of the library (see `stuntdouble scenarios`) or a TOML file.  Every
     method meets the same site, seed and guest I/O.
     """
+    choice = Choice(hypervisor, user, password, fingerprint, insecure=insecure)
+    choice.check(trace=trace, engine=engine)
     with _for_good():
         from stuntdouble.cli.judging import judged  # noqa: PLC0415
         from stuntdouble.cli.output import check_outside, room_in, staged  # noqa: PLC0415
         from stuntdouble.compiled import is_cold  # noqa: PLC0415
-        from stuntdouble.results import Progress, dump, publish  # noqa: PLC0415
+        from stuntdouble.results import Progress  # noqa: PLC0415
         from stuntdouble.results.files import check_file, write_whole  # noqa: PLC0415
 
-        if is_cold() and not quiet:
+        if is_cold() and not quiet and not choice.is_remote:
             click.echo("compiling the I/O core, once: about a minute", err=True)
-        from stuntdouble.scenarios import compare as run  # noqa: PLC0415
         from stuntdouble.scenarios import load  # noqa: PLC0415
 
+        choice.load()
     loaded = load(scenario)
     chosen = tuple(name for name in METHODS if name in methods)
     directory = out or default_directory(loaded)
@@ -128,27 +150,21 @@ def compare(
         # What makes no sense is refused before the first stage: then there is no seed to tell.
         opening = partial(say, f"seed {seed}")
         progress = stack.enter_context(Progress(quiet=quiet, opening=opening))
-        command = reproducing(scenario, seed=seed, trace=trace, methods=chosen, engine=engine)
+        command = reproducing(
+            scenario, seed=seed, trace=trace, methods=chosen, engine=engine, hypervisor=hypervisor
+        )
         with room_in(directory):
-            result = run(
-                loaded,
-                seed=seed,
-                trace=trace,
-                methods=chosen,
-                command=command,
-                directory=folder,
-                progress=progress,
-                engine=engine,
-                processes=len(os.sched_getaffinity(0)),
-            )
-        files = [directory / path.name for path in publish(result, folder)]
+            asked = Asked(loaded, seed, trace, chosen, engine, command)
+            outcome = choice.run(asked, folder, progress)
+        files = [directory / path.name for path in outcome.publish(folder)]
+    result = outcome.result
     if json_file == _STDOUT:
-        click.echo(dump(result), nl=False)
+        click.echo(outcome.text, nl=False)
     elif json_file is not None:
-        write_whole(json_file, dump(result))
+        write_whole(json_file, outcome.text)
         files.append(json_file)
     if not quiet:
-        _show_table(result, err=json_file == _STDOUT)
+        _show_table(outcome.table, err=json_file == _STDOUT)
     code, verdict = judged(result)
     say(f"Verdict: {verdict}")
     say("Written: " + ", ".join(map(str, files)))
@@ -183,6 +199,7 @@ def reproducing(
     trace: Path | None,
     methods: tuple[str, ...],
     engine: EngineName = "kernel",
+    hypervisor: str = DIRECT,
 ) -> str:
     """Return the command line that gives the same result: without where it is written to."""
     words = ["stuntdouble", "compare", scenario, "--seed", str(seed)]
@@ -192,12 +209,12 @@ def reproducing(
         words += ["--method", method]
     if engine != ENGINES[0]:
         words += ["--engine", engine]
+    if hypervisor != DIRECT:
+        words += ["--hypervisor", without_credentials(hypervisor)]
     return shlex.join(words)
 
 
-def _show_table(result: Result, *, err: bool) -> None:
+def _show_table(table: RenderableType, *, err: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
 
-    from stuntdouble.results import comparison_table  # noqa: PLC0415
-
-    Console(stderr=err).print(comparison_table(result))
+    Console(stderr=err).print(table)

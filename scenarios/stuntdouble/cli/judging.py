@@ -8,14 +8,14 @@ from stuntdouble.errors import Corrupt
 from stuntdouble.results.wording import counted, listed
 
 if TYPE_CHECKING:
-    from stuntdouble.results import Result
+    from stuntdouble.results import RemoteResult, Result
 
 GOAL_MET: Final = 0
 GOAL_MISSED: Final = 1
 WRONG_DATA: Final = Corrupt.exit_code
 
 
-def judged(result: Result) -> tuple[int, str]:
+def judged(result: Result | RemoteResult) -> tuple[int, str]:
     """Return the exit code of *result* and why, in one line: the worst that happened counts."""
     wrong = sum(point.verified is False for point in result.restore_points)
     unchecked = sum(point.verified is None for point in result.restore_points)
@@ -38,11 +38,11 @@ def judged(result: Result) -> tuple[int, str]:
     return GOAL_MET, f"goal met: {met}"
 
 
-def _points(result: Result) -> str:
+def _points(result: Result | RemoteResult) -> str:
     return counted(len(result.restore_points), "restore point")
 
 
-def _missed(result: Result) -> list[str]:
+def _missed(result: Result | RemoteResult) -> list[str]:
     missed = []
     for name, method in result.ordered_methods():
         failed = sum(run.outcome != "ok" for run in method.runs)

@@ -51,7 +51,9 @@ if TYPE_CHECKING:
         WholeJob,
     )
     from stuntdouble.results.progress import Progress
-    from stuntdouble.results.publishing import publish
+    from stuntdouble.results.publishing import publish, publish_remote
+    from stuntdouble.results.remote import RemoteMethod, RemoteResult, dump_remote, load_remote
+    from stuntdouble.results.remoteview import remote_table
     from stuntdouble.results.schema import published_schema, result_schema, schema_text
     from stuntdouble.results.terminal import comparison_table
     from stuntdouble.results.verdict import plain_verdict
@@ -77,6 +79,8 @@ __all__ = [
     "PhaseName",
     "PointResult",
     "Progress",
+    "RemoteMethod",
+    "RemoteResult",
     "Result",
     "RunResult",
     "Series",
@@ -90,11 +94,15 @@ __all__ = [
     "WholeJob",
     "comparison_table",
     "dump",
+    "dump_remote",
     "load",
+    "load_remote",
     "page_html",
     "plain_verdict",
     "publish",
+    "publish_remote",
     "published_schema",
+    "remote_table",
     "result_schema",
     "schema_text",
 ]
@@ -112,7 +120,9 @@ _HOMES: Final = {
         *("Stuns", "VmResult", "WholeJob"),
     ),
     "progress": ("Progress",),
-    "publishing": ("publish",),
+    "publishing": ("publish", "publish_remote"),
+    "remote": ("RemoteMethod", "RemoteResult", "dump_remote", "load_remote"),
+    "remoteview": ("remote_table",),
     "schema": ("published_schema", "result_schema", "schema_text"),
     "terminal": ("comparison_table",),
     "verdict": ("plain_verdict",),

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from stuntdouble.errors import Misuse
 from stuntdouble.results.model import dump
 from stuntdouble.results.page import page_html
+from stuntdouble.results.remote import dump_remote
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from stuntdouble.results.model import Result
+    from stuntdouble.results.remote import RemoteResult
 
 
 def publish(result: Result, directory: Path) -> list[Path]:
@@ -23,7 +25,15 @@ def publish(result: Result, directory: Path) -> list[Path]:
     Raises:
         Misuse: the directory cannot be written; no partial file is left in it.
     """
-    texts = {"result.json": dump(result), "index.html": page_html(result)}
+    return _published({"result.json": dump(result), "index.html": page_html(result)}, directory)
+
+
+def publish_remote(result: RemoteResult, directory: Path) -> list[Path]:
+    """Write ``result.json`` of a comparison on a served site; see ``publish``."""
+    return _published({"result.json": dump_remote(result)}, directory)
+
+
+def _published(texts: dict[str, str], directory: Path) -> list[Path]:
     targets = [directory / name for name in texts]
     parts = [target.with_name(f".{target.name}.part") for target in targets]
     try:

@@ -14,6 +14,7 @@ from stuntdouble.results.tradeoffs import tradeoff_sentences
 
 if TYPE_CHECKING:
     from stuntdouble.results.model import Result
+    from stuntdouble.results.remote import RemoteResult
 
 
 def plain_verdict(result: Result) -> str:
@@ -38,7 +39,7 @@ def comparison_sentences(result: Result) -> list[str]:
     return [part for part in (*failed, *_expected(result), headline, *others) if part]
 
 
-def verification_line(result: Result) -> str:
+def verification_line(result: Result | RemoteResult) -> str:
     """Return how many restore points were verified, how many are wrong and how many unchecked."""
     points = result.restore_points
     if not points:
@@ -54,7 +55,7 @@ def verification_line(result: Result) -> str:
     return f"Of {wording.counted(len(points), 'restore point')}: {found}."
 
 
-def leftovers_line(result: Result) -> str:
+def leftovers_line(result: Result | RemoteResult) -> str:
     """Return what the jobs left behind, or that they left nothing."""
     if not result.leftovers:
         return "Nothing was left behind: no snapshot, mapping, volume or mount."

@@ -9,14 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.array import LocalArray, LocalInitiator
-from stuntdouble.backup import (
-    JobSpec,
-    LatencyLimits,
-    Method,
-    QuiesceFallback,
-    Selection,
-    run_recorded,
-)
+from stuntdouble.backup import Method, run_recorded
 from stuntdouble.backup.catalog import Catalog
 from stuntdouble.backup.repository import Repository
 from stuntdouble.backup.retention import Policy
@@ -24,7 +17,7 @@ from stuntdouble.backup.retention import apply as apply_retention
 from stuntdouble.clock import completed, run
 from stuntdouble.errors import Misuse, NoSpace
 from stuntdouble.iops import Meter, read_trace
-from stuntdouble.ports import Kind, Throttle, Transport
+from stuntdouble.ports import Kind
 from stuntdouble.results import Result
 from stuntdouble.scenarios.after import take_steps
 from stuntdouble.scenarios.build import BACKUP_IQN, HOST_IQN, World, build, engine_class, prepare
@@ -32,6 +25,7 @@ from stuntdouble.scenarios.collect import edges_asked_for, method_result, twins_
 from stuntdouble.scenarios.describe import assumptions, site_summary, trace_notes
 from stuntdouble.scenarios.doors import Door, open_door
 from stuntdouble.scenarios.hosting import Hosted
+from stuntdouble.scenarios.job import job_of
 from stuntdouble.scenarios.lived import Run
 from stuntdouble.scenarios.sidebyside import Asked, side_by_side
 from stuntdouble.store import open_store
@@ -41,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from stuntdouble.backup import JobSpec
     from stuntdouble.clock import Environment
     from stuntdouble.iops import Recorded
     from stuntdouble.results import EngineName, MethodResult, Progress
@@ -342,20 +337,7 @@ async def _backup(done: Run, catalog: Catalog, kind: Kind) -> None:
 
 def job_spec(world: World, method: Method, kind: Kind) -> JobSpec:
     """Return the job as the scenario describes it."""
-    backup = world.scenario.backup
-    limits = backup.latency
-    latency = None if limits is None else LatencyLimits(limits.hold, limits.throttle, limits.poll)
-    return JobSpec(
-        method=method,
-        selection=Selection(world.backed_up, dict(backup.disks)),
-        kind=kind,
-        quiesce=backup.quiesce,
-        quiesce_fallback=QuiesceFallback(backup.quiesce_fallback),
-        transport=Transport(backup.transport),
-        throttle=Throttle(backup.throttle.depth, backup.throttle.block, backup.throttle.rate),
-        concurrency=backup.concurrency,
-        latency=latency,
-    )
+    return job_of(world.scenario, method, kind)
 
 
 async def _leftovers(done: Run) -> list[tuple[str, str]]:

@@ -27,7 +27,10 @@ class Arena:
 
     def __init__(self) -> None:
         self.tables = Tables(
-            **{name: reserve(*shape, random=name in _COUNTED) for name, shape in SHAPES.items()}
+            **{
+                name: reserve(*shape, number=number, random=name in _COUNTED)
+                for number, (name, shape) in enumerate(SHAPES.items())
+            }
         )
         self._addresses = np.array(
             [[table.ctypes.data, table.shape[0]] for table in self.tables], np.int64

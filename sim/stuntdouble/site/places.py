@@ -155,36 +155,33 @@ def physical(s: Any, volume: Any, block: Any) -> Any:
 
 
 @njit(forceinline=True)
-def _asked_first(s: Any, disk: Any, block: Any, write: Any) -> Any:
+def _asked_first(s: Any, disk: Any, block: Any) -> Any:
     """Return two maps, each with a word of it: where a disk has *block*, and whether it is tracked.
 
-    Where the second is not asked for, its map is 0.
+    Which kind of disk comes next cannot be guessed, so nothing of it is branched on.
     """
     file = s.levels[s.disks[disk, D_HEAD], L_FILE]
-    where, word = s.files[file, F_SLOTS], block
-    if where == 0:
-        where = s.files[file, F_PLACE]
-        word = block >> s.stores[s.files[file, F_STORE], S_FS_SHIFT]
-    tracked = s.disks[disk, D_TRACKED] if write != 0 else 0
-    return where, word, tracked, block >> s.disks[disk, D_TRACK_SHIFT] >> _BIT_BITS
+    slots = s.files[file, F_SLOTS]
+    flat = int(slots == 0)
+    where = slots + flat * s.files[file, F_PLACE]
+    word = block >> flat * s.stores[s.files[file, F_STORE], S_FS_SHIFT]
+    return where, word, s.disks[disk, D_TRACKED], block >> s.disks[disk, D_TRACK_SHIFT] >> _BIT_BITS
 
 
 @njit(forceinline=True)
-def approach_words(s: Any, disk: Any, block: Any, write: Any) -> None:
-    """Let the words come near that an I/O of a disk asks for first."""
-    where, word, tracked, bits = _asked_first(s, disk, block, write)
+def approach_words(s: Any, disk: Any, block: Any) -> None:
+    """Let the words come near that an I/O of a disk asks for first, were it a write."""
+    where, word, tracked, bits = _asked_first(s, disk, block)
     approach(s, where, word)
-    if tracked != 0:
-        approach(s, tracked, bits)
+    approach(s, tracked, bits)
 
 
 @njit(forceinline=True)
-def approach_way(s: Any, disk: Any, block: Any, write: Any) -> None:
+def approach_way(s: Any, disk: Any, block: Any) -> None:
     """Let what leads to those words come near: they are asked for later still."""
-    where, word, tracked, bits = _asked_first(s, disk, block, write)
+    where, word, tracked, bits = _asked_first(s, disk, block)
     approach_node(s, where, word)
-    if tracked != 0:
-        approach_node(s, tracked, bits)
+    approach_node(s, tracked, bits)
 
 
 # Doors for Python. -------------------------------------------------------------------------------

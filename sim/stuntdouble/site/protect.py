@@ -51,7 +51,7 @@ _PARTIAL_CHUNK = int(Place.PARTIAL_CHUNK)
 
 
 @njit(forceinline=True)
-def _kept_map(s: Any, volume: Any) -> Any:
+def kept_map(s: Any, volume: Any) -> Any:
     """Return the bitmap of chunks that need no copy any more; 0 where no chunk ever does."""
     image = s.volumes[volume, V_NEWEST]
     if image != 0:
@@ -81,7 +81,7 @@ def _owed(s: Any, volume: Any, chunk: Any) -> Any:
 @njit(forceinline=True)
 def _keep(s: Any, volume: Any, chunk: Any, copies: Any) -> None:
     """Mark a chunk as kept by the newest images, or by the LUN that it is its own of."""
-    mark(s, _kept_map(s, volume), chunk)
+    mark(s, kept_map(s, volume), chunk)
     image = s.volumes[volume, V_NEWEST]
     for _ in range(copies - 1):
         image = s.images[image, I_OLDER]
@@ -98,7 +98,7 @@ def protect(s: Any, pieces: Any) -> Any:
     n = pieces
     for k in range(pieces):
         volume = s.scratch[k, X_VOLUME]
-        kept = _kept_map(s, volume)
+        kept = kept_map(s, volume)
         if kept == 0 or s.scratch[k, X_STATE] == _SOURCE:
             continue
         block = s.scratch[k, X_BLOCK]
@@ -133,7 +133,7 @@ def _undo(s: Any, start: Any, stop: Any) -> None:
         copies = s.scratch[k, X_COPIES]
         s.pools[s.volumes[volume, V_POOL], P_FREE] += copies << shift
         chunk = s.scratch[k, X_BLOCK] >> shift
-        unmark(s, _kept_map(s, volume), chunk)
+        unmark(s, kept_map(s, volume), chunk)
         image = s.volumes[volume, V_NEWEST]
         for _ in range(copies - 1):
             image = s.images[image, I_OLDER]

@@ -3,8 +3,10 @@
 An I/O is admitted whole or not at all.  Admission resolves its addresses (``places``), gathers its
 pieces (``pieces``), protects what images need (``protect``), lets replicas follow (``replicate``),
 fixes its plan (``steps``), updates the maps, takes its tokens and appends to the content log; it
-costs no emulated time.  Each rule is stated once, for guest writes, reads, moves (consolidation),
-I/O that addresses a volume, and metadata, of which the content log knows nothing.
+costs no emulated time.  Most I/O has nothing to gather or to protect, and goes by ``plain``.
+
+Each rule is stated once, for guest writes, reads, moves (consolidation), I/O that addresses a
+volume, and metadata, of which the content log knows nothing.
 
 When something is lacking, nothing has changed and the answer is negative: the file needs a
 file-system block (``NEED_PLACE``), the delta disk needs to grow (``NEED_ROOM``), or the array has
@@ -34,6 +36,7 @@ from stuntdouble.site.pieces import (
     pieces_of_write,
 )
 from stuntdouble.site.places import is_stale, location, owner
+from stuntdouble.site.plain import plain_read, plain_write
 from stuntdouble.site.plan import Place
 from stuntdouble.site.protect import commit_protection, protect
 from stuntdouble.site.replicate import replicate
@@ -112,7 +115,10 @@ def _commit_level(s: Any, level: Any, block: Any, count: Any, source: Any) -> No
 
 
 @njit(forceinline=True)
-def _take_tokens(s: Any, count: Any) -> Any:
+def _take_tokens(s: Any, token: Any, count: Any) -> Any:
+    """Return the first of a write's tokens: *token*, or a fresh one where that is 0."""
+    if token != np.uint64(0):
+        return token
     number = s.counters[C_WRITTEN, 0]
     s.counters[C_WRITTEN, 0] = number + count
     return _FIRST_WRITTEN | np.uint64(number)
@@ -138,11 +144,27 @@ def _log_data(s: Any, start: Any, stop: Any, disk: Any, block: Any, token: Any) 
 
 
 @njit(forceinline=True)
+def _track(s: Any, disk: Any, block: Any, count: Any) -> None:
+    """Mark the grains of a write as changed, if somebody asked for that."""
+    tracked = s.disks[disk, D_TRACKED]
+    if tracked != 0:
+        shift = s.disks[disk, D_TRACK_SHIFT]
+        for grain in range(block >> shift, ((block + count - 1) >> shift) + 1):
+            mark(s, tracked, grain)
+
+
+@njit(forceinline=True)
 def admit_write(s: Any, disk: Any, block: Any, count: Any, token: Any, head: Any, tail: Any) -> Any:
     """Admit a guest write; see the module's docstring for what it returns.
 
     Token 0 takes fresh ones from the site's counter; any other is the first of *count* in a row.
     """
+    steps, volume, at = plain_write(s, disk, block, count, head + tail)
+    if steps >= 0:
+        _track(s, disk, block, count)
+        token = _take_tokens(s, token, count)
+        note_write(s, volume, at, count, token, disk, block)
+        return steps
     level = s.disks[disk, D_HEAD]
     middle = pieces_of_write(s, 0, level, block, count, 0)
     if middle < 0:
@@ -161,13 +183,8 @@ def admit_write(s: Any, disk: Any, block: Any, count: Any, token: Any, head: Any
     _commit_level(s, level, block, count, 0)
     if mirrored:
         _commit_level(s, parent, block, count, 0)
-    if token == np.uint64(0):
-        token = _take_tokens(s, count)
-    tracked = s.disks[disk, D_TRACKED]
-    if tracked != 0:
-        shift = s.disks[disk, D_TRACK_SHIFT]
-        for grain in range(block >> shift, ((block + count - 1) >> shift) + 1):
-            mark(s, tracked, grain)
+    _track(s, disk, block, count)
+    token = _take_tokens(s, token, count)
     _log_units(s, 0, pieces)
     _log_data(s, 0, middle, disk, block, token)
     _log_data(s, middle, pieces, 0, block, token)
@@ -177,6 +194,9 @@ def admit_write(s: Any, disk: Any, block: Any, count: Any, token: Any, head: Any
 @njit(forceinline=True)
 def admit_read(s: Any, level: Any, block: Any, count: Any, head: Any, tail: Any) -> Any:
     """Admit a read through *level*; ranges that are zeros by definition cost no I/O."""
+    steps = plain_read(s, level, block, count, head + tail)
+    if steps >= 0:
+        return steps
     n = 0
     for d in range(block, block + count):
         file, b = owner(s, level, d)
@@ -241,9 +261,7 @@ def admit_volume_write(s: Any, volume: Any, block: Any, count: Any, token: Any) 
     if n < 0:
         return n
     steps = emit(s, n, block, count, 0, 0)
-    if token == np.uint64(0):
-        token = _take_tokens(s, count)
-    _log_data(s, 0, pieces, 0, block, token)
+    _log_data(s, 0, pieces, 0, block, _take_tokens(s, token, count))
     return steps
 
 

@@ -44,7 +44,8 @@ _REPLICA = int(Place.REPLICA)
 
 
 @njit(forceinline=True)
-def _add_step(s: Any, row: Any, line: Any, pool: Any, block: Any, length: Any) -> Any:
+def add_step(s: Any, row: Any, line: Any, pool: Any, block: Any, length: Any) -> Any:
+    """Put down what a line of PLAN does with a piece as row *row*; return the number of rows."""
     s.steps[row, T_GROUP] = s.plan[line, 3]
     s.steps[row, T_ROLE] = s.plan[line, 1]
     s.steps[row, T_WRITE] = s.plan[line, 2]
@@ -55,7 +56,7 @@ def _add_step(s: Any, row: Any, line: Any, pool: Any, block: Any, length: Any) -
 
 
 @njit(forceinline=True)
-def _stretch(s: Any, volume: Any, block: Any, stop: Any) -> Any:
+def stretch(s: Any, volume: Any, block: Any, stop: Any) -> Any:
     """Return where *block* lies in the pool, and the block at which what follows lies elsewhere."""
     shift = s.volumes[volume, V_CHUNK_SHIFT]
     here = physical(s, volume, block)
@@ -76,12 +77,12 @@ def _data_steps(
     stop = block + s.scratch[k, X_COUNT]
     guest = s.scratch[k, X_GUEST]
     while block < stop:
-        here, end = _stretch(s, volume, block, stop)
+        here, end = stretch(s, volume, block, stop)
         length = (end - block) * s.counters[C_BLOCK_BYTES, 0]
         if s.plan[line, 1] in (_DATA, _METADATA):
             length -= head if guest == first else 0
             length -= tail if guest + end - block == last else 0
-        steps = _add_step(s, steps, line, pool, here, length)
+        steps = add_step(s, steps, line, pool, here, length)
         guest += end - block
         block = end
     return steps
@@ -94,11 +95,11 @@ def _chunk_steps(s: Any, steps: Any, line: Any, k: Any) -> Any:
     pool = s.volumes[volume, V_POOL]
     length = s.scratch[k, X_COUNT] * s.counters[C_BLOCK_BYTES, 0]
     if s.plan[line, 1] != _COPY_WRITE:
-        return _add_step(s, steps, line, pool, s.scratch[k, X_GUEST], length)
+        return add_step(s, steps, line, pool, s.scratch[k, X_GUEST], length)
     image = s.volumes[volume, V_NEWEST]
     for _ in range(s.scratch[k, X_COPIES]):
         there = aside(s, volume, s.scratch[k, X_BLOCK], s.images[image, I_AREA])
-        steps = _add_step(s, steps, line, pool, there, length)
+        steps = add_step(s, steps, line, pool, there, length)
         image = s.images[image, I_OLDER]
     return steps
 
@@ -109,7 +110,7 @@ def _replica_step(s: Any, steps: Any, line: Any, k: Any) -> Any:
     replica = s.scratch[k, X_VOLUME]
     there = s.replicas[replica, R_PHYSICAL] + s.scratch[k, X_BLOCK]
     length = s.scratch[k, X_COUNT] * s.counters[C_BLOCK_BYTES, 0]
-    return _add_step(s, steps, line, s.replicas[replica, R_POOL], there, length)
+    return add_step(s, steps, line, s.replicas[replica, R_POOL], there, length)
 
 
 @njit(forceinline=True)

@@ -6,5 +6,13 @@ keeps for a proprietary transport, the bytes of a disk, comes from a ``SideChann
 
 from stuntdouble.adapters.vsphere.connection import Connection, Patience
 from stuntdouble.adapters.vsphere.hypervisor import SideChannel, VsphereHypervisor
+from stuntdouble.adapters.vsphere.login import Server, options
 
-__all__ = ["Connection", "Patience", "SideChannel", "VsphereHypervisor"]
+__all__ = [
+    "Connection",
+    "Patience",
+    "Server",
+    "SideChannel",
+    "VsphereHypervisor",
+    "options",
+]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.bench.golang import built
 from stuntdouble.bench.vsphere.figures import Goal
+from stuntdouble.bench.vsphere.reading import first_vm
 from stuntdouble.bench.vsphere.servers import PASSWORD, USER, module, ours
 from stuntdouble.bench.vsphere.taping import parsing_seconds, taped, timed
 from stuntdouble.errors import Bug
@@ -34,9 +35,10 @@ GO_SECONDS_MAX: Final = 10.0  # for a million areas: asked for
 
 _PAGE_OBJECTS: Final = 500  # what a client would ask for; a server's own limit may be larger
 _WALK_SECONDS_MAX: Final = 600.0  # for a client that hangs
-_FIRST: Final = "seconds, pyVmomi, of a server that has not been asked before"
 _ELAPSED: Final = "seconds, pyVmomi"
 _PARSING: Final = "seconds, its bare parsing"
+_RATIO: Final = "elapsed to bare parsing"
+_FIRST: Final = "elapsed to bare parsing, asked for the first time"
 _GO: Final = "seconds, Go"
 
 
@@ -59,34 +61,37 @@ class Retrieval:
         return self.instance._stub  # noqa: SLF001  (pyVmomi has no other name for it)
 
     def open(self, stack: ExitStack) -> None:
-        """Start the server, log in, fetch once, and tape the answers of a second time."""
+        """Start the server, log in, fetch once, and tape the answers of a second time.
+
+        What the server makes when it is first asked for, it keeps: so the first time counts alone.
+        """
         self.server = stack.enter_context(ours(*self._words))
         self.instance = self.server.connect(stack)
-        self._first = timed(self.fetch)
+        first_vm(self.instance).config  # noqa: B018  (the client loads types when it meets them)
+        first = timed(self.fetch)
         self._tape = taped(self.stub, self.fetch)
+        self._first = first / parsing_seconds(self.stub, self._tape)
 
     def fetch(self) -> object:
         """Fetch everything; return it."""
         raise Bug(f"{type(self).__name__} fetches nothing")
 
     def turn(self) -> Figures:
-        """Fetch, and parse again."""
+        """Fetch, and parse again; what is told of both is of the same minute."""
+        elapsed, bare = timed(self.fetch), parsing_seconds(self.stub, self._tape)
         return {
+            _ELAPSED: elapsed,
+            _PARSING: bare,
+            _RATIO: elapsed / bare,
             _FIRST: self._first,
-            _ELAPSED: timed(self.fetch),
-            _PARSING: parsing_seconds(self.stub, self._tape),
             "answers": len(self._tape),
             "MiB": sum(len(body) for body, _ in self._tape) / MIB,
         }
 
     def goals(self, medians: Figures) -> list[Goal]:
         """Ask that a client spends most of its time on what it has to do anyway."""
-        bare = medians[_PARSING]
         return [
-            Goal(
-                "elapsed to bare parsing", medians[_ELAPSED] / bare, self.ratio_max, at_least=False
-            ),
-            Goal("the first time", medians[_FIRST] / bare, self.ratio_max, at_least=False),
+            Goal(name, medians[name], self.ratio_max, at_least=False) for name in (_RATIO, _FIRST)
         ]
 
     def missing(self) -> list[str]:

@@ -126,10 +126,10 @@ def _look_ahead(k: Any, s: Any, g: Any, row: Any, left: Any) -> None:
     shift = s.counters[C_BLOCK_SHIFT, 0]
     first = k.guests[g, G_DISKS]
     disk = k.disks[first + ios[row, 0], DISK_NUMBER]
-    approach_words(s, disk, ios[row, 2] >> shift, ios[row, 1])
+    approach_words(s, disk, ios[row, 2] >> shift)
     if left > 1:
         disk = k.disks[first + ios[row + 1, 0], DISK_NUMBER]
-        approach_way(s, disk, ios[row + 1, 2] >> shift, ios[row + 1, 1])
+        approach_way(s, disk, ios[row + 1, 2] >> shift)
 
 
 @njit(forceinline=True)

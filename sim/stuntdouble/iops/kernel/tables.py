@@ -26,6 +26,7 @@ import numpy as np
 from stuntdouble.compiled.tables import viewer
 from stuntdouble.errors import LimitReached
 from stuntdouble.site.pool import reserve
+from stuntdouble.site.tables import SHAPES as SITE_SHAPES
 
 # Columns. ------------------------------------------------------------------------------------
 (N_SERIAL, N_AGENDA, N_STACK, N_URGENT_HEAD, N_URGENT_TAIL, N_NORMAL_HEAD, N_NORMAL_TAIL,
@@ -210,7 +211,10 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
 
 def new_state() -> tuple[State, np.ndarray[Any, Any]]:
     """Return fresh tables and the table of their addresses."""
-    tables = {name: reserve(*shape) for name, shape in SHAPES.items()}
+    tables = {
+        name: reserve(*shape, number=number)
+        for number, (name, shape) in enumerate(SHAPES.items(), start=len(SITE_SHAPES))
+    }
     state = State(**tables, times=tables["agenda"].view(np.float64))
     addresses = np.array([[table.ctypes.data, table.shape[0]] for table in state], np.int64)
     state.ints[[N_JOB_TOP, N_VISIT_TOP, N_KEPT_TOP, N_SPAN_TOP, N_WAIT_TOP, N_FREE_TOP]] = 1

@@ -1,0 +1,183 @@
+"""A served site as a backup server reaches it: by vSphere, by the native interface, and over NBD."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import quote, urlsplit
+
+from stuntdouble.adapters.native import NativeArray, NativeClient, NativeInitiator, NativeSide
+from stuntdouble.adapters.vsphere import Connection, Server, VsphereHypervisor, options
+from stuntdouble.errors import InvalidState, Misuse, Unreachable
+from stuntdouble.initiators import connect
+from stuntdouble.scenarios.build import BACKUP_IQN
+from stuntdouble.scenarios.loading import parse
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stuntdouble.adapters.native import Clock
+    from stuntdouble.ports import BlockDevice, VmSnapshot
+    from stuntdouble.scenarios.remote.target import Target
+    from stuntdouble.scenarios.spec import Scenario
+
+_NODE: Final = "stuntdouble."
+"""Where the options lie by which a served site tells of its other endpoints."""
+
+_STEP_SECONDS: Final = 300.0
+"""Site time that is let pass by one call: the interface waits for a minute, and a site that is
+slower than this in it is too slow to be served."""
+
+_NBD_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Wall seconds between tries to open an export: a site that was put back listens anew in these."""
+
+
+class Remembering(VsphereHypervisor):
+    """Remembers which snapshot each moment of a VM belongs to: the oracle asks for its name."""
+
+    taken: dict[tuple[str, float], str]
+
+    async def create_snapshot(self, vm: str, name: str, *, quiesce: bool) -> VmSnapshot:
+        """Take a snapshot; see ``VsphereHypervisor``."""
+        made = await super().create_snapshot(vm, name, quiesce=quiesce)
+        self.taken[vm, made.moment] = made.id
+        return made
+
+    async def snapshots(self, vm: str) -> tuple[VmSnapshot, ...]:
+        """Return the snapshots of *vm*: one whose maker lost the answer is found here."""
+        found = await super().snapshots(vm)
+        self.taken.update({(vm, each.moment): each.id for each in found})
+        return found
+
+
+@dataclass(frozen=True)
+class RemoteSite:
+    """A served site; a context manager that lets go of it.
+
+    ``array`` is the one that the scenario names first, as in a comparison in process.
+    """
+
+    connection: Connection
+    native: NativeClient
+    hypervisor: Remembering
+    array: NativeArray
+    initiator: NativeInitiator
+
+    @classmethod
+    async def reach(cls, target: Target, scenario: Scenario) -> RemoteSite:
+        """Log in everywhere.
+
+        Raises:
+            AccessDenied: wrong user or password, or another certificate.
+            Misuse: the certificate is not trusted, or the server lacks an endpoint.
+            Unreachable: somebody does not answer.
+        """
+        await target.check_certificate()
+        server = Server(
+            target.host,
+            target.port,
+            target.user,
+            target.password,
+            target.path,
+            encrypted=target.scheme == "https",
+            fingerprint=target.fingerprint,
+            insecure=target.insecure,
+        )
+        connection = Connection(server.opener())
+        try:
+            told = await options(connection, _NODE)
+            native = _beside(target, told, "native")
+            nbd = _beside(target, told, "nbd")
+            client = NativeClient(native, target.user, target.password)
+            try:
+                return await cls._with(connection, client, nbd, scenario.arrays[0].name)
+            except BaseException:
+                await client.close()
+                raise
+        except BaseException:
+            await connection.close()
+            raise
+
+    @classmethod
+    async def _with(
+        cls, connection: Connection, client: NativeClient, nbd: str, array: str
+    ) -> RemoteSite:
+        async def open_(name: str) -> BlockDevice:
+            return await _opened(f"{nbd}/{quote(name, safe='/')}")
+
+        await client.check()
+        side = NativeSide(client, open_)
+        hypervisor = Remembering(connection, side, await client.epoch())
+        hypervisor.taken = {}
+        volumes = NativeArray(client, array)
+        initiator = NativeInitiator(BACKUP_IQN, open_, volumes)
+        return cls(connection, client, hypervisor, volumes, initiator)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.connection.close()
+        await self.native.close()
+
+    async def check(self, scenario: Scenario, seed: int) -> Any:
+        """Make sure that the site is the one that is meant; return a checkpoint of it as it is.
+
+        Raises:
+            Misuse: it serves another scenario or seed, or its clock stands still.
+        """
+        served = await self.native.site()
+        where = self.native.url
+        if served.scenario != scenario.name:
+            text = f"serves scenario {served.scenario}, not {scenario.name}: compare that one"
+            raise Misuse(where, text)
+        if served.seed != seed:
+            raise Misuse(where, f"serves seed {served.seed}, not {seed}: give --seed {served.seed}")
+        checkpoint = await self.native.checkpoint()
+        theirs = parse(checkpoint["scenario"], "checkpoint: scenario")
+        if theirs.model_dump() != scenario.model_dump():
+            text = f"serves a scenario named {scenario.name} with other values: serve this file"
+            raise Misuse(where, text)
+        await self.going()
+        return checkpoint
+
+    async def going(self) -> Clock:
+        """Return site time; Misuse where it stands still."""
+        clock = await self.native.clock()
+        if clock.paused:
+            raise Misuse(self.native.url, "its clock is paused: resume it, and try again")
+        return clock
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let site time pass as fast as it can: nobody here has anything to do meanwhile."""
+        while seconds > 0:
+            step = min(seconds, _STEP_SECONDS)
+            await self.native.advance(step)
+            seconds -= step
+
+
+def _beside(target: Target, told: dict[str, str], name: str) -> str:
+    """Return where another endpoint of the site is.
+
+    One that listens at every address of its machine is where the vSphere endpoint is.
+    """
+    url = told.get(f"{_NODE}{name}", "")
+    if not url:
+        text = f"tells of no {name} endpoint: serve the site with --native and --nbd as well"
+        raise Misuse(target.url, text)
+    parts = urlsplit(url)
+    if parts.hostname not in {"0.0.0.0", "::"}:  # noqa: S104  (compared with, not listened at)
+        return url
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return parts._replace(netloc=f"{host}:{parts.port}").geturl()
+
+
+async def _opened(uri: str) -> BlockDevice:
+    """Open an export; a server that is just about to listen again is waited for."""
+    for pause in _NBD_PAUSES:
+        try:
+            return await connect(uri)
+        except (Unreachable, InvalidState):
+            await asyncio.sleep(pause)
+    return await connect(uri)
