@@ -10,12 +10,13 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyVmomi import vim, vmodl
 
 from stuntdouble.vsphere import Setting
 from stuntdouble.vsphere.folder import byte_range
 from stuntdouble.vsphere.sessions import READ_ONLY, User
 from vcenter import USER
-from vsphere.serving import Reply, Served, served
+from vsphere.serving import Reply, Served, disconnect, served
 from vsphere.test_server import LOGIN, until
 
 BASIC = "Basic " + base64.b64encode(f"{USER.name}:{USER.password}".encode()).decode()
@@ -171,6 +172,36 @@ def test_who_asks_is_known_by_cookie_or_password() -> None:
             assert reply.headers["WWW-Authenticate"].startswith("Basic ")
         assert site.ask("GET", "/folder").status == 401
         assert len(site.center.sessions.all) == 1
+
+    served(client)
+
+
+def test_a_ticket_is_good_for_one_request() -> None:
+    def client(site: Served) -> None:
+        si = site.connect()
+        files = Files(site)
+        url = f"https://vc/folder/{files.vm}/{files.vm}.vmx?dcPath=Datacenter&dsName={files.store}"
+        spec = vim.SessionManager.HttpServiceRequestSpec(url=url, method="httpGet")
+
+        def ticket() -> Files:
+            found = si.content.sessionManager.AcquireGenericServiceTicket(spec)
+            return Files(site, Cookie=f"vmware_cgi_ticket={found.id}")
+
+        path = f"{files.vm}/{files.vm}.vmx"
+        good = ticket()
+        assert good("HEAD", path).status == 401
+        assert good("GET", f"{files.vm}/vmware.log").status == 401
+        assert good("GET", path).body == files("GET", path).body
+        assert good("GET", path).status == 401
+        late = ticket()
+        spec.url = "https://[vc/x"
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            ticket()
+        any_service = vim.SessionManager.ServiceRequestSpec()
+        with pytest.raises(vmodl.fault.NotSupported):
+            si.content.sessionManager.AcquireGenericServiceTicket(any_service)
+        disconnect(si)
+        assert late("GET", path).status == 401
 
     served(client)
 

@@ -90,6 +90,7 @@ class VirtualCenter:
         self.setting = setting or Setting()
         self.sessions = Sessions(self, self.setting.users)
         self.tickets: dict[str, Session] = {}
+        self.passes: dict[str, tuple[Session, str, str]] = {}
         self.calling: Session | None = None
         self.speaking = self.setting.version
         self.changes = Changes(self)

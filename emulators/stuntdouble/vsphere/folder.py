@@ -5,7 +5,7 @@
     PUT      a small file: 201 where it is new, 200 where it replaces one
     DELETE   what somebody has uploaded, or a folder of it
 
-Who asks shows the cookie of a session, or name and password (RFC 7617).  The bytes of an extent are
+Who asks shows the cookie of a session, a ticket for this request, or name and password (RFC 7617).  The bytes of an extent are
 the site's, read in slices, and reading takes the time that the model says.
 
     400 no path   401 not logged in   403 not permitted   404 not there   409 a VM's file
@@ -44,6 +44,7 @@ __all__ = ["allowed", "byte_range", "datastore_files", "sliced"]
 SLICE_BYTES: Final = MIB
 """What is rendered at a time: about a millisecond, and all that one download keeps in memory."""
 
+_TICKET: Final = re.compile('vmware_cgi_ticket="?([0-9a-f]{1,64})"?(?:[;,\\s]|$)')
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (errors.NotFound, 404),
@@ -81,8 +82,8 @@ async def datastore_files(center: VirtualCenter, request: Request) -> Response:
 
 
 def allowed(center: VirtualCenter, request: Request) -> Session | None:
-    """Return the session of a cookie, or one for this request of who shows name and password."""
-    found = session_of(center, request)
+    """Return the session of a cookie or ticket, or one of who shows name and password."""
+    found = session_of(center, request) or _by_ticket(center, request)
     if found is not None:
         return found
     scheme, _, shown = request.headers.get("authorization", "").partition(" ")
@@ -94,6 +95,16 @@ def allowed(center: VirtualCenter, request: Request) -> Session | None:
     except (binascii.Error, UnicodeDecodeError, vim.fault.InvalidLogin):
         return None
     return Session("", "", user)
+
+
+def _by_ticket(center: VirtualCenter, request: Request) -> Session | None:
+    """Return the session that took a ticket for this very request, which uses it up."""
+    shown = _TICKET.search(request.headers.get("cookie", ""))
+    session, method, path = center.passes.get(shown[1] if shown else "", (None, "", ""))
+    if shown is None or session is None or (method, path) != (request.method, request.path):
+        return None
+    del center.passes[shown[1]]
+    return session if session.user is not None else None
 
 
 def byte_range(text: str, size: int) -> tuple[int, int] | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
+from stuntdouble.vsphere.faults import invalid_argument, not_supported
 from stuntdouble.vsphere.incidents import BAD_LOGIN, LOGIN, LOGOUT
 from stuntdouble.vsphere.objects import Managed, operation, prop
 from stuntdouble.vsphere.vmomi import vim
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from stuntdouble.vsphere.center import VirtualCenter
+
+T = TypeVar("T")
 
 IDLE_SECONDS: Final = 1800.0
 """vCenter ends a session that was idle for 30 minutes (default of its client timeout)."""
@@ -201,6 +205,13 @@ class Sessions:
             self.end(session)
 
 
+def _with_room(tickets: dict[str, T]) -> dict[str, T]:
+    """Return tickets that nobody has used yet, without the oldest where they are too many."""
+    while len(tickets) >= TICKETS_MAX:
+        del tickets[next(iter(tickets))]
+    return tickets
+
+
 class SessionManager(Managed):
     """``vim.SessionManager``."""
 
@@ -287,12 +298,23 @@ class SessionManager(Managed):
 
     @operation("AcquireCloneTicket")
     def acquire_clone_ticket(self, session: Session) -> str:
-        tickets = self.center.tickets
-        while len(tickets) >= TICKETS_MAX:
-            del tickets[next(iter(tickets))]
         ticket = self.center.secret(32)
-        self.center.tickets[ticket] = session
+        _with_room(self.center.tickets)[ticket] = session
         return ticket
+
+    @operation("AcquireGenericServiceTicket")
+    def acquire_generic_service_ticket(self, session: Session, spec: Any) -> Any:
+        """Give out a ticket that is good for one request for a file, without the session's cookie."""
+        if not isinstance(spec, vim.SessionManager.HttpServiceRequestSpec):
+            raise not_supported(f"a ticket for {type(spec).__name__}")
+        method = (spec.method or "httpGet").removeprefix("http").upper()
+        try:
+            path = unquote(urlsplit(spec.url).path)
+        except ValueError:
+            raise invalid_argument("spec.url") from None
+        ticket = self.center.secret(32)
+        _with_room(self.center.passes)[ticket] = session, method, path
+        return vim.SessionManager.GenericServiceTicket(id=ticket)
 
     @operation("CloneSession")
     def clone_session(self, session: Session, clone_ticket: str) -> Any:
