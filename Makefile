@@ -88,10 +88,10 @@ floors: $(READY)
 
 # Coverage cannot see inside compiled functions: the tests marked `plain` run once more without
 # the compiler, and the two runs are one report.  What is covered does not take the hundred thousand
-# hostile requests that the tests proper send.
+# hostile requests that the tests proper send, nor the clients that sit in processes of their own.
 coverage: $(READY)
 	@$(COVERAGE) erase
-	$(STAGE) 'tests, compiled' env FUZZ=4000 $(COVERAGE) run -m $(PYTEST) --quiet
+	$(STAGE) 'tests, compiled' env FUZZ=4000 $(COVERAGE) run -m $(PYTEST) --quiet --ignore=tests/interop
 	$(STAGE) 'tests, plain' env NUMBA_DISABLE_JIT=1 $(COVERAGE) run -m $(PYTEST) --quiet -m plain
 	@$(COVERAGE) combine --quiet
 	$(STAGE) 'coverage' $(COVERAGE) report
