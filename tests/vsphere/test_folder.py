@@ -93,6 +93,20 @@ def test_the_extent_of_a_disk_is_the_site_s_bytes() -> None:
     served(client, rate=1000.0)
 
 
+def test_what_a_delta_holds_is_read_elsewhere_and_said_so() -> None:
+    def client(site: Served) -> None:
+        files, hypervisor = Files(site), site.world.hypervisor
+        vm = hypervisor.vms[files.vm]
+        site.on_loop(lambda: site.world.env.process(hypervisor.create_snapshot(vm, "one")))
+        until(lambda: len(vm.snapshots) == 1 and not vm.running_task)
+        [disk] = vm.disks.values()
+        reply = files("GET", disk.file)
+        assert (reply.status, b"read the disk" in reply.body) == (501, True)
+        assert files("GET", f"{files.vm}/{files.vm}-000001.vmdk").status == 200
+
+    served(client, rate=1000.0)
+
+
 def test_a_client_that_leaves_a_download_leaves_nothing() -> None:
     def client(site: Served) -> None:
         files = Files(site)
