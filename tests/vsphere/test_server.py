@@ -312,3 +312,28 @@ def test_a_cookie_is_for_encrypted_connections_where_it_came_over_one() -> None:
         return (answer.getheader("Set-Cookie") or "").split("; ")[1:]
 
     assert served(client, plain=False) == ["Path=/", "HttpOnly", "Secure"]
+
+
+def test_it_stops_promptly_while_the_clock_stands_still() -> None:
+    began = []
+
+    def client(site: Served) -> None:
+        key = logged_in(site)
+        wait = Stub().request(
+            vmodl.query.PropertyCollector("propertyCollector"),
+            "WaitForUpdatesEx", "", vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=1700),
+        )  # fmt: skip
+        head = (
+            f"POST /sdk HTTP/1.1\r\nHost: a\r\nCookie: vmware_soap_session={key}\r\n"
+            f"Content-Length: {len(wait)}\r\n\r\n"
+        ).encode()
+        line = socket.create_connection(("127.0.0.1", site.endpoint.port), timeout=20)
+        line.sendall(head + wait)
+        until(lambda: site.center.changes.waiting == 1)
+        site.loop.call_soon_threadsafe(site.loop.pause)  # type: ignore[attr-defined]
+        began.append((time.monotonic(), line))
+
+    served(client)
+    start, line = began[0]
+    line.close()
+    assert time.monotonic() - start < 5

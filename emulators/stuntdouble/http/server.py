@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 
 from stuntdouble.http.connection import Connection
 from stuntdouble.http.limits import Limits
@@ -21,6 +22,14 @@ def _as_it_is(seconds: float) -> float:
     return seconds
 
 
+class Timer(Protocol):
+    """Something that will happen, unless it is cancelled."""
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+        ...
+
+
 class Server:
     """Answers HTTP/1.1 on one address until it is closed.
 
@@ -32,7 +41,11 @@ class Server:
     """
 
     def __init__(
-        self, handler: Handler, limits: Limits, wall_seconds: Callable[[float], float]
+        self,
+        handler: Handler,
+        limits: Limits,
+        wall_seconds: Callable[[float], float],
+        call_later: Callable[[float, Callable[[], object]], Timer] | None = None,
     ) -> None:
         self.handler = handler
         self.limits = limits
@@ -41,9 +54,10 @@ class Server:
         self.is_closing = False
         self.bodies = Bodies(limits.bodies_bytes_max)
         self._wall_seconds = wall_seconds
+        self._call_later = call_later
         self._connections: dict[Connection, None] = {}
         self._peers: Counter[str] = Counter()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._gone: asyncio.Future[None] | None = None
         self._listener: asyncio.Server | None = None
         self._port = 0
@@ -92,11 +106,12 @@ class Server:
             return
         if self._gone is None:
             self._gone = self.loop.create_future()
-        cut = self.loop.call_later(self._wall_seconds(grace_seconds), self._cut)
+        cut = self._later(grace_seconds, self._cut)
         try:
             await asyncio.shield(self._gone)
         finally:
-            cut.cancel()
+            if cut is not None:
+                cut.cancel()
             self._cut()
 
     def _cut(self) -> None:
@@ -130,10 +145,16 @@ class Server:
             if self._gone is not None and not self._gone.done():
                 self._gone.set_result(None)
 
+    def _later(self, seconds: float, callback: Callable[[], object]) -> Timer | None:
+        """Call back after *seconds* of wall time; None where those never pass."""
+        if self._call_later is not None:
+            return self._call_later(seconds, callback)
+        seconds = self._wall_seconds(seconds)
+        return self.loop.call_later(seconds, callback) if math.isfinite(seconds) else None
+
     def _wind(self) -> None:
         """Set the clock to tick: it does while there is a connection."""
-        seconds = self._wall_seconds(self.limits.tick_seconds)
-        self._timer = self.loop.call_later(seconds, self._look) if math.isfinite(seconds) else None
+        self._timer = self._later(self.limits.tick_seconds, self._look)
 
     def _look(self) -> None:
         self.tick += 1
@@ -153,6 +174,7 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     limits: Limits | None = None,
     wall_seconds: Callable[[float], float] = _as_it_is,
+    call_later: Callable[[float, Callable[[], object]], Timer] | None = None,
 ) -> Server:
     """Return a server that listens.
 
@@ -164,10 +186,12 @@ async def serve(
         limits: What a client may take.
         wall_seconds: How many seconds of the running loop so many seconds of wall time are; asked
             each time, since the pace of a loop may change.
+        call_later: Calls back after so many seconds of wall time, where the running loop can do so
+            by itself: its own clock may be stopped meanwhile.
 
     Raises:
         OSError: The address is taken, or none of this machine.
     """
-    server = Server(handler, limits or Limits(), wall_seconds)
+    server = Server(handler, limits or Limits(), wall_seconds, call_later)
     await server.listen(host, port, tls)
     return server

@@ -104,6 +104,7 @@ class VsphereEndpoint:
             tls=tls,
             limits=self._limits,
             wall_seconds=self._wall_seconds,
+            call_later=self.dispatcher.center.setting.call_later,
         )
         self._tell(self.dispatcher)
 
