@@ -77,9 +77,7 @@ def compare_remote(
             at_first = await site.check(scenario, seed)
             rate = (await site.going()).rate
             going = _Going(scenario, site, directory, progress, at_first)
-            found: dict[MethodName, RemoteMethod] = {
-                method.value: await _method(going, method) for method in chosen
-            }
+            found = await site.attended(_methods(going, chosen))
         return RemoteResult(
             scenario=scenario.name,
             title=scenario.title,
@@ -101,6 +99,10 @@ def _notes(scenario: Scenario) -> list[str]:
         steps = ", ".join(step.do for step in scenario.after)
         notes.append(f"What the scenario does after its backups is left out: {steps}.")
     return notes
+
+
+async def _methods(going: _Going, chosen: tuple[Method, ...]) -> dict[MethodName, RemoteMethod]:
+    return {method.value: await _method(going, method) for method in chosen}
 
 
 async def _method(going: _Going, method: Method) -> RemoteMethod:
