@@ -47,7 +47,7 @@ class _Going:
     site: RemoteSite
     directory: Path
     progress: Progress
-    at_first: Any  # a checkpoint: nobody but the site looks into it
+    at_first: Any  # a checkpoint, of which only the instant matters here
 
 
 def compare_remote(
@@ -108,7 +108,8 @@ async def _methods(going: _Going, chosen: tuple[Method, ...]) -> dict[MethodName
 async def _method(going: _Going, method: Method) -> RemoteMethod:
     """Put the site back, run every backup of the scenario, and return the figures."""
     going.progress.stage(method.value)
-    began = (await going.site.native.restore(going.at_first)).seconds
+    await going.site.native.restore(going.at_first)
+    began = float(going.at_first["seconds"])
     # Not durable: a comparison that the machine does not outlive is run again.
     path = going.directory / "repository" / method.value
     with Repository.open(path, durable=False) as repository:
