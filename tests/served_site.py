@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+NAMES = ("vsphere", "native", "nbd")
 PASSWORD = "open sesame & more"
 SCENARIO = """
 name = "small"
@@ -81,14 +82,14 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, rate: float, *words: str) -> Iterator[Served]:
-    """Serve the scenario until the block ends."""
+def serving(folder: Path, rate: float, names: tuple[str, ...] = NAMES) -> Iterator[Served]:
+    """Serve the scenario by some endpoints until the block ends."""
     scenario, ready = folder / "small.toml", folder / "ready.json"
     scenario.write_text(SCENARIO)
-    endpoints = [word for name in ("vsphere", "native", "nbd") for word in (f"--{name}", ":0")]
+    endpoints = [word for name in names for word in (f"--{name}", ":0")]
     command = [sys.executable, "-m", "stuntdouble.cli", "serve", str(scenario), *endpoints]
     command += ["--rate", str(rate), "--password", PASSWORD, "--ready-file", str(ready), "--quiet"]
-    process = subprocess.Popen([*command, *words], text=True, cwd=folder)
+    process = subprocess.Popen(command, text=True, cwd=folder)
     try:
         until = time.monotonic() + 120
         while not ready.exists():
