@@ -91,6 +91,7 @@ class NativeClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self._given_up = False
         self._http = httpx.AsyncClient(
             base_url=self.url + "/",
             auth=httpx.BasicAuth(user, password),
@@ -109,6 +110,10 @@ class NativeClient:
         """Close the connections; idempotent."""
         await self._http.aclose()
 
+    def give_up(self) -> None:
+        """Let every request fail at once from now on: nobody is there who would answer."""
+        self._given_up = True
+
     # Asking. -----------------------------------------------------------------------------------
 
     async def get(self, path: str, **query: Any) -> Any:
@@ -116,19 +121,36 @@ class NativeClient:
         return await self.ask("GET", path, query=query)
 
     async def ask(
-        self, method: str, path: str, *, body: Any = None, query: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        seconds: float = _ANSWER_SECONDS,
     ) -> Any:
         """Ask for something; return the JSON of the answer, None where it has none.
+
+        Args:
+            method: GET, POST, PUT or DELETE.
+            path: below the interface's own.
+            body: what is sent, as JSON.
+            query: of the URL.
+            seconds: wall time that the answer may take.
 
         Raises:
             Error: what the site said, as far as it can be told; see ``problems``.
             Unreachable: nobody answers, or the connection broke.
             TimedOut: no answer came in time; whether it took effect is unknown.
         """
+        if self._given_up:
+            raise Unreachable(f"the native interface at {self.url}")
         try:
-            answer = await self._http.request(method, path, json=body, params=query or None)
+            answer = await self._http.request(
+                method, path, json=body, params=query or None, timeout=seconds
+            )
         except httpx.TimeoutException as error:
-            raise TimedOut(f"{method} {path} at {self.url}", f"{_ANSWER_SECONDS:g}") from error
+            raise TimedOut(f"{method} {path} at {self.url}", f"{seconds:g}") from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unreachable(f"the native interface at {self.url}") from error
         if answer.is_success:
@@ -146,14 +168,16 @@ class NativeClient:
 
     # The site and its clock. -------------------------------------------------------------------
 
-    async def check(self) -> None:
+    async def check(self, seconds: float = _ANSWER_SECONDS) -> None:
         """Make sure that there is such an interface, and that the user may ask.
 
         Raises:
             Misuse: something else answers there.
+            Unreachable: nobody does.
+            TimedOut: not within wall *seconds*.
         """
         try:
-            found = await self.get("health")
+            found = await self.ask("GET", "health", seconds=seconds)
         except (NotFound, InvalidState) as error:
             raise Misuse(self.url, f"is no native interface: {error}") from error
         if not isinstance(found, dict) or not found.get("ok"):

@@ -29,7 +29,7 @@ def error_of(problem: dict[str, Any]) -> errors.Error:
         facts = _facts(found, what)
         if facts is not None:
             return found(*facts)
-        if issubclass(found, errors.Misuse):
+        if found in {errors.Misuse, errors.NotFound}:
             return found(where, what)
     said = f"refusing by {kind or 'an answer that is no Problem'} ({what})"
     return errors.InvalidState(where, said, "do that")

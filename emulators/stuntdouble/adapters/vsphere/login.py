@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.adapters.vsphere.connection import Connection
 
-ANSWER_SECONDS: Final = 120
+ANSWER_SECONDS: Final = 60
 """Wall time that a server may be silent for: longer than it is asked to wait for news of a task."""
 
 

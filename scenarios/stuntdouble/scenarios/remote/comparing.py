@@ -47,7 +47,7 @@ class _Going:
     site: RemoteSite
     directory: Path
     progress: Progress
-    at_first: Any  # a checkpoint: nobody but the site looks into it
+    at_first: Any  # a checkpoint, of which only the instant matters here
 
 
 def compare_remote(
@@ -77,9 +77,7 @@ def compare_remote(
             at_first = await site.check(scenario, seed)
             rate = (await site.going()).rate
             going = _Going(scenario, site, directory, progress, at_first)
-            found: dict[MethodName, RemoteMethod] = {
-                method.value: await _method(going, method) for method in chosen
-            }
+            found = await site.attended(_methods(going, chosen))
         return RemoteResult(
             scenario=scenario.name,
             title=scenario.title,
@@ -103,10 +101,15 @@ def _notes(scenario: Scenario) -> list[str]:
     return notes
 
 
+async def _methods(going: _Going, chosen: tuple[Method, ...]) -> dict[MethodName, RemoteMethod]:
+    return {method.value: await _method(going, method) for method in chosen}
+
+
 async def _method(going: _Going, method: Method) -> RemoteMethod:
     """Put the site back, run every backup of the scenario, and return the figures."""
     going.progress.stage(method.value)
-    began = (await going.site.native.restore(going.at_first)).seconds
+    await going.site.native.restore(going.at_first)
+    began = float(going.at_first["seconds"])
     # Not durable: a comparison that the machine does not outlive is run again.
     path = going.directory / "repository" / method.value
     with Repository.open(path, durable=False) as repository:

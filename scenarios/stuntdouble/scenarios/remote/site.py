@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from stuntdouble.adapters.native import NativeArray, NativeClient, NativeInitiator, NativeSide
 from stuntdouble.adapters.vsphere import Connection, Server, VsphereHypervisor, options
-from stuntdouble.errors import InvalidState, Misuse, Unreachable
+from stuntdouble.backup.work import together
+from stuntdouble.errors import InvalidState, Lost, Misuse, Unreachable
 from stuntdouble.initiators import connect
 from stuntdouble.scenarios.build import BACKUP_IQN
 from stuntdouble.scenarios.loading import parse
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable, Coroutine
 
     from stuntdouble.adapters.native import Clock
     from stuntdouble.ports import BlockDevice, VmSnapshot
     from stuntdouble.scenarios.remote.target import Target
     from stuntdouble.scenarios.spec import Scenario
+
+T = TypeVar("T")
 
 _NODE: Final = "stuntdouble."
 """Where the options lie by which a served site tells of its other endpoints."""
@@ -29,8 +32,27 @@ _STEP_SECONDS: Final = 300.0
 """Site time that is let pass by one call: the interface waits for a minute, and a site that is
 slower than this in it is too slow to be served."""
 
+_SILENT_SECONDS: Final = 90.0
+"""Wall time without an answer after which a site is given up: its interface gives up after 60 s."""
+
+_LOOK_SECONDS: Final = 5.0
+"""Wall time between two looks whether the site is still there."""
+
 _NBD_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Wall seconds between tries to open an export: a site that was put back listens anew in these."""
+
+
+class _Calls:
+    """Runs calls that block in threads; none any more once ``given_up``."""
+
+    def __init__(self) -> None:
+        self.given_up = False
+
+    async def __call__(self, function: Callable[[], Any]) -> Any:
+        """Return what *function* returns; ConnectionError, as of a socket, once given up."""
+        if self.given_up:
+            raise ConnectionError("the server was given up")
+        return await asyncio.to_thread(function)
 
 
 class Remembering(VsphereHypervisor):
@@ -59,6 +81,7 @@ class RemoteSite:
     """
 
     connection: Connection
+    calls: _Calls
     native: NativeClient
     hypervisor: Remembering
     array: NativeArray
@@ -69,7 +92,7 @@ class RemoteSite:
         """Log in everywhere.
 
         Raises:
-            AccessDenied: wrong user or password, or another certificate.
+            AccessDenied: wrong user or password.
             Misuse: the certificate is not trusted, or the server lacks an endpoint.
             Unreachable: somebody does not answer.
         """
@@ -84,14 +107,15 @@ class RemoteSite:
             fingerprint=target.fingerprint,
             insecure=target.insecure,
         )
-        connection = Connection(server.opener())
+        calls = _Calls()
+        connection = Connection(server.opener(), calls)
         try:
             told = await options(connection, _NODE)
             native = _beside(target, told, "native")
             nbd = _beside(target, told, "nbd")
             client = NativeClient(native, target.user, target.password)
             try:
-                return await cls._with(connection, client, nbd, scenario.arrays[0].name)
+                return await cls._with(connection, calls, client, nbd, scenario.arrays[0].name)
             except BaseException:
                 await client.close()
                 raise
@@ -101,7 +125,7 @@ class RemoteSite:
 
     @classmethod
     async def _with(
-        cls, connection: Connection, client: NativeClient, nbd: str, array: str
+        cls, connection: Connection, calls: _Calls, client: NativeClient, nbd: str, array: str
     ) -> RemoteSite:
         async def open_(name: str) -> BlockDevice:
             return await _opened(f"{nbd}/{quote(name, safe='/')}")
@@ -112,7 +136,7 @@ class RemoteSite:
         hypervisor.taken = {}
         volumes = NativeArray(client, array)
         initiator = NativeInitiator(BACKUP_IQN, open_, volumes)
-        return cls(connection, client, hypervisor, volumes, initiator)
+        return cls(connection, calls, client, hypervisor, volumes, initiator)
 
     async def __aenter__(self) -> Self:
         return self
@@ -148,6 +172,32 @@ class RemoteSite:
         if clock.paused:
             raise Misuse(self.native.url, "its clock is paused: resume it, and try again")
         return clock
+
+    async def attended(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run *work*; once the site says nothing any more, give it up: nobody waits for ever.
+
+        Raises:
+            Unreachable: the site does not answer; *work* was cancelled.
+            TimedOut: likewise.
+        """
+        found: list[T] = []
+
+        async def do() -> None:
+            found.append(await work)
+
+        await together([do()], meanwhile=self._watch())
+        return found[0]
+
+    async def _watch(self) -> None:
+        """Ask again and again whether the site is there; return never."""
+        try:
+            while True:
+                await self.native.check(_SILENT_SECONDS)
+                await asyncio.sleep(_LOOK_SECONDS)
+        except Lost:
+            self.native.give_up()
+            self.calls.given_up = True
+            raise
 
     async def pass_time(self, seconds: float) -> None:
         """Let site time pass as fast as it can: nobody here has anything to do meanwhile."""

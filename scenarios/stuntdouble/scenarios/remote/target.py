@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from stuntdouble.errors import AccessDenied, Misuse, TimedOut, Unreachable
+from stuntdouble.errors import Misuse, TimedOut, Unreachable
 
 PORTS: Final = {"https": 443, "http": 80}
 _PATH: Final = "/sdk"
@@ -46,8 +46,8 @@ class Target:
         """Make sure, before any password is sent, that the right server answers.
 
         Raises:
-            AccessDenied: its certificate is not the one with the fingerprint.
-            Misuse: nobody here trusts its certificate, or it speaks no TLS.
+            Misuse: nobody here trusts its certificate, or it is not the one with the fingerprint,
+                or no TLS is spoken.
             Unreachable: nobody answers.
         """
         if self.scheme == "http":
@@ -57,9 +57,10 @@ class Target:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         found = await self._presented(context)
-        if self.fingerprint and hashlib.sha256(found).hexdigest() != self.fingerprint:
-            who = f"a server whose certificate is not {self.fingerprint[:16]}..."
-            raise AccessDenied(who, f"the password for {self.url}")
+        digest = hashlib.sha256(found).hexdigest()
+        if self.fingerprint and digest != self.fingerprint:
+            text = f"its certificate's SHA-256 is {digest[:16]}..., not {self.fingerprint[:16]}..."
+            raise Misuse(self.url, f"{text}: another server answers there, or --fingerprint is old")
 
     async def _presented(self, context: ssl.SSLContext) -> bytes:
         """Return the certificate that the server presents."""
