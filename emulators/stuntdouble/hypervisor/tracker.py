@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stuntdouble.trace import Stream
 
 _BYTES: Final = r"(?:[0-9a-f]{2} ){7}[0-9a-f]{2}"  # as clients in production see it
-_CHANGE_ID: Final = re.compile(rf"({_BYTES}-{_BYTES})/(\d+)")
+_CHANGE_ID: Final = re.compile(rf"({_BYTES}-{_BYTES})/([0-9]{{1,18}})")
 _BOUNDARY_BYTES: Final = 128 * GIB  # KB 310751: the first size past which tracking was wrong
 _ANSWERS_KEPT: Final = 2  # for the pages that follow; each may have millions of areas
 

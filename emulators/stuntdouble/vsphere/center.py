@@ -101,6 +101,7 @@ class VirtualCenter:
         self._texts: dict[tuple[Managed, str, str], tuple[Hashable, str]] = {}
         self._values: dict[tuple[Managed, str], tuple[Hashable, Any]] = {}
         self._numbers: dict[str, int] = {}
+        self._swept = 0
         self._stream = hypervisor.host.streams["vsphere"]
         self.roots = roots.Roots(self)
         self.tasks = self.roots.tasks
@@ -195,6 +196,20 @@ class VirtualCenter:
         found = self._by_thing.pop(thing, None)
         if found is not None:
             self.remove(found)
+
+    def sweep(self) -> None:
+        """Let go of objects whose things are no more, and of what was kept of them.
+
+        Not while something is being told of: whoever hears of an end asks for what has ended.
+        """
+        if self._swept == self.changes.structure:
+            return
+        self._swept = self.changes.structure
+        gone = [thing for thing, managed in self._by_thing.items() if managed.gone()]
+        for thing in gone:
+            managed = self._by_thing[thing]
+            self.forget(thing)
+            self.changes.forget(managed)
 
     def resolve(self, ref: Any) -> Managed:
         """Return the object that a client names.

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from stuntdouble.vsphere.objects import Managed
 
 _STRUCTURE: Final = frozenset(
-    {"registered", "unregistered", "mounted", "unmounted", "created", "destroyed", "relocated"}
+    {
+        *("registered", "unregistered", "mounted", "unmounted", "created", "destroyed"),
+        *("relocated", "snapshot", "snapshot-removed", "revert"),
+    }
 )
 """Notes after which there are other objects than before, or they lie elsewhere."""
 

@@ -29,6 +29,7 @@ _KEYS: Final[dict[type[errors.Error], str]] = {
     errors.TrackingInactive: "vim.hostd.vmsvc.cbt.noTrack",
     errors.EpochUnknown: "vim.hostd.vmsvc.cbt.noEpoch",
     errors.ChangeHistoryLost: "vim.hostd.vmsvc.cbt.cannotGetChanges",
+    errors.InvalidState: "vim.hostd.vmsvc.cbt.cannotGetChanges",  # an id of a later snapshot
 }
 
 
@@ -66,4 +67,4 @@ def _message_key(error: errors.Error) -> str:
     for kind, key in _KEYS.items():
         if isinstance(error, kind):
             return key
-    return "msg.fileio.generic"  # a locked file, a changeId of a later snapshot: none of these
+    return "msg.fileio.generic"  # a locked file is none of these

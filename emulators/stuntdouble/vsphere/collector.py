@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stuntdouble.vsphere.center import VirtualCenter
     from stuntdouble.vsphere.reply import Rendered
     from stuntdouble.vsphere.sessions import Session
+    from stuntdouble.vsphere.vmomi import Kind
 
 _PC: Final = vmodl.query.PropertyCollector
 SELECTED_MAX: Final = 1_000_000
@@ -38,16 +39,23 @@ class Selection:
         self._objects = list(spec.objectSet)
         if not self._wanted:
             raise invalid_argument("propSet", "it is empty")
+        for wanted in self._wanted:
+            for path in wanted.pathSet:
+                _check(wanted.type, path)
 
-    def walk(self) -> dict[str, Managed]:
+    def walk(self, *, again: bool = False) -> dict[str, Managed]:
         """Return the selected objects by their identifiers.
 
+        Where they are walked *again*, a start that has gone meanwhile selects nothing.
+
         Raises:
-            vmodl.fault.ManagedObjectNotFound: a start is gone, and the specification minds.
+            vmodl.fault.ManagedObjectNotFound: a start is gone.
             vmodl.fault.InvalidArgument: a selection names one that there is not.
         """
         found: dict[str, Managed] = {}
         for start in self._objects:
+            if again and not self._center.has(start.obj):
+                continue
             named = {s.name: s for s in _named(start.selectSet) if s.name}
             self._visit(self._center.resolve(start.obj), start, named, found)
         return found
@@ -96,17 +104,23 @@ class Selection:
         for wanted in self._wanted:
             if not issubclass(kind.kind, wanted.type):
                 continue
-            found.update(dict.fromkeys(kind.shown if wanted.all else wanted.pathSet))
-            for path in wanted.pathSet:
-                self._check(kind, path)
+            # All are all that the type has: of those not emulated the reason is told.
+            every = [
+                name
+                for name in managed_properties(kind.kind)
+                if name in kind.shown or name not in kind.unset
+            ]
+            found.update(dict.fromkeys(every if wanted.all else wanted.pathSet))
         return found
 
-    def _check(self, kind: type[Managed], path: str) -> None:
-        (name, _key), *_rest = paths.parse(path)
-        if name not in managed_properties(kind.kind):
-            raise vmodl.query.InvalidProperty(
-                name=path, msg=f"The property {path} is not one of {kind.kind.__name__}."
-            )
+
+def _check(kind: Kind, path: str) -> None:
+    """Raise InvalidProperty where objects of a type have no such property."""
+    (name, _key), *_rest = paths.parse(path)
+    if name not in managed_properties(kind):
+        raise vmodl.query.InvalidProperty(
+            name=path, msg=f"The property {path} is not one of {kind.__name__}."
+        )
 
 
 def _named(selections: Iterable[Any]) -> Iterator[Any]:
@@ -125,17 +139,25 @@ def _step(selection: Any, named: dict[str, Any]) -> Any:
 
 
 def content_of(
-    center: VirtualCenter, session: Session, managed: Managed, wanted: Iterable[str]
+    center: VirtualCenter,
+    session: Session,
+    managed: Managed,
+    wanted: Iterable[str],
+    *,
+    strict: bool = True,
 ) -> Any:
-    """Return an ObjectContent: values, and per property the reason why it has none."""
+    """Return an ObjectContent: values, and per property the reason why it has none.
+
+    A path that leads nowhere is refused; where that is not *strict*, it is a reason as well.
+    """
     there, missing = [], []
-    for path, reason in _readable(session, managed, wanted):
+    for path, reason in readable(session, managed, wanted):
         try:
             if reason is not None:
                 raise reason
             value = center.property_of(managed, path)
         except (Error, vmodl.MethodFault) as error:
-            missing.append(_missing(center, path, error))
+            missing.append(_missing(center, path, error, strict=strict))
         else:
             if paths.is_set(value):
                 typed = coerced(value, paths.declared_at(managed.kind, path))
@@ -143,7 +165,7 @@ def content_of(
     return _PC.ObjectContent(obj=managed.ref, propSet=there, missingSet=missing)
 
 
-def _readable(
+def readable(
     session: Session, managed: Managed, wanted: Iterable[str]
 ) -> Iterator[tuple[str, Any]]:
     """Yield each path, and the fault that keeps this user from it, or None."""
@@ -154,9 +176,9 @@ def _readable(
         yield path, None if session.may(privilege) else not_permitted(managed.ref, privilege)
 
 
-def _missing(center: VirtualCenter, path: str, error: Any) -> Any:
+def _missing(center: VirtualCenter, path: str, error: Any, *, strict: bool = True) -> Any:
     """Return why a property has no value; a path that there is not is the caller's mistake."""
-    if isinstance(error, vmodl.query.InvalidProperty):
+    if strict and isinstance(error, vmodl.query.InvalidProperty):
         raise error
     fault = fault_of(error, center) if isinstance(error, Error) else error
     return _PC.MissingProperty(path=path, fault=fault)
@@ -167,7 +189,7 @@ def written(
 ) -> Rendered:
     """Return what ``content_of`` does, as text: what has not changed is not written again."""
     there, missing = [], []
-    for path, reason in _readable(session, managed, wanted):
+    for path, reason in readable(session, managed, wanted):
         try:
             if reason is not None:
                 raise reason

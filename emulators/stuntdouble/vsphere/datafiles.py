@@ -103,7 +103,7 @@ class VirtualDiskManager(Managed):
             for disk in vm.disks.values():
                 names = {descriptor_of(level.file.name) for level in disk.chain.levels}
                 if disk.datastore.name == store and path in names:
-                    digits = self.center.uuid("disk", vm.name, str(disk.key)).replace("-", "")
+                    digits = self.center.uuid("disk", vm.uuid, str(disk.key)).replace("-", "")
                     pairs = [digits[at : at + 2] for at in range(0, len(digits), 2)]
                     return f"{' '.join(pairs[:8])}-{' '.join(pairs[8:])}"
         raise file_not_found(name)

@@ -15,6 +15,7 @@ from simpy.events import Event
 
 from stuntdouble.clock import completed
 from stuntdouble.errors import Bug, Error
+from stuntdouble.vsphere.collector import readable
 from stuntdouble.vsphere.faults import fault_of, not_authenticated, not_permitted
 from stuntdouble.vsphere.objects import snake
 from stuntdouble.vsphere.paths import declared_at
@@ -37,6 +38,23 @@ _OPEN_CALLS: Final = frozenset(
     {"RetrieveServiceContent", "CurrentTime", "Login", "Logout", "CloneSession", "Fetch"}
 )
 """What a client may call before it has logged in."""
+_OPEN_PROPERTIES: Final = frozenset(
+    {"content", "serverClock", "capability", "currentSession", "defaultLocale"}
+)
+"""What it may read."""
+_PRIVILEGES: Final = {
+    "CancelTask": "Global.CancelTask",
+    "DeleteDatastoreFile_Task": "Datastore.FileManagement",
+    "Destroy_Task": "VirtualMachine.Inventory.Delete",
+    "LogUserEvent": "Global.LogEvent",
+    "MakeDirectory": "Datastore.FileManagement",
+    "ReconfigVM_Task": "VirtualMachine.Config.Settings",
+    "SearchDatastoreSubFolders_Task": "Datastore.Browse",
+    "SearchDatastore_Task": "Datastore.Browse",
+    "UpdateOptions": "Global.Settings",
+}
+"""What methods need whose privilege depends on what they are called on or with, and which pyVmomi's
+tables leave open: the one that the API's text names first."""
 
 
 _CHANGING: Final = frozenset(
@@ -130,6 +148,7 @@ class Dispatcher:
         self.calls[call.method] = self.calls.get(call.method, 0) + 1
         session.calls += 1
         with self.center.env.entered():
+            self.center.sweep()
             self.center.calling, self.center.speaking = session, version
             try:
                 managed = self._admitted(call, session)
@@ -150,10 +169,24 @@ class Dispatcher:
         """Return what is called, once it is clear that somebody is logged in and may do this."""
         if session.user is None and not (moid(call.this) in _OPEN and call.method in _OPEN_CALLS):
             raise not_authenticated(call.this)
-        privilege = call.info.privilege
-        if session.user is not None and not session.may(privilege):
-            raise not_permitted(call.this, str(privilege))
-        return self.center.resolve(call.this)
+        managed = self.center.resolve(call.this)
+        if call.method == "Fetch":
+            self._may_read(managed, call.arguments["prop"], session)
+        elif session.user is not None:
+            privilege = call.info.privilege or _PRIVILEGES.get(call.method)
+            if not session.may(privilege):
+                raise not_permitted(call.this, str(privilege or "System.View"))
+        return managed
+
+    def _may_read(self, managed: Managed, path: str, session: Session) -> None:
+        """Check that a property may be read: before somebody has logged in, a few may."""
+        if session.user is None:
+            if path not in _OPEN_PROPERTIES:
+                raise not_authenticated(managed.ref)
+            return
+        for _path, refusal in readable(session, managed, (path,)):
+            if refusal is not None:
+                raise refusal
 
     def _process(self, model: Generator[Event, Any, Any]) -> Event:
         process: Event = self.center.env.process(model)

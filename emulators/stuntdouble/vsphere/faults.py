@@ -80,6 +80,12 @@ def _limit(error: errors.Error, _center: VirtualCenter) -> Any:
     return vim.fault.ResourceInUse(name=str(error.args[0]))
 
 
+def _unreachable(whom: str) -> Any:
+    if whom.startswith("host "):
+        return vim.fault.HostNotConnected()
+    return vim.fault.CannotAccessFile(file=whom)
+
+
 _FAULTS: Final[dict[type[errors.Error], Callable[[Any, VirtualCenter], Any]]] = {
     errors.TaskInProgress: _busy,
     errors.NoSpace: _full,
@@ -101,7 +107,7 @@ _FAULTS: Final[dict[type[errors.Error], Callable[[Any, VirtualCenter], Any]]] = 
     ),
     errors.Unsupported: lambda _error, _center: vmodl.fault.NotSupported(),
     errors.Interrupted: lambda _error, _center: vmodl.fault.HostCommunication(),
-    errors.Unreachable: lambda e, _center: vim.fault.CannotAccessFile(file=str(e.args[0])),
+    errors.Unreachable: lambda e, _center: _unreachable(str(e.args[0])),
     errors.Lost: lambda _error, _center: vmodl.fault.HostCommunication(),
     errors.Corrupt: lambda e, _center: vim.fault.CannotAccessFile(file=str(e.args[0])),
 }

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _PC: Final = vmodl.query.PropertyCollector
 WAIT_SECONDS_MAX: Final = 1800.0
 """How long a client is kept waiting that does not say: as long as its session lasts unused."""
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the progress of tasks, on behalf of a client that waits.  Chosen."""
 FILTERS_MAX: Final = 1000
 """Filters of a session.  Chosen; a client that makes more has lost count of them."""
 
@@ -46,6 +48,7 @@ class Filter(Managed):
         self._seen = -1
         self._walked = -1
         self._selection = Selection(center, spec)
+        self._selection.walk()  # what cannot be walked is refused now
 
     @prop
     def spec(self) -> Any:
@@ -69,11 +72,14 @@ class Filter(Managed):
         now = self.center.changes.latest
         found: list[Any] = []
         for managed in self._candidates():
+            if not managed.alive():
+                continue
             if most is not None and len(found) >= most:
                 return found, True  # those told are remembered, the rest is looked at again
             if (update := self._update(managed)) is not None:
                 found.append(update)
-        for moid in [moid for moid in self._told if moid not in self._chosen]:
+        chosen = self._chosen
+        for moid in [m for m in self._told if m not in chosen or not chosen[m].alive()]:
             if most is not None and len(found) >= most:
                 return found, True
             gone = self._told.pop(moid)
@@ -84,17 +90,21 @@ class Filter(Managed):
     def _candidates(self) -> list[Managed]:
         """Return the objects that may have something new, those of the selection in its order."""
         changes = self.center.changes
-        if self._walked < changes.structure or self._seen < 0:
-            self._walked = changes.latest
-            self._chosen = self._selection.walk()
-            return list(self._chosen.values())
         if self._seen == changes.latest:
             return []
-        touched = changes.since(self._seen)
-        return [self._chosen[moid] for moid in touched if moid in self._chosen]
+        if self._walked < changes.structure or self._seen < 0:
+            self._walked = changes.latest
+            self._chosen = self._selection.walk(again=True)
+        new = [each for moid, each in self._chosen.items() if moid not in self._told]
+        touched = changes.since(self._seen) if self._seen >= 0 else []
+        return new + [
+            self._chosen[moid] for moid in touched if moid in self._chosen and moid in self._told
+        ]
 
     def _update(self, managed: Managed) -> Any:
-        content = content_of(self.center, self.session, managed, self._selection.paths_of(managed))
+        content = content_of(
+            self.center, self.session, managed, self._selection.paths_of(managed), strict=False
+        )
         new = {each.name: each.val for each in content.propSet}
         old = self._told.get(managed.moid)
         self._told[managed.moid] = {**new, "\0ref": managed.ref}
@@ -151,6 +161,25 @@ def parts(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any]]:
 @cache
 def _members(kind: Any) -> list[str]:
     return [field.name for field in data_fields(kind)]
+
+
+class Watching:
+    """Looks every now and then how far running tasks are, for as long as a client waits.
+
+    Nothing announces progress: it is worked out when somebody asks.
+    """
+
+    def __init__(self, center: VirtualCenter) -> None:
+        self._center = center
+        self._timer = center.call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._center.tasks.tell_progress()
+        self._timer = self._center.call_later(LOOK_SECONDS, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
 
 
 class FilteringCollector(PropertyCollector):
@@ -268,12 +297,17 @@ class FilteringCollector(PropertyCollector):
             self.center.changes.cancel(self.moid, session.key)
 
         timer = self.center.call_later(wait, give_up)
+        session.waiting += 1
+        watching = Watching(self.center)
         try:
             while (found := await self._news(session, most, speaking, over)) is None and not over:
                 pass
             return found
         finally:
             timer.cancel()
+            watching.stop()
+            session.waiting -= 1
+            session.active_at = self.center.patience_now()
 
     async def _news(
         self, session: Session, most: int | None, speaking: str, over: list[bool]

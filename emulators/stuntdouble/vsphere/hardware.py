@@ -118,7 +118,7 @@ def _scsi(number: int, disks: list[VmDisk]) -> Any:
 
 def _card(center: VirtualCenter, vm: Vm) -> Any:
     network = center.roots.network
-    digits = center.uuid("mac", vm.name).replace("-", "")
+    digits = center.uuid("mac", vm.uuid).replace("-", "")
     # 00:50:56, with a last half up to 3f:ff:ff, is the range for addresses set by vCenter.
     tail = [int(digits[i : i + 2], 16) for i in (0, 2, 4)]
     address = f"00:50:56:{tail[0] & 0x3F:02x}:{tail[1]:02x}:{tail[2]:02x}"
@@ -161,7 +161,7 @@ def virtual_disk(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level | Non
         capacityInKB=size // KIB,
         capacityInBytes=size,
         shares=new(vim.SharesInfo, shares=1000, level="normal"),
-        diskObjectId=f"{center.uuid('disk', vm.name).split('-')[0]}-{disk.key}",
+        diskObjectId=f"{center.uuid('disk', vm.uuid).split('-')[0]}-{disk.key}",
         nativeUnmanagedLinkedClone=False,
     )
 
@@ -169,7 +169,7 @@ def virtual_disk(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level | Non
 def _backing(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level) -> Any:
     name = f"[{disk.datastore.name}] {descriptor_of(level.file.name)}"
     store = center.roots.datastore(disk.datastore.name)
-    uuid = center.uuid("disk", vm.name, str(disk.key))
+    uuid = center.uuid("disk", vm.uuid, str(disk.key))
     if disk.spec.mode == "raw":
         return new(
             _DISK.RawDiskMappingVer1BackingInfo,
@@ -193,7 +193,7 @@ def _backing(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level) -> Any:
         thinProvisioned=disk.spec.provisioning is Provisioning.THIN,
         eagerlyScrub=disk.spec.provisioning is Provisioning.EAGER_ZEROED or None,
         uuid=uuid,
-        contentId=center.uuid("content", vm.name, level.file.name).replace("-", ""),
+        contentId=content_id(center, vm, disk, level),
         changeId=change_id(vm, disk, level),
         parent=_backing(center, vm, disk, level.parent) if level.parent is not None else None,
         deltaDiskFormat=("seSparseFormat" if sparse else "redoLogFormat") if delta else None,
@@ -201,6 +201,17 @@ def _backing(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level) -> Any:
         digestEnabled=False,
         sharing="sharingMultiWriter" if disk.spec.mode == "multi-writer" else "sharingNone",
     )
+
+
+def content_id(center: VirtualCenter, vm: Vm, disk: VmDisk, level: Level) -> str:
+    """Return what tells one content of a disk from another, as far as snapshots tell them apart.
+
+    What a snapshot froze keeps its identifier; the head has another after each snapshot and each
+    start of the VM, as a descriptor's CID changes with the first write after it was opened.
+    """
+    frozen = [s.id for s in vm.snapshots if s.frozen.get(disk.key) is level]
+    state = frozen[-1] if frozen else f"{vm.last_number}/{vm.booted_at}/{level.file.number}"
+    return center.uuid("content", vm.uuid, str(disk.key), state).replace("-", "")
 
 
 def change_id(vm: Vm, disk: VmDisk, level: Level) -> str | None:

@@ -201,7 +201,7 @@ class Cluster(Entity):
             effectiveCpu=sum(h.cpuMhz * h.numCpuCores for h in hosts),
             effectiveMemory=sum(h.memorySize for h in hosts) >> 20,
             numHosts=len(hosts),
-            numEffectiveHosts=len(hosts),
+            numEffectiveHosts=sum(h.up for h in self.center.hypervisor.hosts.values()),
             overallStatus="green",
         )
 

@@ -8,7 +8,7 @@ from stuntdouble.units import KIB
 from stuntdouble.vsphere.changes import changed_areas
 from stuntdouble.vsphere.faults import invalid_argument, not_supported
 from stuntdouble.vsphere.incidents import RECONFIGURED
-from stuntdouble.vsphere.objects import operation, prop
+from stuntdouble.vsphere.objects import NAME_CHARACTERS_MAX, operation, prop
 from stuntdouble.vsphere.paths import is_set
 from stuntdouble.vsphere.vmomi import data_fields, vim
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from stuntdouble.vsphere.center import VirtualCenter
     from stuntdouble.vsphere.late import LateProperties
     from stuntdouble.vsphere.sessions import Session
-
-NAME_CHARACTERS_MAX: Final = 80
-"""Names in the inventory have 80 characters at most (vSphere API, ManagedEntity.name)."""
 
 _IGNORED: Final = frozenset({"changeVersion", "dynamicType", "dynamicProperty"})
 _SPECIFIED: Final = frozenset({"changeTrackingEnabled", "deviceChange"})
@@ -259,8 +256,8 @@ class MachineOperations:
             if name not in _SPECIFIED:
                 raise not_supported(f"reconfiguring {name}")
         sizes = {}
-        for change in spec.deviceChange or ():
-            key, size = self._extension(change)
+        for index, change in enumerate(spec.deviceChange or ()):
+            key, size = self._extension(index, change)
             sizes[key] = size
         model = self._reconfigure(spec.changeTrackingEnabled, sizes)
         user = session.user.name if session.user else ""
@@ -270,20 +267,23 @@ class MachineOperations:
 
         return self.start("ReconfigVM_Task", model, told)
 
-    def _extension(self, change: Any) -> tuple[int, int]:
+    def _extension(self, index: int, change: Any) -> tuple[int, int]:
         """Return the key and the new size of a disk that a change extends."""
-        device = change.device
+        device, where = change.device, f"deviceChange[{index}].device"
         if change.operation != "edit" or not isinstance(device, vim.vm.device.VirtualDisk):
             kind = type(device).__name__ if device is not None else "no device"
             raise not_supported(f"{change.operation} of {kind}")
         if device.key not in self.vm.disks:
-            raise vim.fault.InvalidDeviceSpec(deviceIndex=0, property="deviceChange[0].device.key")
+            raise vim.fault.InvalidDeviceSpec(deviceIndex=index, property=f"{where}.key")
+        present = self.vm.disks[device.key].spec.capacity_bytes
         size = device.capacityInBytes or device.capacityInKB * KIB
-        if size < self.vm.disks[device.key].spec.capacity_bytes:
+        if size == present:  # clients change one of the two, and send back the other as it was
+            size = device.capacityInKB * KIB
+        if size < present or size % self.center.hypervisor.host.site.block_bytes:
             raise vim.fault.InvalidDeviceSpec(
-                deviceIndex=0,
-                property="deviceChange[0].device.capacityInKB",
-                msg="A disk cannot be made smaller.",
+                deviceIndex=index,
+                property=f"{where}.capacityInKB",
+                msg=f"A disk of {present} bytes cannot have {size}.",
             )
         return device.key, size
 

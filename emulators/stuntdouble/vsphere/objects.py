@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
+NAME_CHARACTERS_MAX: Final = 80
+"""Names in the inventory have 80 characters at most (vSphere API, ManagedEntity.name)."""
+
 _WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -95,6 +98,10 @@ class Managed:
     def alive(self) -> bool:
         """Say whether there still is what this stands for."""
         return True
+
+    def gone(self) -> bool:
+        """Say whether what this stands for is no more, as opposed to not visible yet."""
+        return not self.alive()
 
     def stamp(self, name: str) -> Hashable | None:
         """Return what the property *name* depends on, None where that may change at any time.

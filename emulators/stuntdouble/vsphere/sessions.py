@@ -53,7 +53,7 @@ class User:
 
 @dataclass(eq=False)
 class Session:
-    """A session; without a ``user`` nobody has logged in yet.
+    """A session; ``waiting`` counts its long polls, which keep it alive; without a ``user`` nobody has logged in yet.
 
     ``key`` is the secret of the cookie, ``id`` what others may know the session by.
     """
@@ -70,6 +70,7 @@ class Session:
     rests: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     calls: int = 0
+    waiting: int = 0
 
     def hold(self, made: Managed) -> Any:
         """Keep an object that the client has made, as long as the session lasts; return its name.
@@ -90,11 +91,12 @@ class Session:
         self.rests[token] = rest
 
     def may(self, privilege: str | None) -> bool:
-        """Say whether the user has a privilege; what needs none is open to everybody."""
-        if not privilege or privilege in ANONYMOUS:
+        """Say whether the user has a privilege; what names none is open to whoever may look."""
+        if privilege in ANONYMOUS:
             return True
         if self.user is None:
             return False
+        privilege = privilege or "System.View"
         return "*" in self.user.privileges or privilege in self.user.privileges
 
 
@@ -112,11 +114,15 @@ class Sessions:
         session = self.all.get(key)
         if session is None:
             return None
-        if self._center.patience_now() - session.active_at > self.idle_seconds:
+        if self._idle(session):
             self.end(session)
             return None
         session.active_at = self._center.patience_now()
         return session
+
+    def _idle(self, session: Session) -> bool:
+        unused = self._center.patience_now() - session.active_at
+        return not session.waiting and unused > self.idle_seconds
 
     def known(self, shown: str) -> Session | None:
         """Return a session by what others know it by."""
@@ -200,8 +206,7 @@ class Sessions:
         return len(ended)
 
     def _drop_idle(self) -> None:
-        now = self._center.patience_now()
-        for session in [s for s in self.all.values() if now - s.active_at > self.idle_seconds]:
+        for session in [each for each in self.all.values() if self._idle(each)]:
             self.end(session)
 
 

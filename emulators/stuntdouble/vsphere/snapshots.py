@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stuntdouble.ports import Consistency
 from stuntdouble.vsphere import hardware
 from stuntdouble.vsphere.faults import not_supported
-from stuntdouble.vsphere.objects import Managed, operation, prop
+from stuntdouble.vsphere.objects import NAME_CHARACTERS_MAX, Managed, operation, prop
 from stuntdouble.vsphere.vmomi import new, vim
 
 if TYPE_CHECKING:
@@ -38,11 +38,26 @@ class VmSnapshot(Managed):
         there = self.machine.alive() and self.snapshot in self.machine.vm.snapshots
         return there and self.visible_at <= self.center.env.now
 
+    def gone(self) -> bool:
+        """Say whether the snapshot has been removed."""
+        vm = self.machine.vm
+        listed = self.center.hypervisor.vms.get(vm.name) is vm
+        return not (listed and self.snapshot in vm.snapshots)
+
     def stamp(self, name: str) -> Hashable | None:
         """Return what the configuration depends on: where consolidation has put the disks."""
         if name != "config":
             return None
-        return tuple(level.file.name for level in self.snapshot.frozen.values())
+        vm = self.machine.vm
+        return tuple(
+            (
+                level.file.name,
+                vm.disks[key].spec.capacity_bytes,
+                vm.disks[key].tracker.active,
+                tuple(other.file.name for other in vm.disks[key].chain.levels),
+            )
+            for key, level in self.snapshot.frozen.items()
+        )
 
     def node(self, children: list[Any]) -> Any:
         """Return the snapshot as a node of the VM's tree."""
@@ -123,7 +138,7 @@ class VmSnapshot(Managed):
         self, session: Session, name: str | None = None, description: str | None = None
     ) -> Generator[Event, Any, None]:
         del session
-        if name is not None and not name:
+        if name is not None and not 0 < len(name) <= NAME_CHARACTERS_MAX:
             raise vim.fault.InvalidName(name=name, entity=self.machine.ref)
         self.machine.require_idle("RenameSnapshot")
         return self._rename(name, description)

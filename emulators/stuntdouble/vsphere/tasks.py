@@ -75,6 +75,12 @@ class Task(Managed):
         return self._ended
 
     _ended = 0.0
+    _percent = 0
+
+    def went_on(self) -> bool:
+        """Say whether it is further, by a per cent at least, than when this was asked before."""
+        before, self._percent = self._percent, self.info().progress or 0
+        return self._percent > before
 
     @prop
     def info(self) -> Any:
@@ -144,6 +150,13 @@ class TaskManager(Managed):
         self._running: dict[str, Task] = {}
         self._ended: deque[Task] = deque()
         self._followers = Followers(center)
+
+    def tell_progress(self) -> None:
+        """Let waiting clients hear of each running task that is further than they were told."""
+        with self.center.env.entered():
+            for task in self._running.values():
+                if task.went_on():
+                    self.center.changes.touch(task)
 
     def start(
         self,

@@ -36,8 +36,8 @@ class VirtualMachine(MachineOperations, Entity):
     def __init__(self, center: VirtualCenter, moid: str, vm: Vm) -> None:
         super().__init__(center, moid)
         self.vm = vm
-        self.bios_uuid = center.uuid("bios", vm.name)
-        self.instance_uuid = center.uuid("instance", vm.name)
+        self.bios_uuid = vm.uuid  # of the descriptor: it stays when the VM is registered anew
+        self.instance_uuid = center.uuid("instance", vm.uuid)
         self.late = LateProperties(self)
 
     def show(self, name: str) -> Any:
@@ -64,9 +64,13 @@ class VirtualMachine(MachineOperations, Entity):
         return (
             vm.tracking,
             vm.powered_on,
-            len(vm.snapshots),
+            tuple(snapshot.id for snapshot in vm.snapshots),
             tuple(
-                (disk.spec.capacity_bytes, disk.disk.head.file.name, disk.tracker.change_id)
+                (
+                    disk.spec.capacity_bytes,
+                    disk.tracker.change_id,
+                    tuple(level.file.name for level in disk.chain.levels),
+                )
                 for disk in vm.disks.values()
             ),
             tuple(disk.datastore.name for disk in vm.disks.values()),
@@ -83,8 +87,9 @@ class VirtualMachine(MachineOperations, Entity):
     @property
     def vmx_path(self) -> str:
         """The path of its configuration file."""
-        stem = self.vm.name.partition(" on ")[0] if self.vm.is_copy else self.vm.name
-        return f"[{self.home}] {stem}/{stem}.vmx"
+        first = next(iter(self.vm.disks.values()), None)
+        folder = first.folder if first is not None else self.vm.name
+        return f"[{self.home}] {folder}/{folder}.vmx"
 
     @property
     def host_name(self) -> str:

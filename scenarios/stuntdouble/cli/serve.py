@@ -77,7 +77,12 @@ _PASSWORD_BYTES: Final = 12  # of randomness: sixteen characters
 )
 @click.option("--user", default=USER, show_default=True, help="The one user there is.")
 @click.option("--password", help="Its password.  [default: a new one, which is printed once]")
-@click.option("--allow-remote", is_flag=True, help="Allow addresses that other machines can reach.")
+@click.option(
+    "--allow-remote",
+    is_flag=True,
+    help="Allow addresses that other machines can reach.  NBD asks nobody for a password, and only"
+    " vSphere is encrypted.",
+)
 @click.option(
     "--duration",
     type=click.FloatRange(min=0, min_open=True),

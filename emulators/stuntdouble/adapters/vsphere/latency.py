@@ -7,7 +7,7 @@ from typing import Any, Final
 from pyVmomi import vim
 
 from stuntdouble.adapters.vsphere.inventory import retrieve
-from stuntdouble.errors import NotFound
+from stuntdouble.errors import NotFound, Unsupported
 
 INTERVAL_SECONDS: Final = 20
 """Real-time samples are 20 s apart (vSphere API)."""
@@ -34,7 +34,10 @@ def recent(content: Any, datastore: str) -> float:
         f"{c.groupInfo.key}.{c.nameInfo.key}.{c.rollupType}": c.key
         for c in content.perfManager.perfCounter
     }
-    wanted = [name for name in (*_IOPS, _LATENCY) if name in ids]
+    wanted = (*_IOPS, _LATENCY)
+    for name in wanted:
+        if name not in ids:
+            raise Unsupported(f"latency of {datastore}", f"the server has no counter {name}")
     metrics = [
         vim.PerformanceManager.MetricId(counterId=ids[name], instance=uuid) for name in wanted
     ]
