@@ -12,6 +12,8 @@ from stuntdouble.results import Progress, dump
 from stuntdouble.scenarios import compare, load
 
 MICROSECOND = 1e-6
+STEPS = {"rescanned"}
+"""What the vendor's client does in steps of its own, and a call that mounts a copy says nothing of."""
 
 
 def compared(door: Any, directory: Path, scenario: str, methods: tuple[str, ...]) -> Any:
@@ -28,8 +30,7 @@ def compared(door: Any, directory: Path, scenario: str, methods: tuple[str, ...]
     assert all(point.verified for point in result.restore_points)
     found = json.loads(dump(result))
     for method in found["methods"].values():
-        # A rescan that somebody asks for is noted; the one within a direct call to mount is not.
-        method["events"] = [each for each in method["events"] if each["kind"] != "rescanned"]
+        method["events"] = [e for e in method["events"] if e["kind"] not in STEPS]
     return found
 
 
@@ -50,6 +51,7 @@ def differences(one: Any, other: Any, path: str = "") -> list[tuple[str, Any, An
     [
         ("quickstart", ("software", "storage", "mounted")),
         ("existing-snapshots", ("software", "storage")),
+        ("spanning-luns", ("mounted",)),
     ],
 )
 def test_the_vsphere_door_leads_to_the_same_result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
@@ -55,9 +56,8 @@ async def mount(connection: Connection, volumes: tuple[str, ...]) -> str:
 
 
 def _rescan(content: Any) -> None:
-    storage = _host(content).configManager.storageSystem
-    storage.RescanAllHba()
-    storage.RescanVmfs()
+    """Let the host look for LUNs; for copies on them it looks when it is asked which there are."""
+    _host(content).configManager.storageSystem.RescanAllHba()
 
 
 def _host(content: Any) -> Any:
@@ -88,34 +88,47 @@ def _paths(unresolved: list[Any], volumes: tuple[str, ...], where: str) -> list[
 
 
 async def register(connection: Connection, datastore: str, vm: str) -> str:
-    """Register the copy of a VM found on a datastore; return the name that it is given."""
+    """Register the copy of a VM found on a datastore; return the name that it is given.
+
+    Raises:
+        NotFound: nothing of such a VM lies there, or the server wants a configuration file.
+    """
     name = f"{vm} on {datastore}"
-
-    def search(content: Any) -> Any:
-        found = retrieve(content, vim.Datastore, ("name", "browser"))
-        browser = next((v["browser"] for _, v in found if v.get("name") == datastore), None)
-        if browser is None:
-            raise NotFound("datastore", datastore)
-        spec = vim.host.DatastoreBrowser.SearchSpec(matchPattern=[f"{vm}.vmx"])
-        return browser.SearchDatastoreSubFolders_Task(f"[{datastore}]", spec)
-
-    results = await connection.task(search, datastore, f"look for {vm}")
-    paths = [
-        f"{result.folderPath.rstrip('/')}/{each.path}"
-        if not result.folderPath.endswith("]")
-        else f"{result.folderPath} {each.path}"
-        for result in results
-        for each in result.file
-    ]
-    if not paths:
-        raise NotFound(f"VM on {datastore}", vm)
+    path = await _configuration(connection, datastore, vm)
 
     def start(content: Any) -> Any:
         folder, pool = home(content)
-        return folder.RegisterVM_Task(path=paths[0], name=name, asTemplate=False, pool=pool)
+        return folder.RegisterVM_Task(path=path, name=name, asTemplate=False, pool=pool)
 
     await connection.task(start, name, "register it")
     return name
+
+
+async def _configuration(connection: Connection, datastore: str, vm: str) -> str:
+    """Return the path of a VM's configuration on a datastore.
+
+    A VM has one, beside its first disk.  Where only others of its disks lie, in a folder of its
+    name, it is the path that it would have: whether a VM may be registered by that, the server says.
+    """
+    for pattern in (f"{vm}.vmx", f"{vm}*.vmdk"):
+        results = await connection.task(
+            partial(_search, datastore=datastore, pattern=pattern), datastore, f"look for {vm}"
+        )
+        for result in results:
+            folder = result.folderPath.rstrip("/")
+            if result.file and (pattern.endswith(".vmx") or folder == f"[{datastore}] {vm}"):
+                return f"{folder}{' ' if folder.endswith(']') else '/'}{vm}.vmx"
+    raise NotFound(f"VM on {datastore}", vm)
+
+
+def _search(content: Any, datastore: str, pattern: str) -> Any:
+    """Start to look for files on a datastore."""
+    found = retrieve(content, vim.Datastore, ("name", "browser"))
+    browser = next((v["browser"] for _, v in found if v.get("name") == datastore), None)
+    if browser is None:
+        raise NotFound("datastore", datastore)
+    spec = vim.host.DatastoreBrowser.SearchSpec(matchPattern=[pattern])
+    return browser.SearchDatastoreSubFolders_Task(f"[{datastore}]", spec)
 
 
 async def unmount(connection: Connection, datastore: str) -> None:
