@@ -87,14 +87,16 @@ def compare_remote(
             rate=rate,
             methods=found,
             expected_failures=tuple(m for m in scenario.expect_failure if m in found),
-            notes=tuple(_notes(scenario)),
+            notes=tuple(_notes(scenario, rate)),
         )
 
     return asyncio.run(main())
 
 
-def _notes(scenario: Scenario) -> list[str]:
+def _notes(scenario: Scenario, rate: float) -> list[str]:
     notes = [_UNMEASURED]
+    if rate > 1:
+        notes.append(f"A second of the client's own work counts as {rate:g} s of site time.")
     if scenario.after:
         steps = ", ".join(step.do for step in scenario.after)
         notes.append(f"What the scenario does after its backups is left out: {steps}.")
