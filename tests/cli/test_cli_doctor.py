@@ -39,21 +39,23 @@ def test_a_bare_machine_is_ready_and_told_what_to_install(run, machine):
     assert (code, ready) == (0, True)
     missing = [name for name, check in made.items() if not check["ok"]]
     assert missing == [
-        *("loop devices", "qemu-img", "qemu-storage-daemon", "fio", "LIO target", "iscsiadm"),
-        "redis-server",
+        *("loop devices", "qemu-img", "qemu-storage-daemon", "fio", "nbdinfo", "go"),
+        *("LIO target", "iscsiadm", "redis-server"),
     ]
     text = run("doctor").stdout
     for name in missing:
         assert made[name]["planned"] is not made[name]["optional"]
         line = next(line for line in text.splitlines() if f" {name} " in line)
         assert line.startswith("missing")
-        when = "planned: " if made[name]["planned"] else "make lab: "
+        made_for = "make interop: " if name in {"nbdinfo", "go"} else "make lab: "
+        when = "planned: " if made[name]["planned"] else made_for
         assert f"  {when}{made[name]['needed_for'].removeprefix(when)}" in line
         assert made[name]["install"] in line
 
 
 def test_what_is_there_is_found(run, machine):
-    for command in ("qemu-img", "qemu-storage-daemon", "fio", "iscsiadm", "redis-server"):
+    there = ("qemu-img", "qemu-storage-daemon", "fio", "nbdinfo", "go", "iscsiadm", "redis-server")
+    for command in there:
         (machine / command).touch(mode=0o755)
     (machine / "TARGET").mkdir()
     (machine / "LOOP").touch()
@@ -91,7 +93,8 @@ def test_a_missing_package_is_named(run, machine, monkeypatch):
 
 def test_the_packages_are_those_of_the_distribution():
     names = [re.match(r"[\w-]+", line)[0] for line in requires("stuntdouble")]
-    assert sorted(checks.PACKAGES) == sorted(names)
+    assert {*checks.PACKAGES, *checks.SERVING} == {*names} - {"stuntdouble"}
+    assert not {*checks.PACKAGES} & {*checks.SERVING}
 
 
 def test_nothing_is_changed(run, machine):

@@ -11,7 +11,7 @@ from scenarios.living import live
 from scenarios.tiny import live_through, tiny
 from stuntdouble.extents import OffsetTable, Runs, State
 from stuntdouble.ports import ChangedPage, Consistency, DiskPoint, Kind, RestorePoint
-from stuntdouble.scenarios import comparing, judge
+from stuntdouble.scenarios import comparing, doors, judge
 
 
 def _verdicts(result):
@@ -30,7 +30,7 @@ def test_an_honest_run_is_verified_by_every_method(tmp_path):
     assert all(r.leftovers == () for r in result.methods.values())
 
 
-class ShiftsARow(comparing.LocalHypervisor):
+class ShiftsARow(doors.LocalHypervisor):
     """Tells a place that is one block off for one row of the offset table."""
 
     async def offset_table(self, snapshot, disk):
@@ -45,7 +45,7 @@ class ShiftsARow(comparing.LocalHypervisor):
         return OffsetTable(table.volumes, table.capacity, rows)
 
 
-class DropsAnArea(comparing.LocalHypervisor):
+class DropsAnArea(doors.LocalHypervisor):
     """Forgets the last changed area of every page."""
 
     async def changed_ranges(self, snapshot, disk, since, start):
@@ -65,14 +65,14 @@ class DropsAnArea(comparing.LocalHypervisor):
     ],
 )
 def test_a_lie_about_places_or_changes_is_found(liar, wrong, tmp_path, monkeypatch):
-    monkeypatch.setattr(comparing, "LocalHypervisor", liar)
+    monkeypatch.setattr(doors, "LocalHypervisor", liar)
     result = live_through(tiny(), tmp_path, methods=(wrong[0],))
     assert _verdicts(result)[wrong] is False
 
 
 @pytest.mark.parametrize("liar", [ShiftsARow, DropsAnArea])
 def test_the_mounted_method_asks_for_neither(liar, tmp_path, monkeypatch):
-    monkeypatch.setattr(comparing, "LocalHypervisor", liar)
+    monkeypatch.setattr(doors, "LocalHypervisor", liar)
     result = live_through(tiny(), tmp_path, methods=("mounted",))
     assert _verdicts(result) == {("mounted", "full"): True}
 
@@ -94,7 +94,7 @@ def test_an_array_snapshot_may_come_later_than_the_vm_snapshot(tmp_path, monkeyp
     assert all(_verdicts(result).values())
 
 
-class Forgets(comparing.LocalHypervisor):
+class Forgets(doors.LocalHypervisor):
     """Removes the VM snapshot before the array snapshot is taken."""
 
     async def offset_table(self, snapshot, disk):
@@ -105,7 +105,7 @@ class Forgets(comparing.LocalHypervisor):
 
 def test_an_array_snapshot_without_the_vm_snapshot_is_found(tmp_path, monkeypatch):
     """The base disk goes on changing: what is read is of no single instant."""
-    monkeypatch.setattr(comparing, "LocalHypervisor", Forgets)
+    monkeypatch.setattr(doors, "LocalHypervisor", Forgets)
     table = tiny(backup={"runs": ["full"]})
     result = live_through(table, tmp_path, methods=("storage",))
     assert _verdicts(result) in ({("storage", "full"): False}, {})

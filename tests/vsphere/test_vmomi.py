@@ -2,20 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pyVmomi import VmomiSupport as V
 from pyVmomi import vim, vmodl
-from pyVmomi.SoapAdapter import SOAP_NSMAP, SerializeToStr, SoapResponseDeserializer
 
 from stuntdouble.errors import Bug
 from stuntdouble.vsphere import vmomi
-from stuntdouble.vsphere.reply import write_reply
 from vsphere.drawn import data_types
-from vsphere.wire import NEWEST, Stub, same
+from vsphere.wire import Stub, same
 
 
 @pytest.mark.parametrize(
@@ -114,49 +110,3 @@ def test_a_value_takes_its_declared_type(value: Any, kind: Any, found: Any) -> N
     got = vmomi.coerced(value, kind)
     assert type(got) is found
     assert got == value
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    """Return the least processor time of several goes."""
-    found = []
-    for _ in range(7):
-        start = time.process_time()
-        for _ in range(50):
-            work()
-        found.append(time.process_time() - start)
-    return min(found)
-
-
-@pytest.mark.slow
-def test_writing_costs_a_quarter_of_pyvmomi_and_little_beside_the_client() -> None:
-    kind = V.GetVmodlType("vim.vm.device.VirtualDevice[]")
-    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-        fileName="[ds] vm/vm.vmdk",
-        diskMode="persistent",
-        uuid="6000C29-a",
-        changeId="52 de/81",
-        datastore=vim.Datastore("datastore-1"),
-        thinProvisioned=True,
-    )
-    devices = kind(
-        vim.vm.device.VirtualDisk(
-            key=2000 + unit,
-            controllerKey=1000,
-            unitNumber=unit,
-            capacityInKB=1 << 24,
-            capacityInBytes=1 << 34,
-            backing=backing,
-            deviceInfo=vim.Description(label=f"Hard disk {unit}", summary="16,777,216 KB"),
-        )
-        for unit in range(12)
-    )
-    fetch = vmomi.lookup_method(vmomi.VIM25, "Fetch")
-    assert fetch is not None
-    row = V.Object(name="val", type=object, version=NEWEST, flags=0)
-    spaces = dict(SOAP_NSMAP, **{"urn:vim25": ""})
-    message, stub = write_reply(fetch, NEWEST, devices), Stub()
-    ours = seconds(lambda: write_reply(fetch, NEWEST, devices))
-    theirs = seconds(lambda: SerializeToStr(devices, row, NEWEST, spaces))
-    client = seconds(lambda: SoapResponseDeserializer(stub).Deserialize(message, kind))
-    assert ours < theirs / 4
-    assert ours < client * 0.4

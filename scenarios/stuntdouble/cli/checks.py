@@ -40,6 +40,12 @@ PACKAGES: Final = (
     "zstandard",
 )
 
+SERVING: Final = (
+    *("cryptography", "fastapi", "fastapi-offline", "greenlet", "httptools", "httpx"),
+    *("pyvmomi", "uvicorn"),
+)
+"""What the extra ``serve`` adds."""
+
 TARGET: Final = Path("/sys/kernel/config/target")
 LOOP: Final = Path("/dev/loop-control")
 MEMORY: Final = Path("/proc/meminfo")
@@ -71,6 +77,7 @@ def checks() -> Iterator[Check]:
     """Yield every check: what is needed today first."""
     yield _python()
     yield _packages()
+    yield _extra()
     yield _cache()
     yield _memory()
     yield _disk()
@@ -79,6 +86,8 @@ def checks() -> Iterator[Check]:
     yield _tool("qemu-img", "qemu-utils", "make lab: images to measure")
     yield _tool("qemu-storage-daemon", "qemu-system-common", "make lab: the block layer itself")
     yield _tool("fio", "fio", "make lab: load on it")
+    yield _tool("nbdinfo", "libnbd-bin", "make interop: disks over NBD")
+    yield _tool("go", "golang-go", "make interop: a client that is not Python")
     yield _target()
     yield _planned(_tool("iscsiadm", "open-iscsi", "logging in to exported LUNs"))
     keeping = "keeping catalog and jobs (or a server elsewhere)"
@@ -103,6 +112,18 @@ def _packages() -> Check:
         f"missing: {', '.join(missing)}" if missing else f"all {len(PACKAGES)}",
         "everything",
         "pip install stuntdouble",
+    )
+
+
+def _extra() -> Check:
+    missing = [name for name in SERVING if not _installed(name)]
+    return Check(
+        "extra serve",
+        not missing,
+        f"missing: {', '.join(missing)}" if missing else f"all {len(SERVING)}",
+        "serve, and the vSphere API in process",
+        "pip install 'stuntdouble[serve]'",
+        optional=True,
     )
 
 
