@@ -11,9 +11,10 @@ import pytest
 
 from nbd.talking import talk
 from nbd.world import FROZEN, NAME, SIZE, with_server
+from stuntdouble.clock import PacedLoop
 from stuntdouble.codecs import nbd
 from stuntdouble.codecs.nbd import Command, Option, Reply
-from stuntdouble.nbd import Limits
+from stuntdouble.nbd import Fixed, Limits, Server
 from stuntdouble.nbd.limits import Budget
 from stuntdouble.units import KIB, MIB
 
@@ -126,3 +127,28 @@ def test_a_budget_is_given_back_whatever_happens_to_those_who_wait():
         assert budget.free == 10
 
     asyncio.run(main())
+
+
+def test_limits_hold_while_the_clock_stands_still():
+    loop = PacedLoop(1.0)
+
+    async def main():
+        limits = Limits(handshake_seconds=0.2)
+        server = Server(Fixed([]), limits=limits, call_later=loop.call_later_wall)
+        await server.start("127.0.0.1", 0)
+        loop.start_clock()
+        loop.pause()
+
+        def dialogue():
+            with talk(server.address) as client:
+                client.hear(nbd.GREETING_BYTES)
+                return client.hangs_up()
+
+        try:
+            return await asyncio.to_thread(dialogue)
+        finally:
+            loop.resume()
+            await server.close()
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        assert runner.run(main())

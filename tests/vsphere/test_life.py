@@ -60,6 +60,9 @@ def test_a_chain_that_was_merged_is_shown_merged() -> None:
         snapshot(site, vm, "two")
         WaitForTask(first.RemoveSnapshot_Task(False, False), si=site.si)
         assert len(files_of(disk_of(vm.config).backing)) == 3
+        parent = disk_of(vm.config).backing.parent
+        assert parent.changeId
+        assert parent.parent.changeId  # of the snapshot that is gone, whose file is still there
         WaitForTask(vm.ConsolidateVMDisks_Task(), si=site.si)
         shown = files_of(disk_of(vm.config).backing)
         assert len(shown) == 2

@@ -393,9 +393,15 @@ def test_power_goes_off_and_on_and_not_twice() -> None:
             "poweredOn",
             "poweredOn",
         )
+        awaited(asyncio.sleep(1))
+        WaitForTask(vm.ResetVM_Task(), si=site.si)
+        assert vm.runtime.powerState == "poweredOn"
+        assert vm.runtime.bootTime > vm.config.modified
         WaitForTask(vm.PowerOffVM_Task(), si=site.si)
         assert vm.runtime.powerState == "poweredOff"
         assert vm.runtime.bootTime is None
+        with pytest.raises(vim.fault.InvalidPowerState):
+            vm.ResetVM_Task()
         with pytest.raises(vim.fault.InvalidPowerState):
             vm.PowerOffVM_Task()
         awaited(asyncio.sleep(5))

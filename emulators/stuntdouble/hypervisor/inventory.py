@@ -61,7 +61,7 @@ class Snapshot:
 
 @dataclass(eq=False)
 class VmDisk:
-    """A virtual disk of a VM."""
+    """A virtual disk of a VM; ``sealed`` has the changeId of the instant in which a level froze."""
 
     spec: DiskSpec
     name: str
@@ -69,6 +69,7 @@ class VmDisk:
     chain: Chain
     tracker: Tracker
     serial: int = 0
+    sealed: dict[Level, str] = field(default_factory=dict)
 
     @property
     def key(self) -> int:
@@ -119,6 +120,7 @@ class VmDisk:
 
     def drop(self, level: Level) -> None:
         """Delete the file of a level that is out of the chain."""
+        self.sealed.pop(level, None)
         self.datastore.delete(level.file)
 
 

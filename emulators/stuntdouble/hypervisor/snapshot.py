@@ -110,7 +110,7 @@ def _freeze(vm: Vm, made: Snapshot, deltas: NewDeltas, moments: Moments) -> None
         made.frozen[disk.key] = disk.disk.head
         moments[made.id, disk.key] = disk.disk.moment(made.moment)
         if disk.tracker.active:
-            made.change_ids[disk.key] = disk.tracker.seal()
+            made.change_ids[disk.key] = disk.sealed[disk.disk.head] = disk.tracker.seal()
         disk.chain.levels.append(disk.disk.push(deltas.take(disk)))
     vm.snapshots.append(made)
     vm.current = made

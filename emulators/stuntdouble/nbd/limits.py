@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+    from typing import TypeAlias
+
+    CallLater: TypeAlias = Callable[[float, Callable[[], object]], "Timer"]
 
 _BYTES_PER_SECOND_MIN: Final = MIB
 """The pace below which a payload counts as held back: 1 MiB in a second of wall time.  Chosen."""
+
+
+class Timer(Protocol):
+    """Something that will happen, unless it is cancelled."""
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,19 +58,38 @@ class Patience:
     Args:
         wall_seconds: loop seconds that pass in so many wall seconds, at the loop's present rate.
         limits: how long is too long.
+        call_later: calls back after wall seconds, on a loop whose clock may stand still; None where
+            the loop's own timers will do.
     """
 
     wall_seconds: Callable[[float], float]
     limits: Limits
+    call_later: CallLater | None = None
 
-    def handshake(self) -> asyncio.Timeout:
+    def handshake(self) -> AbstractAsyncContextManager[object]:
         """Return the time that a negotiation has."""
-        return asyncio.timeout(self.wall_seconds(self.limits.handshake_seconds))
+        return self._within(self.limits.handshake_seconds)
 
-    def stall(self, size: int) -> asyncio.Timeout:
+    def stall(self, size: int) -> AbstractAsyncContextManager[object]:
         """Return the time that a message of *size* bytes has."""
-        seconds = self.limits.stall_seconds + size / _BYTES_PER_SECOND_MIN
-        return asyncio.timeout(self.wall_seconds(seconds))
+        return self._within(self.limits.stall_seconds + size / _BYTES_PER_SECOND_MIN)
+
+    def _within(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        if self.call_later is None:
+            return asyncio.timeout(self.wall_seconds(seconds))
+        return _by(self.call_later, seconds)
+
+
+@asynccontextmanager
+async def _by(call_later: CallLater, seconds: float) -> AsyncIterator[None]:
+    """Bound what is done within by a timer that is not the loop's."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+        timer = call_later(seconds, lambda: limit.reschedule(loop.time()))
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 @dataclass

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stuntdouble.nbd.exports import Exports
+    from stuntdouble.nbd.limits import CallLater
 
 _BACKLOG: Final = (
     128  # clients that knock at the same moment; more try again by themselves.  Chosen.
@@ -36,6 +37,7 @@ class Server:
         wall_seconds: loop seconds that pass in so many wall seconds: ``lambda s: s * loop.rate``
             on a loop whose clock is another.
         limits: how much a client may ask for.
+        call_later: calls back after wall seconds, where the loop's clock may stand still.
     """
 
     def __init__(
@@ -44,10 +46,11 @@ class Server:
         *,
         wall_seconds: Callable[[float], float] = float,
         limits: Limits | None = None,
+        call_later: CallLater | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self._exports = exports
-        self._patience = Patience(wall_seconds, self.limits)
+        self._patience = Patience(wall_seconds, self.limits, call_later)
         self._budget = Budget(self.limits.payload_bytes)
         self._clients: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None

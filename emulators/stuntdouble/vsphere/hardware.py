@@ -220,9 +220,7 @@ def change_id(vm: Vm, disk: VmDisk, level: Level) -> str | None:
         return None
     if level is disk.disk.head:
         return disk.tracker.change_id or None
-    ids = [
-        snapshot.change_ids.get(disk.key)
-        for snapshot in vm.snapshots
-        if snapshot.frozen.get(disk.key) is level
-    ]
-    return ids[-1] if ids else None
+    ids = [s.change_ids.get(disk.key, "") for s in vm.snapshots if s.frozen.get(disk.key) is level]
+    known = ids[-1] if ids else disk.sealed.get(level, "")
+    state = disk.tracker.change_id.partition("/")[0]
+    return known if known.startswith(f"{state}/") else None  # of a tracking state that is gone

@@ -210,6 +210,16 @@ class MachineOperations:
         self._require_power(on=True)
         return self.start("PowerOffVM_Task", self.center.hypervisor.power_off(self.vm))
 
+    @operation("ResetVM_Task")
+    def reset(self, session: Session) -> Any:
+        del session
+        self._require_power(on=True, wanted="poweredOn")
+        return self.start("ResetVM_Task", self._reset())
+
+    def _reset(self) -> Generator[Event, Any, None]:
+        yield from self.center.hypervisor.power_off(self.vm)
+        yield from self.center.hypervisor.power_on(self.vm)
+
     @operation("ShutdownGuest")
     def shutdown_guest(self, session: Session) -> None:
         """Ask the guest to shut down, and return before it has."""

@@ -50,9 +50,11 @@ class NbdEndpoint:
 
     def _new(self, world: World) -> Server:
         disks = HypervisorExports(world.hypervisor, on_write=self._record)
-        rate = self._live.loop
+        loop = self._live.loop
         return Server(
-            Joined([disks, _Luns(world)]), wall_seconds=lambda seconds: seconds * rate.rate
+            Joined([disks, _Luns(world)]),
+            wall_seconds=lambda seconds: seconds * loop.rate,
+            call_later=loop.call_later_wall,
         )
 
     def _record(self, name: str, offset: int, data: memoryview) -> None:
