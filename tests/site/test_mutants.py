@@ -329,13 +329,13 @@ UNCOMPILED = {
     "stale blocks are read": replaced(places, "is_stale", lambda *_: False),
     "neither grains nor units are marked": replaced(rules, "mark", nothing),
     "a redirected chunk costs no step of its own": replaced(
-        steps, "_stretch", lambda s, volume, b, stop: (places.physical(s, volume, b), stop)
+        steps, "stretch", lambda s, volume, b, stop: (places.physical(s, volume, b), stop)
     ),
     "a shared leaf is written in place": replaced(words, "_SHARED", np.uint64(1 << 40)),
     "every chunk is where it always was": replaced(
         steps, "physical", lambda s, volume, b: s.volumes[volume, 8] + b
     ),
-    "an image is owed nothing": replaced(protect, "_kept_map", lambda *_: 0),
+    "an image is owed nothing": replaced(protect, "kept_map", lambda *_: 0),
     "only the newest image is ever given a copy": replaced(protect, "_owed", lambda *_: 1),
     "writes do not go to replicas": replaced(rules, "replicate", lambda _s, _pieces, n: n),
     "what changes after a split counts as equal": replaced(replicate, "unmark", nothing),

@@ -118,7 +118,7 @@ def _commit_level(s: Any, level: Any, block: Any, count: Any, source: Any) -> No
 def _take_tokens(s: Any, token: Any, count: Any) -> Any:
     """Return the first of a write's tokens: *token*, or a fresh one where that is 0."""
     if token != np.uint64(0):
-        return token
+        return np.uint64(token)
     number = s.counters[C_WRITTEN, 0]
     s.counters[C_WRITTEN, 0] = number + count
     return _FIRST_WRITTEN | np.uint64(number)
