@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import logging
 import os
 import re
 import signal
@@ -15,13 +17,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stuntdouble.cli import program
 from stuntdouble.errors import Misuse
-from stuntdouble.serve import Address, address, listening
+from stuntdouble.serve import Address, address, listening, rest
 
 pytestmark = pytest.mark.paced
 
@@ -125,15 +128,24 @@ def test_ctrl_c_in_the_middle_of_a_long_poll_ends_it(scenario):
         ask = f"{url}/journal?cursor=1000000&wait=50"
         code = f"import httpx; httpx.get({ask!r}, auth=('admin', 'x'), timeout=60)"
         poll = [sys.executable, "-c", code]
-        client = subprocess.Popen(poll, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        time.sleep(1.5)
-        process.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        out, err = process.communicate(timeout=60)
+        with subprocess.Popen(poll, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
+            time.sleep(1.5)
+            process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            out, err = process.communicate(timeout=60)
+            client.kill()
         assert time.monotonic() - began < 2 * END_SECONDS
         assert (process.returncode, out) == (130, "")
         assert err == "stuntdouble: stopped by Ctrl-C; no file is half written\n"
-        client.communicate(timeout=60)
+
+
+def test_what_uvicorn_says_of_clients_let_go_at_the_end_is_no_news():
+    said = re.findall(r'"([^"]+)",\s+len\(', inspect.getsource(uvicorn.server))
+    assert len(said) == 1  # it logs one line with a count, and we know which
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, said[0], (3,), None)
+    assert not rest._is_news(record)
+    record.msg = "Exception in ASGI application\n"
+    assert rest._is_news(record)
 
 
 def test_after_its_time_it_ends_well(scenario):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -58,6 +59,7 @@ class NativeEndpoint:
                 limit_concurrency=_CLIENTS_MAX,
             )
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
@@ -99,3 +101,8 @@ def _shown(each: Listening) -> models.Endpoint:
         user=each.user,
         fingerprint_sha256=each.fingerprint_sha256,
     )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tell whether what uvicorn logs is worth a line: clients let go at the end are not."""
+    return not str(record.msg).endswith("timeout graceful shutdown exceeded")
