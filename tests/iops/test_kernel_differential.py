@@ -81,6 +81,38 @@ def test_a_meter_hears_the_same_from_both_engines(plan) -> None:
     assert_same(plan, Meter)
 
 
+class Hearing(Recorder):
+    """A recorder that also keeps what kind of I/O each was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Any] = []
+
+    def io(self, guest: str, arrived: float, completed: float, kind: Any = None) -> None:
+        self.heard.append((guest, arrived, completed, *kind))
+        super().io(guest, arrived, completed, kind)
+
+    def take_ios(self, names: list[str], numbers: Any, times: Any, kinds: Any = None) -> None:
+        rows = zip(numbers.tolist(), times.tolist(), kinds.tolist(), strict=True)
+        self.heard += [(names[number], *time, *kind) for number, time, kind in rows]
+        super().take_ios(names, numbers, times, kinds)
+
+
+@settings(max_examples=50)
+@given(plans)
+def test_both_engines_tell_disk_direction_and_bytes_of_each_io(plan) -> None:
+    note(repr(plan))
+    specified, found = (
+        World(plan, Counted, Hearing, BookedSite),
+        World(plan, CompiledEngine, Hearing),
+    )
+    for world in (specified, found):
+        world.outcome()
+    expected = sorted(specified.engine.meter.heard)
+    assert sorted(found.engine.meter.heard) == expected
+    assert len(expected) == sum(guest.completed for guest in specified.guests)
+
+
 @pytest.mark.parametrize("services", sorted(SERVICES))
 def test_a_long_history_is_the_same_on_both_engines(services: str) -> None:
     acts = [(3 * k % 57, ACTS[7 * k % len(ACTS)], 11 * k + k // 3, 5 * k) for k in range(70)]

@@ -113,21 +113,36 @@ def two_disks(scenario: Any) -> Any:
     return scenario.model_copy(update={"vms": (vm.model_copy(update={"disks": both}),)})
 
 
-def test_of_two_disks_each_has_its_own_throughput_and_none_its_own_latency() -> None:
+def test_of_two_disks_each_has_its_own_throughput_and_its_own_latencies() -> None:
     def client(site: Site) -> None:
         vm, inside = site.vm(), world_vm(site)
         until(site, 20)
         before = inside.guest.completed
         until(site, 60)
         done = (inside.guest.completed - before) / INTERVAL_SECONDS
-        reads = values(site, vm, "virtualDisk.numberReadAveraged.average")
-        writes = values(site, vm, "virtualDisk.numberWriteAveraged.average")
-        assert sorted(reads) == ["scsi0:0", "scsi0:1"]
-        each = [np.sum(reads[name][-2:]) + np.sum(writes[name][-2:]) for name in sorted(reads)]
-        assert sum(each) == pytest.approx(done, abs=4.01)
+
+        def disk(name: str) -> Any:
+            found = values(site, vm, f"virtualDisk.{name}")
+            assert sorted(found) == ["scsi0:0", "scsi0:1"]
+            return np.array([found[each][-2:] for each in sorted(found)], float)
+
+        reads, writes = disk("numberReadAveraged.average"), disk("numberWriteAveraged.average")
+        each = (reads + writes).sum(axis=1)
+        assert each.sum() == pytest.approx(done, abs=4.01)
         assert each[0] == pytest.approx(each[1], rel=0.2)
-        assert values(site, vm, "virtualDisk.throughput.cont.average") == {}
-        assert values(site, vm, "disk.throughput.contention.average")[""][-1] > 0
+        took_read, took_write = disk("readLatencyUS.latest"), disk("writeLatencyUS.latest")
+        assert took_read.min() > 0
+        assert took_write.min() > 0
+        assert not np.allclose(took_read, took_write, rtol=0.01)
+        assert not np.allclose(took_read[0], took_read[1], rtol=1e-4)
+        for milli, micro in (
+            (disk("totalReadLatency.average"), took_read),
+            (disk("totalWriteLatency.average"), took_write),
+        ):
+            assert milli * 1e3 == pytest.approx(micro, abs=501)
+        between = disk("throughput.cont.average") * 1e3
+        assert (between >= np.minimum(took_read, took_write) - 501).all()
+        assert (between <= np.maximum(took_read, took_write) + 501).all()
 
     played(client, change=two_disks)
 
@@ -293,10 +308,10 @@ class Meter:
     def __init__(self) -> None:
         self.told = 0
 
-    def take_ios(self, names: list[str], numbers: Any, times: Any) -> None:
+    def take_ios(self, names: list[str], numbers: Any, times: Any, kinds: Any) -> None:
         self.told += len(numbers)
 
-    def io(self, guest: str, arrived: float, completed: float) -> None:
+    def io(self, guest: str, arrived: float, completed: float, kind: Any) -> None:
         self.told += 1
 
     def last_arrival(self, guest: str) -> float:
@@ -304,81 +319,51 @@ class Meter:
         return 0.0
 
 
-class Load:
-    """A load of which the n-th I/O goes to disk n mod 2, and writes n bytes where n mod 3 is 0."""
-
-    outstanding = 0
-
-    def ios(self) -> Any:
-        n = 0
-        while True:
-            yield float(n), n % 2, n % 3 == 0, 0, n
-            n += 1
-
-
-class Short(Load):
-    """A load that is over after seven I/Os, which it tells in two batches."""
-
-    def batches(self) -> Any:
-        rows = [row for row, _ in zip(self.ios(), range(7), strict=False)]
-        for some in (rows[:4], rows[4:]):
-            yield np.array([row[0] for row in some]), np.array([row[1:] for row in some], np.int64)
+GUESTS = ("a", "b", "c")
+IOS = st.tuples(
+    st.floats(0, 5000),  # when it completed
+    st.floats(0, 1),  # how long it took
+    st.integers(0, 2),  # guest
+    st.integers(0, 3),  # disk
+    st.integers(0, 1),  # a write?
+    st.integers(1, 1 << 20),  # bytes
+)
 
 
-def test_rows_that_come_one_by_one_count_and_reach_the_meter() -> None:
+@given(ios=st.lists(IOS, min_size=1, max_size=200), batch=st.integers(0, 60))
+def test_samples_are_what_passed(ios: list[Any], batch: int) -> None:
+    ios.sort()
     meter = Meter()
     engine = SimpleNamespace(env=SimpleNamespace(now=0.0), meter=meter)
     samples = Samples(engine)
-    guest = SimpleNamespace(name="b", number=0, completed=0, load=Short())
-    idle = SimpleNamespace(name="c", number=1, completed=0, load=None)
-    for n in range(10):  # three more than its load has, as where a VM of that name came before
-        engine.meter.io("b", n, n + 0.25)
-        guest.completed += 1
-    engine.env.now = 45.0
-    samples.refresh()
-    assert meter.told == 10
-    assert samples.known == range(2)
-    assert samples.latency(samples.guests(["b", "c"]), samples.known) == (10, 2.5)
-    first, second = (samples.disk(guest, number, 2) for number in range(2))
-    assert samples.disk(idle, 0, 1) == 2
-    reads, writes, read, written = samples.moved(np.array([first, second, 2]), samples.known)
-    assert (reads, writes, read, written) == (4, 3, 12, 9)
-    assert engine.meter.told == 10
-
-
-@given(
-    ends=st.lists(st.floats(0, 5000), min_size=1, max_size=200),
-    batch=st.integers(1, 60),
-    before=st.integers(0, 50),
-)
-def test_samples_are_what_passed(ends: list[float], batch: int, before: int) -> None:
-    ends.sort()
-    engine = SimpleNamespace(env=SimpleNamespace(now=0.0), meter=Meter())
-    samples = Samples(engine)
-    guest = SimpleNamespace(name="b", number=1, completed=before, load=Load())
-    rows = [(n, end) for n, end in enumerate(ends, before)]
-    for first in range(0, len(rows), batch):
-        some = rows[first : first + batch]
-        times = np.array([[end - 0.5, end] for _, end in some])
-        engine.meter.take_ios(["a", "b"], np.ones(len(some), np.int64), times)
-        guest.completed += len(some)
-        engine.env.now = some[-1][1]
+    for first in range(0, len(ios), batch or 1):
+        some = ios[first : first + (batch or 1)]
+        times = np.array([[end - took, end] for end, took, *_ in some])
+        kinds = np.array([each[3:] for each in some], np.int64)
+        if batch:
+            numbers = np.array([each[2] for each in some], np.int64)
+            engine.meter.take_ios(list(GUESTS), numbers, times, kinds)
+        else:
+            engine.meter.io(GUESTS[some[0][2]], *times[0].tolist(), tuple(kinds[0].tolist()))
+        engine.env.now = some[-1][0]
         if first % 3 == 0:
             samples.refresh()
-            samples.disk(guest, 0, 2)
+            samples.disk("b", 0)
     samples.refresh()
-    known, disks = samples.known, [samples.disk(guest, number, 2) for number in range(2)]
+    assert meter.told == len(ios)
+    known = samples.known
     assert len(known) <= KEPT
     for number in known:
-        mine = [n for n, end in rows if end // INTERVAL_SECONDS == number]
+        mine = [each for each in ios if each[0] // INTERVAL_SECONDS == number]
         one = range(number, number + 1)
-        busy, idle = samples.guests(["b"]), samples.guests(["a"])
-        assert samples.latency(busy, one) == (len(mine), pytest.approx(len(mine) / 2))
-        assert samples.latency(idle, one) == (0, 0.0)
-        expected = np.zeros((2, 4), np.int64)
-        for n in mine:
-            expected[n % 2, int(n % 3 == 0)] += 1
-            expected[n % 2, 2 + int(n % 3 == 0)] += n
-        for disk, row in zip(disks, expected, strict=True):
-            assert (samples.moved(np.array([disk]), one) == row).all()
-        assert (samples.moved(np.array(disks), one) == expected.sum(axis=0)).all()
+        for guest, name in enumerate(GUESTS):
+            for disk in range(4):
+                found = samples.sums(np.array([samples.disk(name, disk)]), one)
+                for write in range(2):
+                    want = [e for e in mine if e[2:5] == (guest, disk, write)]
+                    assert found.ios[write] == len(want)
+                    assert found.size_bytes[write] == sum(e[5] for e in want)
+                    assert found.seconds[write] == pytest.approx(sum(e[1] for e in want), abs=1e-6)
+    every = np.array([samples.disk(name, disk) for name in GUESTS for disk in range(4)])
+    while_known = [e for e in ios if e[0] // INTERVAL_SECONDS in known]
+    assert samples.sums(every, known).ios.sum() == len(while_known)

@@ -1,9 +1,8 @@
 """The performance counters that there are, and how each of them comes about.
 
 Names, units, levels and texts are those of the vSphere API's lists of datastore, disk, and virtual
-disk counters.  A counter that is not emulated is not listed: no processor, memory or network, no
-latency of reads apart from writes (see ``samples``: what ``throughput.contention`` tells is both),
-and nothing of devices below the datastores.
+disk counters.  A counter that is not emulated is not listed: no processor, memory or network, and nothing
+of devices below the datastores.
 """
 
 from __future__ import annotations
@@ -20,11 +19,10 @@ from stuntdouble.vsphere.hardware import bus_of
 from stuntdouble.vsphere.hosts import HostSystem
 from stuntdouble.vsphere.samples import (
     INTERVAL_SECONDS,
-    READ_BYTES,
-    READS,
-    WRITES,
-    WRITTEN_BYTES,
+    READ,
+    WRITE,
     Samples,
+    Sums,
 )
 from stuntdouble.vsphere.vm import VirtualMachine
 from stuntdouble.vsphere.vmomi import new, vim
@@ -39,18 +37,18 @@ if TYPE_CHECKING:
     Measure = Callable[["Source", Managed, str, range], float]
     Instances = Callable[["Source", Managed], list[str]]
 
+_BOTH: Final = (READ, WRITE)
 AGGREGATE: Final = ""
 """The instance that stands for all of an entity's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A virtual disk, to counters: its name, its datastore, where its samples are, whose it is."""
+    """A virtual disk, to counters: its name, its datastore, where its samples are."""
 
     scsi: str
     store: str
     row: int
-    guest: str
 
 
 class Source:
@@ -63,15 +61,13 @@ class Source:
         self.center = center
         self.samples = Samples(center.hypervisor.host.engine)
         self._places: dict[Managed, list[Place]] = {}
-        self._moved: dict[tuple[Managed, str, range], Any] = {}
-        self._rows: dict[tuple[Managed, str], tuple[Any, Any]] = {}
+        self._sums: dict[tuple[Managed, str, range], Sums] = {}
 
     def refresh(self) -> None:
         """Begin a query: look at what is there now."""
         self.samples.refresh()
         self._places.clear()
-        self._moved.clear()
-        self._rows.clear()
+        self._sums.clear()
 
     def _vms(self, of: Managed) -> Iterator[Vm]:
         """Yield the VMs that run on an entity."""
@@ -90,31 +86,24 @@ class Source:
             for vm in self._vms(of):
                 for number, disk in enumerate(vm.disks.values()):
                     if not isinstance(of, Datastore) or disk.datastore is of.store:
-                        row = self.samples.disk(vm.guest, number, len(vm.disks))
-                        uuid = disk.datastore.uuid
-                        found.append(Place(scsi_name(disk), uuid, row, vm.guest.name))
+                        row = self.samples.disk(vm.guest.name, number)
+                        found.append(Place(scsi_name(disk), disk.datastore.uuid, row))
         return self._places[of]
 
-    def rows(self, of: Managed, instance: str) -> tuple[Any, Any]:
-        """Return where the samples of an instance are: of disks, and of their guests."""
-        if (of, instance) not in self._rows:
-            mine = [p for p in self.places(of) if instance in {AGGREGATE, p.scsi, p.store}]
-            guests = self.samples.guests(dict.fromkeys(place.guest for place in mine))
-            disks = np.array([place.row for place in mine], np.int64)
-            self._rows[of, instance] = disks, guests
-        return self._rows[of, instance]
-
-    def moved(self, of: Managed, instance: str, intervals: range, *columns: int) -> float:
-        """Return what I/O of some kinds came to, a second."""
+    def sums(self, of: Managed, instance: str, intervals: range) -> Sums:
+        """Return what the I/O of an instance came to."""
         key = of, instance, intervals
-        if key not in self._moved:
-            self._moved[key] = self.samples.moved(self.rows(of, instance)[0], intervals)
-        total = sum(int(self._moved[key][column]) for column in columns)
-        return total / (len(intervals) * INTERVAL_SECONDS)
+        if key not in self._sums:
+            mine = [p.row for p in self.places(of) if instance in {AGGREGATE, p.scsi, p.store}]
+            self._sums[key] = self.samples.sums(np.array(mine, np.int64), intervals)
+        return self._sums[key]
 
-    def latency(self, of: Managed, instance: str, intervals: range) -> float:
-        """Return the mean latency, in seconds, of the VMs with disks there; 0 without I/O."""
-        ios, seconds = self.samples.latency(self.rows(of, instance)[1], intervals)
+    def latency(
+        self, of: Managed, instance: str, intervals: range, ways: tuple[int, ...] = _BOTH
+    ) -> float:
+        """Return the mean latency of I/O in some directions, in seconds; 0 without I/O."""
+        sums, there = self.sums(of, instance, intervals), list(ways)
+        ios, seconds = int(sums.ios[there].sum()), float(sums.seconds[there].sum())
         return seconds / ios if ios else 0.0
 
     def highest(self, of: Managed, intervals: range) -> float:
@@ -138,12 +127,6 @@ def stores_of(source: Source, of: Managed) -> list[str]:
 
 def _disks_of(source: Source, of: Managed) -> list[str]:
     return [place.scsi for place in source.places(of)]
-
-
-def _only_disk(source: Source, of: Managed) -> list[str]:
-    """Return a VM's disk where it has but one: of several, it is not known whose latency it was."""
-    found = _disks_of(source, of)
-    return found if len(found) == 1 else []
 
 
 def _itself(_source: Source, _of: Managed) -> list[str]:
@@ -215,22 +198,35 @@ _UNITS: Final = {
 }
 
 
-def _moved(*columns: int, unit: int = 1) -> Measure:
+def _ios(*ways: int) -> Measure:
+    """Return what tells how many I/Os there were, a second."""
+
+    def measure(source: Source, of: Managed, instance: str, intervals: range) -> float:
+        done = int(source.sums(of, instance, intervals).ios[list(ways)].sum())
+        return done / (len(intervals) * INTERVAL_SECONDS)
+
+    return measure
+
+
+def _kib(*ways: int) -> Measure:
+    """Return what tells how many KiB were moved, a second."""
+
+    def measure(source: Source, of: Managed, instance: str, intervals: range) -> float:
+        moved = int(source.sums(of, instance, intervals).size_bytes[list(ways)].sum())
+        return moved / KIB / (len(intervals) * INTERVAL_SECONDS)
+
+    return measure
+
+
+def _took(*ways: int, units: float = 1e3) -> Measure:
+    """Return what tells the mean latency, in so many units a second."""
     return lambda source, of, instance, intervals: (
-        source.moved(of, instance, intervals, *columns) / unit
+        source.latency(of, instance, intervals, ways) * units
     )
 
 
 def _highest(source: Source, of: Managed, _instance: str, intervals: range) -> float:
     return source.highest(of, intervals) * 1e3
-
-
-def _took(source: Source, of: Managed, instance: str, intervals: range) -> float:
-    return source.latency(of, instance, intervals) * 1e3
-
-
-def _observed(source: Source, of: Managed, instance: str, intervals: range) -> float:
-    return source.latency(of, instance, intervals) * 1e6
 
 
 def _capacity(_source: Source, of: Managed, _instance: str, _intervals: range) -> float:
@@ -250,8 +246,8 @@ def _used(source: Source, of: Managed, _instance: str, intervals: range) -> floa
 
 
 _BY_DISK: Final = ((VirtualMachine, _disks_of),)
-_ONLY_DISK: Final = ((VirtualMachine, _only_disk),)
 _BY_STORE: Final = ((VirtualMachine, stores_of), (HostSystem, stores_of), (Datastore, _itself))
+_BY_STORE_LIVE: Final = ((VirtualMachine, stores_of), (HostSystem, stores_of))
 _WHOLE: Final = ((VirtualMachine, _itself), (HostSystem, _itself))
 _STORES_OF_HOST: Final = ((HostSystem, stores_of),)
 _STORE: Final = ((Datastore, _itself),)
@@ -266,26 +262,38 @@ def _throughput(group: str, what: str, of: Any) -> tuple[Counter, ...]:
             (
                 f"{group}.numberReadAveraged.average", "number", (1, 3),
                 "Average read requests per second",
-                f"Average number of read {_PER_SECOND.format(what)}", _moved(READS),
+                f"Average number of read {_PER_SECOND.format(what)}", _ios(READ),
             ),
             (
                 f"{group}.numberWriteAveraged.average", "number", (1, 3),
                 "Average write requests per second",
-                f"Average number of write {_PER_SECOND.format(what)}", _moved(WRITES),
+                f"Average number of write {_PER_SECOND.format(what)}", _ios(WRITE),
             ),
             (
                 f"{group}.read.average", "kiloBytesPerSecond", (2, 2), "Read rate",
-                f"Rate of reading data from the {what}", _moved(READ_BYTES, unit=KIB),
+                f"Rate of reading data from the {what}", _kib(READ),
             ),
             (
                 f"{group}.write.average", "kiloBytesPerSecond", (2, 2), "Write rate",
-                f"Rate of writing data to the {what}", _moved(WRITTEN_BYTES, unit=KIB),
+                f"Rate of writing data to the {what}", _kib(WRITE),
             ),
         )
     )  # fmt: skip
 
 
-def _both_ways(group: str, latency: str, label: str, of: Any, of_latency: Any) -> Any:
+def _latencies(group: str, what: str, of: Any) -> tuple[Counter, ...]:
+    """Return the counters of latency by direction."""
+    text = "Average amount of time for a {} operation {} the " + what
+    return tuple(
+        Counter(
+            f"{group}.total{way}Latency.average", "millisecond", "absolute", (1, 3),
+            f"{way} latency", text.format(way.lower(), preposition), of, _took(direction),
+        )
+        for way, preposition, direction in (("Read", "from", READ), ("Write", "to", WRITE))
+    )  # fmt: skip
+
+
+def _both_ways(group: str, latency: str, label: str, of: Any) -> Any:
     """Return the counters of latency and bytes that do not tell reads from writes."""
     took = "Average amount of time for an I/O operation to complete successfully"
     name, rate = f"{group}.throughput.{latency}.average", "kiloBytesPerSecond"
@@ -294,21 +302,31 @@ def _both_ways(group: str, latency: str, label: str, of: Any, of_latency: Any) -
     return (
         Counter(
             name, "millisecond", "absolute", (4, 4), f"{label} throughput contention", took,
-            of_latency, _took,
+            of, _took(*_BOTH),
         ),
         Counter(
             used, rate, "rate", (4, 4), bandwidth, bandwidth, of,
-            _moved(READ_BYTES, WRITTEN_BYTES, unit=KIB),
+            _kib(*_BOTH),
         ),
     )  # fmt: skip
 
 
 COUNTERS: Final[tuple[Counter, ...]] = (
     *_throughput("virtualDisk", "virtual disk", _BY_DISK),
+    *_latencies("virtualDisk", "virtual disk", _BY_DISK),
+    Counter(
+        "virtualDisk.readLatencyUS.latest", "microsecond", "absolute", (4, 4),
+        "Read Latency (µs)", "Read latency in microseconds", _BY_DISK, _took(READ, units=1e6),
+    ),
+    Counter(
+        "virtualDisk.writeLatencyUS.latest", "microsecond", "absolute", (4, 4),
+        "Write Latency (µs)", "Write latency in microseconds", _BY_DISK, _took(WRITE, units=1e6),
+    ),
     *_throughput("datastore", "datastore", _BY_STORE),
-    *_both_ways("virtualDisk", "cont", "Virtual disk", _BY_DISK, _ONLY_DISK),
-    *_both_ways("datastore", "contention", "Datastore", _STORE, _STORE),
-    *_both_ways("disk", "contention", "Disk", _WHOLE, _WHOLE),
+    *_latencies("datastore", "datastore", _BY_STORE_LIVE),
+    *_both_ways("virtualDisk", "cont", "Virtual disk", _BY_DISK),
+    *_both_ways("datastore", "contention", "Datastore", _STORE),
+    *_both_ways("disk", "contention", "Disk", _WHOLE),
     Counter(
         "datastore.maxTotalLatency.latest", "millisecond", "absolute", (3, 3), "Highest latency",
         "Highest latency value across all datastores used by the host", _WHOLE, _highest,
@@ -316,26 +334,26 @@ COUNTERS: Final[tuple[Counter, ...]] = (
     Counter(
         "datastore.datastoreIops.average", "number", "absolute", (1, 3),
         "Storage I/O Control aggregated IOPS", "Aggregate number of IO operations on the datastore",
-        _STORES_OF_HOST, _moved(READS, WRITES),
+        _STORES_OF_HOST, _ios(*_BOTH),
     ),
     Counter(
         "datastore.datastoreVMObservedLatency.latest", "microsecond", "absolute", (1, 3),
         "Datastore latency observed by VMs",
-        "The average datastore latency as seen by virtual machines", _STORES_OF_HOST, _observed,
+        "The average datastore latency as seen by virtual machines", _STORES_OF_HOST, _took(*_BOTH, units=1e6),
     ),
     Counter(
         "disk.usage.average", "kiloBytesPerSecond", "rate", (1, 3), "Usage",
-        "Aggregated disk I/O rate", _WHOLE, _moved(READ_BYTES, WRITTEN_BYTES, unit=KIB),
+        "Aggregated disk I/O rate", _WHOLE, _kib(*_BOTH),
     ),
     Counter(
         "disk.read.average", "kiloBytesPerSecond", "rate", (2, 3), "Read rate",
         "Average number of kilobytes read from the disk each second during the collection interval",
-        _WHOLE, _moved(READ_BYTES, unit=KIB),
+        _WHOLE, _kib(READ),
     ),
     Counter(
         "disk.write.average", "kiloBytesPerSecond", "rate", (2, 3), "Write rate",
         "Average number of kilobytes written to disk each second during the collection interval",
-        _WHOLE, _moved(WRITTEN_BYTES, unit=KIB),
+        _WHOLE, _kib(WRITE),
     ),
     Counter(
         "disk.maxTotalLatency.latest", "millisecond", "absolute", (1, 3), "Highest latency",

@@ -2,42 +2,46 @@
 
     the engine ──rows of I/Os──▶ ``_Tap`` ──the same rows──▶ the meter
                                     │
-                                    └─▶ a sum for each guest and 20 s, for an hour
+                                    └─▶ sums for each disk, direction and 20 s, for an hour
 
 Rows are counted where they pass on their way to the meter, whenever that is; so nothing here needs an
-event of its own, and a run ends when it would have ended.  Rows tell neither the disk nor whether an
-I/O read or wrote.  That is what the load says: its n-th row is taken to be the n-th I/O that
-completed, which is exact in number, and in kind up to what was under way or dropped meanwhile.
-How long reads took, as opposed to writes, is therefore not known.
+event of its own, and a run ends when it would have ended.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from stuntdouble.iops import Engine, Guest, Load, Meter
+    from stuntdouble.iops import Engine, Meter
 
     Rows = NDArray[np.int64]
-    Took = Callable[[list[str], NDArray[np.int64], NDArray[np.float64]], None]
+    Floats = NDArray[np.float64]
+    Took = Callable[[list[str], Rows, Floats, Rows], None]
 
 INTERVAL_SECONDS: Final = 20
 """A host's real-time statistics have a sample every 20 s (vSphere API, PerfProviderSummary)."""
 KEPT: Final = 180
 """Real-time samples are kept for an hour (vSphere Monitoring and Performance)."""
-READS, WRITES, READ_BYTES, WRITTEN_BYTES = range(4)
-"""Columns of what a disk's I/O came to."""
+READ, WRITE = range(2)
+"""Directions: columns of what a disk's I/O came to."""
 
-_ROWS: Final = 4096  # of a load that says no more than one row at a time
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What I/O of both directions came to: how many, their bytes, their latencies in seconds."""
+
+    ios: Rows
+    size_bytes: Rows
+    seconds: Floats
 
 
 class _Tap:
@@ -50,64 +54,37 @@ class _Tap:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._meter, name)
 
-    def take_ios(self, names: list[str], numbers: Rows, times: NDArray[np.float64]) -> None:
+    def take_ios(self, names: list[str], numbers: Rows, times: Floats, kinds: Rows) -> None:
         """Take over guests' I/Os, as the meter does."""
-        self._took(names, numbers, times)
-        self._meter.take_ios(names, numbers, times)
+        self._took(names, numbers, times, kinds)
+        self._meter.take_ios(names, numbers, times, kinds)
 
-    def io(self, guest: str, arrived: float, completed: float) -> None:
+    def io(self, guest: str, arrived: float, completed: float, kind: tuple[int, int, int]) -> None:
         """Note a guest's I/O, as the meter does."""
-        self._took([guest], np.zeros(1, np.int64), np.array([[arrived, completed]]))
-        self._meter.io(guest, arrived, completed)
+        times = np.array([[arrived, completed]])
+        self._took([guest], np.zeros(1, np.int64), times, np.array([kind], np.int64))
+        self._meter.io(guest, arrived, completed, kind)
+
+
+def _whole() -> Rows:
+    return np.zeros((0, 2), np.int64)
 
 
 @dataclass(slots=True)
 class _Slot:
-    """An interval: by guest, I/Os, their latencies summed, and I/Os before; by disk, what moved."""
+    """An interval: a row for each disk, a column for each direction."""
 
-    ios: Rows
-    seconds: NDArray[np.float64]
-    before: Rows
-    moved: Rows = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+    ios: Rows = field(default_factory=_whole)
+    size_bytes: Rows = field(default_factory=_whole)
+    seconds: Floats = field(default_factory=lambda: np.zeros((0, 2)))
 
-    def grow(self, guests: int) -> None:
-        """Make room for more guests."""
-        more = guests - len(self.ios)
-        if more > 0:
-            self.ios = np.pad(self.ios, (0, more))
-            self.seconds = np.pad(self.seconds, (0, more))
-
-    def grow_disks(self, disks: int) -> None:
+    def grow(self, disks: int) -> None:
         """Make room for more disks."""
-        more = disks - len(self.moved)
+        more = disks - len(self.ios)
         if more > 0:
-            self.moved = np.pad(self.moved, ((0, more), (0, 0)))
-
-
-@dataclass(slots=True)
-class _Reader:
-    """How far a guest's load has been read, and where its disks are among all disks."""
-
-    batches: Iterator[Rows]
-    first: int
-    disks: int
-    buffer: Rows = field(default_factory=lambda: np.zeros((0, 4), np.int64))
-    position: int = 0
-    last: int = -1
-
-    def rows(self, start: int, stop: int) -> Rows:
-        """Return rows of the load; those before are passed over, and none is read twice."""
-        found = [self.buffer[:0]]
-        while self.position < stop:
-            if not len(self.buffer):
-                self.buffer = next(self.batches, self.buffer)
-                if not len(self.buffer):
-                    break  # the load is over
-            some = self.buffer[: stop - self.position]
-            self.buffer = self.buffer[len(some) :]
-            found.append(some[max(start - self.position, 0) :])
-            self.position += len(some)
-        return np.concatenate(found)
+            self.ios = np.pad(self.ios, ((0, more), (0, 0)))
+            self.size_bytes = np.pad(self.size_bytes, ((0, more), (0, 0)))
+            self.seconds = np.pad(self.seconds, ((0, more), (0, 0)))
 
 
 class Samples:
@@ -121,12 +98,8 @@ class Samples:
         self._engine = engine
         self._meter = engine.meter
         self._begun = ceil(engine.env.now / INTERVAL_SECONDS)
-        self._rows: dict[str, int] = {}
-        self._own: Rows = np.zeros(0, np.int64)
-        self._total: Rows = np.zeros(0, np.int64)
+        self._rows: dict[tuple[str, int], int] = {}
         self._slots: dict[int, _Slot] = {}
-        self._readers: dict[int, _Reader] = {}
-        self._disks = 0
         self.known = range(self._begun, self._begun)
         engine.meter = cast("Meter", _Tap(engine.meter, self._took))
 
@@ -136,114 +109,57 @@ class Samples:
         stop = int(self._engine.env.now // INTERVAL_SECONDS)
         self.known = range(max(self._begun, stop - KEPT), max(stop, self._begun))
 
-    # What is asked. --------------------------------------------------------------------------
+    def disk(self, guest: str, number: int) -> int:
+        """Return where the *number*-th disk of a guest is among all disks."""
+        return self._rows.setdefault((guest, number), len(self._rows))
 
-    def guests(self, names: Iterable[str]) -> Rows:
-        """Return where guests are among those that have done anything."""
-        return np.array([self._rows[n] for n in names if n in self._rows], np.int64)
-
-    def latency(self, guests: Rows, intervals: range) -> tuple[int, float]:
-        """Return how many I/Os of guests completed, and their latencies, summed."""
-        ios, seconds = 0, 0.0
+    def sums(self, disks: Rows, intervals: range) -> Sums:
+        """Return what the I/O of disks that completed in some intervals came to, by direction."""
+        ios, size, seconds = np.zeros(2, np.int64), np.zeros(2, np.int64), np.zeros(2)
         for slot in self._within(intervals):
-            there = guests[guests < len(slot.ios)]
-            ios += int(slot.ios[there].sum())
-            seconds += float(slot.seconds[there].sum())
-        return ios, seconds
-
-    def disk(self, guest: Guest, number: int, disks: int) -> int:
-        """Return where the disk of a guest that has so many is among all disks."""
-        reader = self._readers.get(guest.number)
-        if reader is None:
-            batches = iter(()) if guest.load is None else _rows_of(guest.load)
-            reader = self._readers[guest.number] = _Reader(batches, self._disks, disks)
-            self._disks += disks
-        if guest.name in self._rows:
-            self._read(reader, guest)
-        return reader.first + number
-
-    def moved(self, disks: Rows, intervals: range) -> Rows:
-        """Return what the I/O of disks came to: reads, writes, bytes read, bytes written."""
-        sums = np.zeros(4, np.int64)
-        for slot in self._within(intervals):
-            sums += slot.moved[disks[disks < len(slot.moved)]].sum(axis=0)
-        return sums
+            there = disks[disks < len(slot.ios)]
+            ios += slot.ios[there].sum(axis=0)
+            size += slot.size_bytes[there].sum(axis=0)
+            seconds += slot.seconds[there].sum(axis=0)
+        return Sums(ios, size, seconds)
 
     def _within(self, intervals: range) -> Iterator[_Slot]:
         return (self._slots[number] for number in intervals if number in self._slots)
 
-    def _read(self, reader: _Reader, guest: Guest) -> None:
-        """Read a guest's load as far as intervals are over, and put down what it did."""
-        start = max(self.known.start, reader.last + 1)
-        new = [number for number in range(start, self.known.stop) if number in self._slots]
-        if not new:
-            return
-        row, slots = self._rows[guest.name], [self._slots[number] for number in new]
-        base = guest.completed - int(self._total[row])  # done before anybody listened
-        starts = [base + _at(slot.before, row) for slot in slots]
-        stops = [start + _at(slot.ios, row) for start, slot in zip(starts, slots, strict=True)]
-        first = max(starts[0], 0)
-        rows = reader.rows(first, stops[-1])
-        which = np.searchsorted(stops, np.arange(first, first + len(rows)), side="right")
-        place = (which * reader.disks + rows[:, 0]) * 2 + rows[:, 1]
-        size = len(new) * reader.disks * 2
-        ios = np.bincount(place, minlength=size).reshape(len(new), reader.disks, 2)
-        sizes = np.bincount(place, rows[:, 3], minlength=size).reshape(ios.shape)
-        mine = slice(reader.first, reader.first + reader.disks)
-        for k, slot in enumerate(slots):
-            slot.grow_disks(self._disks)
-            slot.moved[mine, [READS, WRITES]] = ios[k]
-            slot.moved[mine, [READ_BYTES, WRITTEN_BYTES]] = sizes[k]
-        reader.last = new[-1]
-
     # What passes. ----------------------------------------------------------------------------
 
-    def _took(self, names: list[str], numbers: Rows, times: NDArray[np.float64]) -> None:
-        """Count I/Os: each is *names* [number] and a row (arrived, completed)."""
-        if len(names) == 1:
-            own = np.array([self._row(names[0])])
-        else:
-            if len(names) != len(self._own):
-                self._own = np.array([self._row(name) for name in names])
-            own = self._own
-        mine, size = own[numbers], len(self._rows)
-        self._total = np.pad(self._total, (0, size - len(self._total)))
+    def _took(self, names: list[str], numbers: Rows, times: Floats, kinds: Rows) -> None:
+        """Count I/Os: *names* [number], rows (arrived, completed) and (disk, write, bytes)."""
+        places = self._places(names, numbers, kinds[:, 0]) * 2 + kinds[:, 1]
+        took = times[:, 1] - times[:, 0]
         intervals = (times[:, 1] // INTERVAL_SECONDS).astype(np.int64)
+        shape = len(self._rows), 2
+        size = 2 * len(self._rows)
         for number in np.unique(intervals).tolist():
-            slot = self._slot(number, size)
+            slot = self._slot(number)
             there = intervals == number
-            took = times[there, 1] - times[there, 0]
-            ios = np.bincount(mine[there], minlength=size)
-            slot.ios += ios
-            slot.seconds += np.bincount(mine[there], took, minlength=size)
-            self._total += ios
+            mine = places[there]
+            slot.ios += np.bincount(mine, minlength=size).reshape(shape)
+            moved = np.bincount(mine, kinds[there, 2], minlength=size)  # exact below 2**53
+            slot.size_bytes += moved.astype(np.int64).reshape(shape)
+            slot.seconds += np.bincount(mine, took[there], minlength=size).reshape(shape)
 
-    def _row(self, name: str) -> int:
-        return self._rows.setdefault(name, len(self._rows))
+    def _places(self, names: list[str], numbers: Rows, disks: Rows) -> Rows:
+        """Return for each I/O where its disk is among all disks."""
+        most = int(disks.max(initial=0)) + 1
+        flat = numbers * most + disks
+        table = np.zeros(len(names) * most, np.int64)
+        for place in np.flatnonzero(np.bincount(flat)).tolist():
+            name, disk = divmod(place, most)
+            table[place] = self.disk(names[name], disk)
+        found: Rows = table[flat]
+        return found
 
-    def _slot(self, number: int, size: int) -> _Slot:
+    def _slot(self, number: int) -> _Slot:
         slot = self._slots.get(number)
         if slot is None:
-            empty = np.zeros(size, np.int64), np.zeros(size)
-            slot = self._slots[number] = _Slot(*empty, self._total.copy())
+            slot = self._slots[number] = _Slot()
             for old in [old for old in self._slots if old < number - KEPT]:
                 del self._slots[old]
-        slot.grow(size)
+        slot.grow(len(self._rows))
         return slot
-
-
-def _at(column: Rows, row: int) -> int:
-    """Return what a column has for a guest, 0 where it is older than the guest."""
-    return int(column[row]) if row < len(column) else 0
-
-
-def _rows_of(load: Load) -> Iterator[Rows]:
-    """Yield the rows of a load in batches: (index of the disk, write, offset, length)."""
-    batches = getattr(load, "batches", None)
-    if batches is not None:
-        for _, rows in batches():
-            yield rows
-        return
-    rows_left = load.ios()
-    while some := [row[1:] for row in islice(rows_left, _ROWS)]:
-        yield np.array(some, np.int64)

@@ -202,7 +202,7 @@ class Reference:
             return
         guest.completed += 1
         guest.in_flight -= 1
-        self.meter.io(guest.name, arrived, self.env.now)
+        self.meter.io(guest.name, arrived, self.env.now, (disk, int(write), length))
         self._admit_waiting(guest)
         drain(guest)
         self.check_watches()

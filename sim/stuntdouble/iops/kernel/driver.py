@@ -171,8 +171,9 @@ class Driver:
         services, ios = int(tell(self.addresses)), int(k.ints[N_IOS, 0])
         k.ints[N_IOS] = 0
         if ios:
-            names = np.array(self.name_of)[k.io_guests[:ios, 0]]
-            self.meter.take_ios(self.names, names, k.ios[:ios])
+            kinds = k.io_kinds[:ios]
+            names = np.array(self.name_of)[kinds[:, 0]]
+            self.meter.take_ios(self.names, names, k.ios[:ios], kinds[:, 1:])
         if services:
             self.meter.take_visits(k.told_kinds[:services], k.told[:services])
 

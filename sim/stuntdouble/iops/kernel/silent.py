@@ -25,12 +25,15 @@ from stuntdouble.iops.kernel.tables import (
     G_SILENT,
     G_SILENT_HEAD,
     G_SILENT_MAX,
+    J_DISK,
     J_KEY,
     J_KIND,
     J_LEFT,
+    J_LENGTH,
     J_LOADER,
     J_NEXT,
     J_OWNER,
+    J_WRITE,
     JOB_GUEST,
     M_ARRIVED,
     M_END,
@@ -78,7 +81,10 @@ def note_io(k: Any, g: Any, job: Any, end: Any) -> None:
     k.guests[g, G_IN_FLIGHT] -= 1
     n = k.ints[N_IOS, 0]
     k.ints[N_IOS, 0] = n + 1
-    k.io_guests[n, 0] = g
+    k.io_kinds[n, 0] = g
+    k.io_kinds[n, 1] = k.jobs[job, J_DISK]
+    k.io_kinds[n, 2] = k.jobs[job, J_WRITE]
+    k.io_kinds[n, 3] = k.jobs[job, J_LENGTH]
     k.ios[n, 0] = k.moments[job, M_ARRIVED]
     k.ios[n, 1] = end
 

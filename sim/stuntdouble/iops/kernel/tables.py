@@ -145,7 +145,7 @@ class State(NamedTuple):
     pools: Any
     out: Any
     ios: Any
-    io_guests: Any
+    io_kinds: Any
     services: Any
     service_kinds: Any
     told: Any
@@ -188,7 +188,7 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "pools": (1 << 8, 8, np.int64),
     "out": (OUT_ROWS, 6, np.int64),
     "ios": (1 << 23, 2, np.float64),
-    "io_guests": (1 << 23, 1, np.int64),
+    "io_kinds": (1 << 23, 4, np.int64),
     "services": (SERVED_ROWS, 3, np.float64),
     "service_kinds": (SERVED_ROWS, 4, np.int64),
     "told": (SERVED_ROWS, 2, np.float64),

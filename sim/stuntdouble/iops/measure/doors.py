@@ -37,10 +37,15 @@ class Doors(ABC):
         self._visit_kinds, self._visit_times = array("q"), array("d")
 
     def take_ios(
-        self, names: list[str], numbers: NDArray[np.int64], times: NDArray[np.float64]
+        self,
+        names: list[str],
+        numbers: NDArray[np.int64],
+        times: NDArray[np.float64],
+        kinds: NDArray[np.int64] | None = None,  # noqa: ARG002  (for those who listen in between)
     ) -> None:
         """Take over guests' I/Os: each is *names* [number] and a row (arrived, completed).
 
+        *kinds* are rows (disk of the guest, 1 for a write, bytes), of which nothing is kept here.
         Arrays may be views of a buffer that is written again afterwards: what is to be kept of
         them is copied.  Times are seconds of site time.
         """
@@ -63,8 +68,14 @@ class Doors(ABC):
                 raise Misuse("the purpose of a visit", f"{kinds[:, 1].max()} is none")
             self._keep_visits(np.ascontiguousarray(kinds), np.ascontiguousarray(times))
 
-    def io(self, guest: str, arrived: float, completed: float) -> None:
-        """Note a guest's I/O that completes now."""
+    def io(
+        self,
+        guest: str,
+        arrived: float,
+        completed: float,
+        kind: tuple[int, int, int] = (0, 0, 0),  # noqa: ARG002  (as in take_ios)
+    ) -> None:
+        """Note a guest's I/O that completes now; *kind* is as in ``take_ios``."""
         self._io_guests.append(self._number(guest))
         self._io_times.append(arrived)
         self._io_times.append(completed)
