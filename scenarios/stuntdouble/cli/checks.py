@@ -41,10 +41,12 @@ PACKAGES: Final = (
 )
 
 SERVING: Final = (
-    *("cryptography", "fastapi", "fastapi-offline", "greenlet", "httptools", "httpx"),
+    *("crc32c", "cryptography", "fastapi", "fastapi-offline", "greenlet", "httptools", "httpx"),
     *("pyvmomi", "uvicorn"),
 )
 """What the extra ``serve`` adds."""
+EXPORTING: Final = ("rtslib-fb",)
+"""What the extra ``lio`` adds."""
 
 TARGET: Final = Path("/sys/kernel/config/target")
 LOOP: Final = Path("/dev/loop-control")
@@ -77,7 +79,8 @@ def checks() -> Iterator[Check]:
     """Yield every check: what is needed today first."""
     yield _python()
     yield _packages()
-    yield _extra()
+    yield _extra("serve", SERVING, "serve, and vendors' interfaces in process")
+    yield _extra("lio", EXPORTING, "exporting LUNs by this kernel's own target")
     yield _cache()
     yield _memory()
     yield _disk()
@@ -115,14 +118,14 @@ def _packages() -> Check:
     )
 
 
-def _extra() -> Check:
-    missing = [name for name in SERVING if not _installed(name)]
+def _extra(name: str, packages: tuple[str, ...], needed_for: str) -> Check:
+    missing = [package for package in packages if not _installed(package)]
     return Check(
-        "extra serve",
+        f"extra {name}",
         not missing,
-        f"missing: {', '.join(missing)}" if missing else f"all {len(SERVING)}",
-        "serve, and the vSphere API in process",
-        "pip install 'stuntdouble[serve]'",
+        f"missing: {', '.join(missing)}" if missing else f"all {len(packages)}",
+        needed_for,
+        f"pip install 'stuntdouble[{name}]'",
         optional=True,
     )
 
