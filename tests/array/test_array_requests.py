@@ -261,8 +261,9 @@ def test_limits(build) -> None:
     rack.do(rack.array.promote("a", "copy"))
     with pytest.raises(LimitReached):
         rack.do(rack.array.promote("a", "copy2"))
-    with pytest.raises(Unsupported):
-        rack.snapshot(rack.array.volume("copy"), name="c")
+    with pytest.raises(LimitReached, match="volume v1"):
+        rack.snapshot(one, name="c")
+    rack.snapshot(rack.array.volume("copy"), name="c")
     for name in ("v1", "v2"):
         rack.do(rack.array.map_volume(name, SERVER))
     with pytest.raises(LimitReached):
@@ -436,7 +437,7 @@ def test_pools(build) -> None:
         ({"exhaustion": "hope"}, Misuse),
         ({"chunk_bytes": 48 * KIB}, Misuse),
         ({"reserve_fraction": 1.0}, Misuse),
-        ({"lun_max": 256}, Unsupported),
+        ({"lun_max": 16384}, Unsupported),
         ({"fence_seconds": -1.0}, Misuse),
         ({"reclaim_extent_bytes": 0}, Misuse),
     ],

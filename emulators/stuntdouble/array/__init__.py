@@ -5,7 +5,9 @@ groups, promotion, masking, reserve exhaustion and space reclaim; and the faults
 """
 
 from stuntdouble.array.device import LocalInitiator, LocalLun
+from stuntdouble.array.hosts import Chap, Host, Hosts
 from stuntdouble.array.local import LocalArray
+from stuntdouble.array.masking import HostMapping
 from stuntdouble.array.mirror import Mirror
 from stuntdouble.array.parameters import (
     CopyPolicy,
@@ -16,14 +18,19 @@ from stuntdouble.array.parameters import (
 )
 from stuntdouble.array.pool import Pool, StationEngine
 from stuntdouble.array.system import Array
+from stuntdouble.array.task import Task
 from stuntdouble.array.volume import Snapshot, Volume
 from stuntdouble.site import DamageMode
 
 __all__ = [
     "Array",
+    "Chap",
     "CopyPolicy",
     "DamageMode",
     "Exhaustion",
+    "Host",
+    "HostMapping",
+    "Hosts",
     "LocalArray",
     "LocalInitiator",
     "LocalLun",
@@ -34,5 +41,6 @@ __all__ = [
     "Snapshot",
     "SnapshotKind",
     "StationEngine",
+    "Task",
     "Volume",
 ]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 COUNT_MAX: Final = 1 << 20
 """Of snapshots and copies.  Chosen: a hundred times what any array's data sheet has."""
 
+LUN_MAX: Final = 16383
+"""The last LUN number of flat space addressing: 14 bits (SAM-5, 4.7.7.2)."""
+
 SnapshotKind = Literal["copy-on-write", "redirect-on-write", "split-mirror"]
 CopyPolicy = Literal["copy-into-newest", "copy-into-each"]
 Exhaustion = Literal["invalidate", "refuse"]
@@ -48,8 +51,8 @@ class Parameters:
             volume, oldest first; "refuse" (no stale) lets the write fail.
         mirror_pool: the pool where mirrors lie; empty for that of the volume.
         mirrors_per_volume_max: three secondary volumes of a primary one (Hitachi ShadowImage).
-        synchronise_bytes_per_second: the pace of a synchronisation, 0 for as fast as the devices
-            go; no source (arrays let it be chosen).
+        synchronise_bytes_per_second: the pace of a synchronisation, of a physical copy and of a
+            revert, 0 for as fast as the devices go; no source (arrays let it be chosen).
         synchronise_io_bytes: what one read and one write of it copy; no source.
         synchronise_depth: how many of them are under way; no source.
         fence_seconds: how long no I/O is admitted to the volumes while their snapshot is taken.
@@ -59,12 +62,13 @@ class Parameters:
         snapshot_create_seconds, map_seconds, unmap_seconds, delete_seconds: 1 s each in a
             published break-down of a backup from storage snapshots.  The time of a request as its
             client sees it; the fence comes on top.
-        promote_seconds: no source; taken to be another such request.
+        promote_seconds, create_seconds, grow_seconds: no source; taken to be other such requests.
         snapshots_per_volume_max: 500 virtual copies of a base volume (HPE 3PAR).  ONTAP: 255 up
             to 9.3, 1023 from 9.4 on.
         snapshots_max: of the whole array; no source.
         copies_per_snapshot_max: 256 writable copies of a read-only one (HPE 3PAR).
-        lun_max: 255 is the last LUN number of peripheral device addressing (SAM-5).
+        lun_max: 255 is the last LUN number of peripheral device addressing, 16383 that of flat
+            space addressing (SAM-5).
         name_length_max: 31 characters (HPE WSAPI error 57 beyond that).
         reclaim_bytes_per_second: the pace at which space of deleted snapshots comes free, 0 for as
             fast as the devices go; no source.
@@ -86,6 +90,8 @@ class Parameters:
     fence_seconds_per_volume: float = 0.0
     snapshot_create_seconds: float = 1.0
     promote_seconds: float = 1.0
+    create_seconds: float = 1.0
+    grow_seconds: float = 1.0
     map_seconds: float = 1.0
     unmap_seconds: float = 1.0
     delete_seconds: float = 1.0
@@ -122,8 +128,8 @@ class Parameters:
             raise Misuse("chunk_bytes", f"{chunk} is not {wanted}")
         if not 0.0 <= self.reserve_fraction < 1.0:
             raise Misuse("reserve_fraction", f"{self.reserve_fraction} is not in [0, 1)")
-        if not 0 <= self.lun_max <= 255:
-            raise Unsupported(f"LUN {self.lun_max}", "LUN numbers are 0 to 255")
+        if not 0 <= self.lun_max <= LUN_MAX:
+            raise Unsupported(f"LUN {self.lun_max}", f"LUN numbers are 0 to {LUN_MAX}")
         if not 1 <= self.mirrors_per_volume_max <= REPLICAS_MAX:
             text = f"{self.mirrors_per_volume_max} is not 1 to {REPLICAS_MAX}"
             raise Misuse("mirrors_per_volume_max", text)
@@ -132,7 +138,7 @@ class Parameters:
                 raise Misuse(whole, f"{getattr(self, whole)} is not 1 to {most}")
         for name in (
             "fence_seconds", "fence_seconds_per_volume", "snapshot_create_seconds",
-            "promote_seconds", "map_seconds", "unmap_seconds", "delete_seconds",
+            "promote_seconds", "create_seconds", "grow_seconds", "map_seconds", "unmap_seconds", "delete_seconds",
             "reclaim_bytes_per_second", "synchronise_bytes_per_second",
         ):  # fmt: skip
             if not 0.0 <= getattr(self, name) < float("inf"):

@@ -5,38 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stuntdouble.array.core import Core
+from stuntdouble.array.hosts import Hosts
 from stuntdouble.array.masking import Masking
-from stuntdouble.array.mirror import Mirrors
 from stuntdouble.array.parameters import Parameters
 from stuntdouble.array.pool import build_pool
-from stuntdouble.array.promote import Promotion, new_naa
 from stuntdouble.array.reclaim import Reclaim
-from stuntdouble.array.snapshot import Snapshots
-from stuntdouble.array.volume import Inventory, Volume
+from stuntdouble.array.requests import Requests
+from stuntdouble.array.volume import Inventory
 from stuntdouble.errors import (
     AccessDenied,
     InvalidState,
     MediumError,
-    Misuse,
     NotFound,
     Unreachable,
 )
+from stuntdouble.extents import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from simpy.events import Event
 
+    from stuntdouble.array.hosts import Host
     from stuntdouble.array.parameters import PoolSpec
     from stuntdouble.array.pool import Pool, StationEngine
-    from stuntdouble.array.volume import Snapshot
-    from stuntdouble.extents import Runs
+    from stuntdouble.array.task import Task
+    from stuntdouble.array.volume import Snapshot, Volume
     from stuntdouble.ports import Mapping
-    from stuntdouble.site import DamageMode, Lun
+    from stuntdouble.site import DamageMode, Lun, Step
     from stuntdouble.trace import Journal, Streams
 
 
-class Array:
+class Array(Requests):
     """An emulated storage array.
 
     Building (``add_pool``, ``create_volume``) takes no time.  Requests are SimPy generators: they
@@ -63,13 +63,12 @@ class Array:
         self.parameters = Parameters() if parameters is None else parameters
         self.inventory = Inventory(self.parameters.name_length_max)
         self.core = Core(name, engine, streams, journal, self.parameters, self.inventory)
-        self.masking = Masking(self.parameters.lun_max)
+        self.hosts = Hosts(self.core)
+        self.masking = Masking(self.hosts, self.parameters.lun_max)
+        self.core.masked_to = self.masking.luns_of
         self._reclaim = Reclaim(self.core)
-        self._mirrors = Mirrors(self.core)
-        self._snapshots = Snapshots(self.core, self._mirrors, self._reclaim)
-        self._promotion = Promotion(
-            self.core, self.masking, self._snapshots, self._mirrors, self._reclaim
-        )
+        super().__init__(self.core, self.hosts, self.masking, self._reclaim)
+        self.core.sweep = self._lifetimes.sweep
 
     @property
     def name(self) -> str:
@@ -85,6 +84,21 @@ class Array:
     def on_space_freed(self) -> list[Callable[[str], object]]:
         """Called with a pool's name, as control, whenever some of its reserve comes free."""
         return self.core.on_space_freed
+
+    @property
+    def tasks(self) -> dict[int, Task]:
+        """Copies and reverts by id: what goes on, and the latest of what is over."""
+        return self._tasks.by_id
+
+    @property
+    def on_luns_changed(self) -> list[Callable[[Host], object]]:
+        """Called with a host, as control, whenever what it sees has changed."""
+        return self.core.on_luns_changed
+
+    @property
+    def on_resized(self) -> list[Callable[[Volume], object]]:
+        """Called with a volume, as control, whenever it has grown."""
+        return self.core.on_resized
 
     # Building. -----------------------------------------------------------------------------
 
@@ -108,20 +122,7 @@ class Array:
         Raises:
             NoSpace: it does not fit into the pool.
         """
-        self.core.check_reachable()
-        self.inventory.check_free(name)
-        site, chunk = self.core.site, self.parameters.chunk_bytes
-        if size_bytes <= 0 or size_bytes % chunk:
-            text = f"{size_bytes} bytes are not whole chunks of {chunk} bytes"
-            raise Misuse(f"volume {name}", text)
-        start = pool.allot(size_bytes)
-        lun = site.create_lun(
-            size_bytes // site.block_bytes, chunk // site.block_bytes, pool.number, start
-        )
-        lun.keeper = self._snapshots
-        volume = Volume(name, new_naa(self.core, name), lun, pool, start)
-        self.inventory.volumes[name] = volume
-        return volume
+        return self._volumes.build(name, size_bytes, pool, clean=False)
 
     # Looking. ------------------------------------------------------------------------------
 
@@ -145,6 +146,11 @@ class Array:
         self.core.check_reachable()
         return self.masking.mappings(initiator_iqn)
 
+    def luns(self, initiator_iqn: str) -> dict[int, Volume]:
+        """Return what an initiator sees now, by LUN number in rising order."""
+        self.core.check_reachable()
+        return self.masking.luns(initiator_iqn)
+
     def reclaiming_bytes(self, pool: Pool) -> int:
         """Return the space of deleted snapshots that has not come free yet."""
         return self._reclaim.pending_bytes(pool)
@@ -157,7 +163,7 @@ class Array:
         """
         self.core.check_reachable()
         try:
-            volume = self.inventory.by_naa(naa)
+            volume = self.inventory.visible(naa)
         except NotFound:
             raise AccessDenied(initiator_iqn, naa) from None
         if not self.masking.sees(initiator_iqn, volume):
@@ -175,100 +181,6 @@ class Array:
             raise MediumError(naa, 0)
         return volume.lun
 
-    # Requests. -----------------------------------------------------------------------------
-
-    def prepare(self, naas: tuple[str, ...]) -> Generator[Event, Any, int]:
-        """Make ready for a snapshot of volumes; return how many bytes were copied for it.
-
-        Where snapshots are split mirrors, a mirror of each volume is made, if none is free, and
-        synchronised; from then on until it is split off, it is written with the volume.  Other
-        arrays have nothing to do.  One that is cut short leaves mirrors behind that are detached,
-        and no worse for it; one that is repeated finds little to do.
-
-        Raises:
-            LimitReached: every mirror that a volume may have is in use by a snapshot.
-            NoSpace: there is no room for a mirror.
-        """
-        return self._mirrors.prepare(naas)
-
-    def delete_mirrors(self, volume: str) -> Generator[Event, Any, None]:
-        """Delete the mirrors of a volume, and give their room back; none is no error.
-
-        Raises:
-            InvalidState: a snapshot needs one of them.
-        """
-        return self._mirrors.delete(volume)
-
-    def create_snapshots(
-        self, naas: tuple[str, ...], name: str
-    ) -> Generator[Event, Any, tuple[Snapshot, ...]]:
-        """Snapshot volumes in one instant, and return the snapshots in their order.
-
-        A single one is called *name*, those of a consistency group name.1, name.2, …
-
-        Raises:
-            LimitReached: too many snapshots of a volume, or of the array.
-            Unsupported: a snapshot of a promoted volume.
-            InvalidState: a volume has no synchronised mirror to be split off.
-        """
-        return self._snapshots.create(naas, name)
-
-    def delete_snapshot(self, snapshot: str) -> Generator[Event, Any, None]:
-        """Delete an array snapshot; its space comes free in the background.
-
-        One that is not there is no error.
-
-        Raises:
-            InvalidState: a volume that was promoted from it still exists.
-        """
-        return self._snapshots.delete(snapshot)
-
-    def promote(
-        self, snapshot: str, name: str, *, read_only: bool = True
-    ) -> Generator[Event, Any, Volume]:
-        """Make an array snapshot a volume with an identity of its own.
-
-        Raises:
-            InvalidState: the array has given the snapshot up.
-            LimitReached: it has been promoted too often.
-        """
-        return self._promotion.promote(snapshot, name, read_only)
-
-    def delete_volume(self, volume: str) -> Generator[Event, Any, None]:
-        """Delete a volume; one that is not there is no error.
-
-        Raises:
-            InvalidState: it is mapped, or has snapshots.
-        """
-        return self._promotion.delete(volume)
-
-    def map_volume(
-        self, volume: str, initiator_iqn: str, lun: int | None = None
-    ) -> Generator[Event, Any, Mapping]:
-        """Let an initiator see a volume at a LUN number: *lun*, or the lowest free one.
-
-        Raises:
-            LunInUse: *lun* is taken.
-            LimitReached: no number is free.
-            InvalidState: the initiator sees the volume already.
-        """
-        core = self.core
-        yield from core.take(0.0)
-        self.masking.check_free(self.inventory.volume(volume), initiator_iqn, lun)
-        yield from core.take(self.parameters.map_seconds)
-        mapping = self.masking.add(self.inventory.volume(volume), initiator_iqn, lun)
-        core.note("array-mapped", volume, initiator=initiator_iqn, lun=mapping.lun)
-        return mapping
-
-    def unmap_volume(self, volume: str, initiator_iqn: str) -> Generator[Event, Any, None]:
-        """Take a mapping away; one that is not there is no error."""
-        core = self.core
-        self.masking.check_iqn(initiator_iqn)
-        yield from core.take(self.parameters.unmap_seconds)
-        found = self.inventory.volumes.get(volume)
-        if found is not None and self.masking.remove(found, initiator_iqn):
-            core.note("array-unmapped", volume, initiator=initiator_iqn)
-
     # What devices ask. ---------------------------------------------------------------------
 
     def show(self, volume: Volume, first: int, count: int) -> Any:
@@ -277,18 +189,42 @@ class Array:
         Raises:
             MediumError: damaged, or the snapshot that the volume shows has been given up.
         """
-        self._check_readable(volume, first)
-        return volume.lun.site.show(volume.lun, first, count, volume.naa)
+        return self._blocks.show(volume, first, count)
 
     def show_parts(self, volume: Volume, first: int, count: int) -> Any:
         """Return the same in parts, of which long zeros are some; see ``Site.show_parts``."""
-        self._check_readable(volume, first)
-        return volume.lun.site.show_parts(volume.lun, first, count, volume.naa)
+        return self._blocks.show_parts(volume, first, count)
 
-    def _check_readable(self, volume: Volume, first: int) -> None:
-        self.core.check_reachable()
-        if not volume.readable:
-            raise MediumError(volume.naa, first * volume.lun.site.block_bytes)
+    def allocated(self, volume: Volume, offset: int, length: int) -> Runs:
+        """Return where, within a byte range, a volume holds anything but zeros.
+
+        Whole content blocks, cut at the ends of the range.
+
+        Raises:
+            MediumError: the snapshot that the volume shows has been given up.
+        """
+        return self._blocks.allocated(volume, Runs.single(offset, length))
+
+    def write_steps(self, volume: Volume, offset: int, data: memoryview) -> list[Step]:
+        """Admit a write of bytes, anywhere; return the steps whose time has still to pass.
+
+        Whoever calls waits for ``unfenced`` before, and gives the steps to ``engine.submit``; it
+        has looked at masking.  A block that is covered in part keeps the rest.
+
+        Raises:
+            InvalidState: the volume is read-only.
+            NoSpace: the snapshot reserve is full; nothing is written.
+            MediumError: it cannot be read, where it must be.
+            Misuse: beyond the end of the volume, or longer than an I/O may be.
+        """
+        return self._blocks.write_steps(volume, offset, data)
+
+    def zero_steps(self, volume: Volume, offset: int, length: int) -> list[Step]:
+        """Admit the zeroing of a byte range; see ``write_steps``.
+
+        Where the range ends within a block, NoSpace may leave the rest of the range zeroed.
+        """
+        return self._blocks.zero_steps(volume, offset, length)
 
     def unfenced(self, lun: Lun) -> Generator[Event, Any, None]:
         """Wait while a snapshot of *lun* is being taken: for writes that no guest issues."""
