@@ -88,6 +88,7 @@ class Command:
         access: whom reservations keep from it; may depend on the CDB.
         exempt: whether it passes by unit attentions (SAM-5 5.14).
         unready: whether a stopped unit carries it out.
+        thin: whether only units have it that give room back.
         seconds: the time after which a client may worry (REPORT SUPPORTED OPERATION CODES).
     """
 
@@ -100,6 +101,7 @@ class Command:
     access: Access | Callable[[bytes], Access] = Access.FREE
     exempt: bool = False
     unready: bool = False
+    thin: bool = False
     seconds: int = 10
 
     @property
