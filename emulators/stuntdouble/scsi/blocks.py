@@ -89,6 +89,16 @@ def taken(data: Buffer, length: int) -> Buffer:
     return data if len(data) == length else memoryview(data)[:length]
 
 
+def check_announced(call: Call, length: int, refusal: CheckError) -> None:
+    """Refuse if the initiator said that it would send more than a command takes.
+
+    It is for commands that would do something else than what was meant; where the rest would merely
+    not be taken, that is no error.
+    """
+    if call.announced is not None and call.announced > length:
+        raise refusal
+
+
 def moves(
     direction: Direction, extent: Callable[[bytes], Extent]
 ) -> Callable[[bytes, int], Transfer]:

@@ -59,6 +59,7 @@ class Call:
         unit: on which it works; None on the controller.
         cdb: 16 bytes.
         data: what the initiator has sent along.
+        announced: how much it said that it would send, or None if that is not known.
     """
 
     server: DeviceServer
@@ -66,6 +67,7 @@ class Call:
     unit: Unit | None
     cdb: bytes
     data: Buffer
+    announced: int | None = None
 
     @property
     def disk(self) -> Unit:

@@ -7,7 +7,14 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.scsi.answers import GOOD, Direction, Transfer, sends
-from stuntdouble.scsi.blocks import check_extent, check_writable, extent10, extent16, taken
+from stuntdouble.scsi.blocks import (
+    check_announced,
+    check_extent,
+    check_writable,
+    extent10,
+    extent16,
+    taken,
+)
 from stuntdouble.scsi.command import Access, Call, Command
 from stuntdouble.scsi.sense import bad_cdb, bad_parameter, illegal
 from stuntdouble.units import MIB
@@ -49,14 +56,12 @@ def _write_same(extent: Callable[[bytes], Extent], field: int) -> command.Run:
         if cdb[1] & _UNMAP and not unit.thin:
             raise bad_cdb(1, 3)
         offset, length = check_extent(unit, block, count)
-        length = length or unit.size_bytes - offset  # none means all that follow (SBC-3 5.43)
-        if length > SAME_BLOCKS_MAX * unit.block_bytes:
+        if not 0 < count <= SAME_BLOCKS_MAX:  # none would mean all that follow, but for WSNZ
             raise bad_cdb(field)
         check_writable(call)
         size = 0 if cdb[1] & _NDOB else unit.block_bytes
+        check_announced(call, size, illegal(0x0E, 0x03))
         data = bytes(taken(call.data, size))
-        if not length:
-            return GOOD
         if not any(data):
             yield unit.zero(offset, length, unmap=bool(cdb[1] & _UNMAP))
             return GOOD

@@ -176,7 +176,12 @@ class DeviceServer:
         return command.moves(padded, _BLOCK_BYTES if unit is None else unit.block_bytes)
 
     def execute(
-        self, nexus: Nexus, lun8: bytes, cdb: bytes, data_out: Buffer = b""
+        self,
+        nexus: Nexus,
+        lun8: bytes,
+        cdb: bytes,
+        data_out: Buffer = b"",
+        announced: int | None = None,
     ) -> Answer | Awaitable[Answer]:
         """Carry a command out.
 
@@ -186,6 +191,8 @@ class DeviceServer:
             cdb: the command.
             data_out: what came with it, as long as ``transfer`` said; what is longer is not looked
                 at, what is shorter is refused.
+            announced: how many bytes the initiator said that it would send, where a transport
+                knows; COMPARE AND WRITE and WRITE SAME refuse what does not fit their CDB.
         """
         session = self._sessions[nexus]
         number = unpack_lun(bytes(lun8))
@@ -208,7 +215,7 @@ class DeviceServer:
         else:
             path = Path(nexus, UnitState("absent"))
         padded = bytes(cdb[:CDB_BYTES]).ljust(CDB_BYTES, b"\0")
-        call = Call(self, path, unit, padded, data_out)
+        call = Call(self, path, unit, padded, data_out, announced)
         return carried_out(self._steps(call, absent=unit is None and number != 0))
 
     def _steps(self, call: Call, *, absent: bool) -> Steps:

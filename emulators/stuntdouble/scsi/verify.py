@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from stuntdouble.scsi.answers import GOOD, Direction, Transfer
 from stuntdouble.scsi.blocks import (
     TRANSFER_BLOCKS_MAX,
+    check_announced,
     check_count,
     check_extent,
     check_writable,
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from stuntdouble.scsi.blocks import Extent
     from stuntdouble.scsi.command import Run, Steps
 
-COMPARED_BLOCKS_MAX: Final = 255
-"""The most blocks of COMPARE AND WRITE (Block Limits VPD page): all that its CDB can say."""
+COMPARED_BLOCKS_MAX: Final = 1
+"""The most blocks of COMPARE AND WRITE (Block Limits VPD page): what locks in a file system take."""
 
 _FUA: Final = 0x08
 _NOTHING, _ALL, _ONE = 0b00, 0b01, 0b11  # BYTCHK: what is compared (SBC-3 table 121)
@@ -108,6 +109,9 @@ def _write_and_verify(extent: Callable[[bytes], Extent], field: int) -> Run:
 def _compare_and_write(call: Call) -> Steps:
     unit, cdb = call.disk, call.cdb
     offset, length = check_extent(unit, int.from_bytes(cdb[2:10], "big"), cdb[13])
+    if cdb[13] > COMPARED_BLOCKS_MAX:
+        raise bad_cdb(13)
+    check_announced(call, 2 * length, bad_cdb(13))
     check_writable(call)
     data = taken(call.data, 2 * length)
     if not length:
@@ -128,6 +132,11 @@ def _compare_and_write(call: Call) -> Steps:
     if cdb[1] & _FUA:
         yield unit.flush()
     return GOOD
+
+
+def _compared(cdb: bytes, block_bytes: int) -> Transfer:
+    blocks = 2 * cdb[13] if cdb[13] <= COMPARED_BLOCKS_MAX else 0
+    return Transfer(Direction.OUT, blocks * block_bytes)
 
 
 def _orwrite(call: Call) -> Steps:
@@ -201,7 +210,7 @@ COMMANDS: Final = (
         0x89,
         "18ffffffffffffffff000000ff1f00",
         _compare_and_write,
-        lambda cdb, size: Transfer(Direction.OUT, 2 * cdb[13] * size),
+        _compared,
         access=Access.WRITE,
     ),
     Command(

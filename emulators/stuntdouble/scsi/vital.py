@@ -32,6 +32,7 @@ _PIV: Final = 0x80
 _OF_UNIT, _OF_PORT, _OF_TARGET = 0x00, 0x10, 0x20
 _T10, _NAA, _RELATIVE, _GROUP, _NAME = 0x1, 0x3, 0x4, 0x5, 0x8
 
+_WSNZ: Final = 1  # WRITE SAME of no blocks is refused
 _UGAVALID: Final = 0x8000_0000
 _PREFETCH_MAX: Final = 0  # no limit is reported
 _NON_ROTATING: Final = 1  # SBC-3 table 176
@@ -115,7 +116,7 @@ def _limits(call: Call) -> bytes:
         (UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX, grain, _UGAVALID) if unit.thin else (0, 0, 0, 0)
     )
     return _LIMITS.pack(
-        0,  # WSNZ: WRITE SAME of no blocks means all that follow
+        _WSNZ,
         COMPARED_BLOCKS_MAX,
         best,
         TRANSFER_BLOCKS_MAX,
