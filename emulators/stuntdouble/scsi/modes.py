@@ -52,7 +52,7 @@ _ALL_SUBPAGES: Final = 0xFF
 CURRENT, CHANGEABLE, DEFAULT, SAVED = range(4)  # page control (SPC-4 table 176)
 
 
-@dataclass(eq=False)
+@dataclass
 class Modes:
     """The mode pages of one unit."""
 
