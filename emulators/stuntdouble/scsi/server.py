@@ -203,6 +203,8 @@ class DeviceServer:
             announced: how many bytes the initiator said that it would send, where a transport
                 knows; COMPARE AND WRITE and WRITE SAME refuse what does not fit their CDB.
         """
+        if len(cdb) != CDB_BYTES:
+            cdb = bytes(cdb[:CDB_BYTES]).ljust(CDB_BYTES, b"\0")
         session = self._sessions[nexus]
         number = unpack_lun(bytes(lun8))
         unit = None if number is None else self.luns.units(nexus.initiator_iqn).get(number)
@@ -223,8 +225,7 @@ class DeviceServer:
             path = session.paths.get(_CONTROLLER) or self._new_path(session, _CONTROLLER)
         else:
             path = Path(nexus, UnitState("absent"))
-        padded = bytes(cdb[:CDB_BYTES]).ljust(CDB_BYTES, b"\0")
-        call = Call(self, path, unit, padded, data_out, announced)
+        call = Call(self, path, unit, bytes(cdb), data_out, announced)
         return carried_out(self._steps(call, absent=unit is None and number != 0))
 
     def _steps(self, call: Call, *, absent: bool) -> Steps:
