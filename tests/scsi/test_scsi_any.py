@@ -20,7 +20,9 @@ CDBS = st.one_of(
     st.binary(max_size=40),
     st.builds(lambda opcode, rest: bytes((opcode,)) + rest, st.sampled_from(OPCODES), st.binary()),
     st.builds(
-        lambda command, rest: fill(command, rest), st.sampled_from(DISK.commands), st.binary(max_size=16)
+        lambda command, rest: fill(command, rest),
+        st.sampled_from(DISK.commands),
+        st.binary(max_size=16),
     ),
 )
 
