@@ -11,6 +11,15 @@ from stuntdouble.scsi import Answer, Direction, MemoryUnit, Status, pack_lun
 from stuntdouble.scsi.command import Command
 from stuntdouble.scsi.table import CONTROLLER, DISK
 
+
+def fill(command: Command, rest: bytes) -> bytes:
+    """Return a CDB that has only bits in it that the command looks at."""
+    mask = command.mask
+    cdb = bytes(byte & bits for byte, bits in zip(rest.ljust(len(mask), b"\0"), mask, strict=False))
+    action = b"" if command.action is None else bytes((cdb[1] & 0xE0 | command.action,))
+    return bytes((command.opcode,)) + (action or cdb[1:2]) + cdb[2:]
+
+
 LUNS = st.one_of(
     st.sampled_from([pack_lun(0), pack_lun(1), pack_lun(2), pack_lun(300), bytes(8)]),
     st.binary(max_size=10),
@@ -20,19 +29,11 @@ CDBS = st.one_of(
     st.binary(max_size=40),
     st.builds(lambda opcode, rest: bytes((opcode,)) + rest, st.sampled_from(OPCODES), st.binary()),
     st.builds(
-        lambda command, rest: fill(command, rest),
+        fill,
         st.sampled_from(DISK.commands),
         st.binary(max_size=16),
     ),
 )
-
-
-def fill(command: Command, rest: bytes) -> bytes:
-    """Return a CDB that has only bits in it that the command looks at."""
-    mask = command.mask
-    cdb = bytes(byte & bits for byte, bits in zip(rest.ljust(len(mask), b"\0"), mask, strict=False))
-    action = b"" if command.action is None else bytes((cdb[1] & 0xE0 | command.action,))
-    return bytes((command.opcode,)) + (action or cdb[1:2]) + cdb[2:]
 
 
 @given(st.lists(st.tuples(LUNS, CDBS, st.binary(max_size=600)), max_size=20), st.booleans())

@@ -25,8 +25,8 @@ _PARAMETERS: Final = Struct(">QQ4xB3x")
 RELATIVE_PORT: Final = 1
 """The relative target port identifier of the one target port."""
 
-_ALL_TG_PT, _R_HOLDER = 0x02, 0x01
-_SPEC_I_PT, _APTPL = 0x08, 0x01
+_R_HOLDER: Final = 0x01
+_SPEC_I_PT, _ALL_TG_PT, _APTPL = 0x08, 0x04, 0x01
 _TRANSPORT_ID: Final = 0x45  # an iSCSI initiator port, name and ISID (SPC-4 table 432)
 _TRANSPORT_ID_BYTES_MIN: Final = 20  # its additional length (SPC-4 7.6.4.6)
 
