@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scsi.bench import ISID, ONE, TWO, Bench, complaint, ten
+from scsi.bench import ISID, ONE, TWO, Bench, ten
 from stuntdouble.scsi import MemoryUnit, Nexus, pack_lun
 from stuntdouble.scsi.paths import Path
 from stuntdouble.scsi.state import UnitState
