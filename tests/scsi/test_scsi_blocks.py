@@ -111,6 +111,17 @@ def test_data_that_is_too_short_is_refused_and_nothing_is_written(bench):
     assert bytes(bench.unit.data) == before
 
 
+@pytest.mark.parametrize("length", [0, 1, 200, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK])
+@pytest.mark.parametrize("command", [ten(0x2A, 1, 2), sixteen(0x8A, 1, 2, 8), ten(0x2E, 1, 2, 2)])
+def test_who_announces_less_has_as_much_written(bench, command, length):
+    bench.unit.write(0, b"a" * 4 * BLOCK)
+    assert bench.sent(command, b"b" * length, announced=length) == b""
+    wanted = b"a" * BLOCK + b"b" * length + b"a" * (3 * BLOCK - length)
+    assert bytes(bench.unit.data[: 4 * BLOCK]) == wanted
+    if length:
+        assert bench.told(command, b"b" * (length - 1), announced=length) == "05/0e/03"
+
+
 def test_data_that_is_too_long_is_not_looked_at(bench):
     bench.sent(ten(0x2A, 0, 1), b"x" * 3 * BLOCK, announced=3 * BLOCK)
     assert bytes(bench.unit.data[: 2 * BLOCK]) == b"x" * BLOCK + bytes(BLOCK)

@@ -10,8 +10,8 @@ from stuntdouble.scsi.command import Access, Call, Command
 from stuntdouble.scsi.sense import CheckError, Key, Sense, bad_cdb, illegal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from typing import TypeAlias
+    from collections.abc import Awaitable, Callable, Generator, Sequence
+    from typing import Any, TypeAlias
 
     from stuntdouble.scsi.answers import Buffer
     from stuntdouble.scsi.command import Outcome, Steps
@@ -97,6 +97,25 @@ def taken(data: Buffer, length: int) -> Buffer:
     return data if len(data) == length else memoryview(data)[:length]
 
 
+def store(call: Call, offset: int, length: int) -> Generator[Any, Any, Buffer]:
+    """Write what an initiator sends for a range, and return it.
+
+    Where it has announced less than its CDB says, so much is written and the transport tells it how
+    much is missing, as transports ask for (FCP-4 9.4.2, RFC 7143 11.4.5.1); if that ends within a
+    block, the rest of the block stays.
+    """
+    unit = call.disk
+    data = taken(call.data, length if call.announced is None else min(length, call.announced))
+    size = unit.block_bytes
+    whole = len(data) // size * size
+    if whole:
+        yield unit.write(offset, data if whole == len(data) else memoryview(data)[:whole])
+    if whole < len(data):
+        rest = bytes(memoryview(data)[whole:])
+        yield unit.change(offset + whole, size, lambda old: rest + old[len(rest) :])
+    return data
+
+
 def check_announced(call: Call, length: int, refusal: CheckError) -> None:
     """Refuse if the initiator said that it would send more than a command takes.
 
@@ -142,11 +161,9 @@ def _write(
         offset, length = check_extent(unit, block, count)
         check_count(count, field)
         check_writable(call)
-        data = taken(call.data, length)
-        if length:
-            yield unit.write(offset, data)
-            if call.cdb[1] & fua:
-                yield unit.flush()
+        data = yield from store(call, offset, length)
+        if data and call.cdb[1] & fua:
+            yield unit.flush()
         return GOOD
 
     return write

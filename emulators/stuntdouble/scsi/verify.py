@@ -15,6 +15,7 @@ from stuntdouble.scsi.blocks import (
     extent12,
     extent16,
     moves,
+    store,
     taken,
 )
 from stuntdouble.scsi.command import Access, Call, Command
@@ -39,13 +40,17 @@ def _check_method(cdb: bytes) -> int:
 
 
 def differs(parts: Sequence[Buffer], expected: Buffer) -> int | None:
-    """Return where the bytes of *parts* first differ from what is expected, or None."""
+    """Return where the bytes of *parts* first differ from what is expected, or None.
+
+    Bytes beyond what is expected are as they may be.
+    """
     view, at = memoryview(expected), 0
     for part in parts:
         want = view[at : at + len(part)]
-        if part != want:
-            pairs = zip(bytes(part), bytes(want), strict=True)
-            return at + next(place for place, (is_, wanted) in enumerate(pairs) if is_ != wanted)
+        is_ = part if len(part) == len(want) else memoryview(part)[: len(want)]
+        if is_ != want:
+            pairs = zip(bytes(is_), bytes(want), strict=True)
+            return at + next(place for place, (one, other) in enumerate(pairs) if one != other)
         at += len(part)
     return None
 
@@ -94,13 +99,15 @@ def _write_and_verify(extent: Callable[[bytes], Extent], field: int) -> Run:
         offset, length = check_extent(unit, block, count)
         check_count(count, field)
         check_writable(call)
-        data = taken(call.data, length)
-        if length:
-            yield unit.write(offset, data)
-            yield unit.flush()
-            place = differs((yield unit.read(offset, length)), data)
-            if how == _ALL and place is not None:
-                raise miscompare(place)
+        data = yield from store(call, offset, length)
+        if not data:
+            return GOOD
+        yield unit.flush()
+        blocks = -(-len(data) // unit.block_bytes)
+        parts = yield unit.read(offset, blocks * unit.block_bytes)
+        place = differs(parts, data)
+        if how == _ALL and place is not None:
+            raise miscompare(place)
         return GOOD
 
     return write
