@@ -12,7 +12,10 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numpy as np
+
 from stuntdouble.clock import completed
+from stuntdouble.content import ZERO
 from stuntdouble.errors import AccessDenied, NotFound
 from stuntdouble.extents import Runs
 from stuntdouble.iops import Io, Purpose, StreamSpec
@@ -34,6 +37,13 @@ _PLAIN_BYTES: Final = 64 * KIB
 _DEPTH: Final = 8  # I/Os of one long command at a time, where they take time: as NBD's
 
 _LOGICAL_BYTES: Final = 512
+
+_HELD: Final = ~np.uint64(ZERO)  # what tokens have that stand for anything but zeros
+
+_LOOK_BLOCKS: Final = 256
+_LOOK_GROWTH: Final = 8
+_LOOK_BLOCKS_MAX: Final = _LOOK_BLOCKS * _LOOK_GROWTH**3
+"""How far one look goes for what is allocated: 1 MiB of blocks of 4 KiB, or 512 MiB.  Chosen."""
 
 
 class Written(NamedTuple):
@@ -151,17 +161,32 @@ class ArrayUnit:
         return self._shown(offset, length)
 
     def allocated(self, offset: int, length: int) -> Iterator[Run]:
-        """Yield what holds anything but zeros, and what does not."""
+        """Yield what holds anything but zeros, and what does not: a look at the maps at a time."""
         stop = offset + length
-        with self._env.entered():
-            held = self.volume.lun.held(Runs.single(offset, length)).clip(offset, stop)
-        for run in held:
-            if offset < run.start:
-                yield Run(offset, run.start - offset, allocated=False)
-            yield Run(run.start, run.length, allocated=True)
-            offset = run.stop
-        if offset < stop:
-            yield Run(offset, stop - offset, allocated=False)
+        while offset < stop:
+            for run in self._look(offset, stop):
+                yield run
+                offset = run.offset + run.length
+
+    def _look(self, offset: int, stop: int) -> list[Run]:
+        """Return what is allocated from *offset* on: of a MiB, or of more where it is all alike."""
+        size, count = self._size, _LOOK_BLOCKS
+        first, last = offset // size, -(-stop // size)
+        while True:
+            with self._env.entered():
+                tokens = self.volume.lun.tokens(first, min(count, last - first))
+            held = tokens & _HELD != 0
+            edges = np.flatnonzero(held[1:] != held[:-1]) + 1
+            if len(edges) or len(held) < count or count >= _LOOK_BLOCKS_MAX:
+                break
+            count *= _LOOK_GROWTH
+        bounds = [0, *edges.tolist(), len(held)]
+        found = []
+        for begin, end in pairwise(bounds):
+            start = max((first + begin) * size, offset)
+            until = min((first + end) * size, stop)
+            found.append(Run(start, until - start, allocated=bool(held[begin])))
+        return found
 
     # Writing. ----------------------------------------------------------------------------------
 
