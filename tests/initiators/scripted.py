@@ -99,6 +99,8 @@ class Scripted:
     logouts: int = 0
     talks: list[Conversation] = field(default_factory=list)
     portal: str = ""
+    agreed: set[str] = field(default_factory=set)
+    on_answer: Any = None
     errors: list[BaseException] = field(default_factory=list)
 
     async def serve(self, reader, writer):
@@ -154,11 +156,11 @@ class Conversation:
         self.writes = {}
         self.challenge = b""
         self.held = 0
-        self.answers = set()
+        self.dead = False
         self.waiting = set()
 
     async def next(self):
-        while (pdu := self.framer.next()) is None:
+        while self.dead or (pdu := self.framer.next()) is None:
             data = await self.reader.read(1 << 16)
             if not data:
                 raise ConnectionError
@@ -197,7 +199,7 @@ class Conversation:
                     if found.ttt == NO_TAG:
                         await self.send(NopIn(found.itt, NO_TAG, self.numbers()).pack())
                     else:
-                        self.answers.add(found.ttt)
+                        self.target.on_answer(found.ttt)
                 case Opcode.LOGOUT_REQUEST:
                     self.target.logouts += 1
                     found = LogoutRequest.parse(header)
@@ -231,6 +233,7 @@ class Conversation:
             digests = [self.keys.text(key) == "CRC32C" for key in ("HeaderDigest", "DataDigest")]
             self.framer.digests = Digests(*digests)
             self.target.logins.append(pairs)
+            self.target.agreed |= {self.keys.text(key) for key in ("HeaderDigest", "DataDigest")}
 
     def begin(self, asked, pairs):
         self.iqn = pairs["InitiatorName"]
