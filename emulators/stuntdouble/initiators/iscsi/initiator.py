@@ -88,7 +88,7 @@ class IscsiInitiator:
         if self._target:
             return (self._target,)
         who = Who(self.iqn, "", self._isids[0], self._chap, DigestUse.NONE)
-        return tuple(await discover(self.portal, who, Wall()))
+        return tuple(await discover(self.portal, who))
 
     async def attach(self, mapping: Mapping) -> IscsiDevice:
         """Open the mapped LUN: the one whose NAA identifier is the mapping's, whatever its number.
