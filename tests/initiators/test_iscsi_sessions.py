@@ -299,6 +299,26 @@ def test_the_volume_counts_and_not_its_number():
     run(scenario, Scripted({5: disk(OTHER), 300: disk()}))
 
 
+def test_a_unit_with_many_names_is_known():
+    async def scenario(target):
+        target.luns[5].names = (bytes([2, 1, 0, 200]) + bytes(200)) * 2
+        async with attached(target) as device:
+            assert device.identity == NAA
+
+    run(scenario)
+
+
+def test_a_target_that_is_not_for_us_is_passed_over():
+    async def scenario(target):
+        initiator = IscsiInitiator(target.portal, IQN, limits=QUICK)
+        target.on_login = lambda talk: 0 if talk.discovery else 0x0202
+        with pytest.raises(NotFound, match=NAA):
+            await initiator.attach(target.mapping(5))
+        await fails(target, AccessDenied, IQN)
+
+    run(scenario)
+
+
 def test_what_is_not_there_is_named():
     async def scenario(target):
         await fails(target, NotFound, f"no volume named '{NAA} .LUN 7 at", lun=7)

@@ -43,9 +43,8 @@ async def identify(pool: Pool, session: Session, lun: bytes) -> str:
     data = await pool.ask(session, lun, scsi.inquiry(), scsi.ALLOCATION_BYTES, where)
     if not scsi.Inquiry.parse(bytes(data)).is_disk:
         return ""
-    cdb = scsi.inquiry(scsi.Page.IDENTIFICATION)
-    data = await pool.ask(session, lun, cdb, scsi.ALLOCATION_BYTES, where)
-    return scsi.naa_of(scsi.parse_identification(bytes(data)))
+    page = await pool.page(session, lun, scsi.Page.IDENTIFICATION, where)
+    return scsi.naa_of(scsi.parse_identification(page))
 
 
 class IscsiDevice:
@@ -77,10 +76,10 @@ class IscsiDevice:
         """Learn who and how large it is, and how long a command may be."""
         session = await self._pool.pick()
         await self._verify(session)
-        cdb = scsi.inquiry(scsi.Page.BLOCK_LIMITS)
+        limits = scsi.Page.BLOCK_LIMITS
         try:
-            data = await self._ask(session, cdb, scsi.ALLOCATION_BYTES)
-            most = scsi.BlockLimits.parse(bytes(data)).most * self.block_bytes
+            page = await self._pool.page(session, self._lun, limits, self._where)
+            most = scsi.BlockLimits.parse(page).most * self.block_bytes
         except Misuse:  # a unit need not have the page
             most = 0
         self._command_bytes = min(most or COMMAND_BYTES_MAX, COMMAND_BYTES_MAX)

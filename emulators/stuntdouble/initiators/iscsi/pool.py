@@ -125,6 +125,15 @@ class Pool:
                 continue
             patience.heard(where)
 
+    async def page(self, session: Session, lun: bytes, page: int, where: str) -> bytes:
+        """Return a page of vital product data, all of it."""
+        length = scsi.ALLOCATION_BYTES
+        data = await self.ask(session, lun, scsi.inquiry(page, length), length, where)
+        whole = scsi.page_bytes(bytes(data))
+        if whole > length:
+            data = await self.ask(session, lun, scsi.inquiry(page, whole), whole, where)
+        return bytes(data)
+
     async def luns(self, session: Session) -> tuple[bytes, ...]:
         """Return the LUN fields that the target shows us."""
         nil = scsi.pack_lun(0)
