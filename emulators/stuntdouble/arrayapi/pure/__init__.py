@@ -1,0 +1,1 @@
+"""The array as a Pure Storage FlashArray."""
