@@ -231,11 +231,12 @@ class Array:
         return self._mirrors.delete(volume)
 
     def create_snapshots(
-        self, naas: tuple[str, ...], name: str
+        self, naas: tuple[str, ...], name: str | tuple[str, ...]
     ) -> Generator[Event, Any, tuple[Snapshot, ...]]:
         """Snapshot volumes in one instant, and return the snapshots in their order.
 
-        A single one is called *name*, those of a consistency group name.1, name.2, …
+        A single one is called *name*, those of a consistency group name.1, name.2, …; or a tuple
+        has a name for each of them.
 
         Raises:
             LimitReached: too many snapshots of a volume, or of the array.
