@@ -18,6 +18,7 @@ from stuntdouble.array.parameters import (
 )
 from stuntdouble.array.pool import Pool, StationEngine
 from stuntdouble.array.system import Array
+from stuntdouble.array.task import Task
 from stuntdouble.array.volume import Snapshot, Volume
 from stuntdouble.site import DamageMode
 
@@ -40,5 +41,6 @@ __all__ = [
     "Snapshot",
     "SnapshotKind",
     "StationEngine",
+    "Task",
     "Volume",
 ]

@@ -142,19 +142,6 @@ class LocalLun:
             size = min(stop, (offset // _WRITE_BYTES + 1) * _WRITE_BYTES) - offset
             yield from self._array.unfenced(self._volume.lun)
             self._check()
-            start, whole = self._whole_blocks(offset, data[:size])
-            site = self._volume.lun.site
-            steps = site.volume_write(self._volume.lun, start, len(whole), whole)
+            steps = self._array.write_steps(self._volume, offset, data[:size])
             yield self._array.core.engine.submit(steps, Purpose.RESTORE)
             offset, data = offset + size, data[size:]
-
-    def _whole_blocks(self, offset: int, data: memoryview) -> tuple[int, memoryview]:
-        """Round a write outward to content blocks, with what lies there around it."""
-        size = self._volume.lun.site.block_bytes
-        first, stop = offset // size, -(-(offset + len(data)) // size)
-        if offset % size == 0 and len(data) % size == 0:
-            return offset, data
-        around = bytearray(self._array.show(self._volume, first, stop - first).tobytes())
-        at = offset - first * size
-        around[at : at + len(data)] = data
-        return first * size, memoryview(around)
