@@ -171,7 +171,7 @@ def test_a_server_that_can_cut_is_asked_to():
         served = app(MANNERS, LocalDoor(Echo(env), env), Open(), WireFaults(drop_after_commit=1))
         scope = {
             "type": "http", "method": "GET", "path": "/x", "raw_path": b"/x", "headers": [],
-            "query_string": b"", "extensions": {CUT: lambda: cut.append(True)},
+            "query_string": b"", "extensions": {CUT: {"call": lambda: cut.append(True)}},
         }  # fmt: skip
 
         async def receive():

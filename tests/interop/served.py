@@ -159,23 +159,27 @@ def serving(directory: Path, *words: str, scenario: Path = ESTATE, rate: float =
     assert code == 143, f"it ended with {code}: {log.read_text()}"
 
 
-def older_pyvmomi() -> Path:
-    """Return a directory with the older major version of pyVmomi, fetched now if it was not yet."""
+def fetched(requirements: Path) -> Path:
+    """Return a directory with what a file of requirements names, fetched now if it was not yet.
+
+    It is named after the first of them, and has nothing of anybody else's.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stuntdouble"
-    version = next(line for line in OLDER.read_text().splitlines() if line.startswith("pyvmomi"))
-    kept = cache / version.split()[0].replace("==", "-")
+    lines = requirements.read_text().splitlines()
+    first = next(line for line in lines if "==" in line).split()[0]
+    kept = cache / first.replace("==", "-")
     if not kept.exists():
         fresh = kept.with_name(f".{kept.name}-{os.getpid()}")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
         done = subprocess.run(
-            [*pip, "--target", str(fresh), "-r", str(OLDER)],
+            [*pip, "--target", str(fresh), "-r", str(requirements)],
             check=False,
             capture_output=True,
             text=True,
         )
         if done.returncode:
             shutil.rmtree(fresh, ignore_errors=True)
-            lacking(f"pip cannot fetch {version.split()[0]}: {done.stderr.strip()[-200:]}")
+            lacking(f"pip cannot fetch {first}: {done.stderr.strip()[-200:]}")
         try:
             fresh.rename(kept)
         except OSError:  # somebody else was faster
@@ -191,4 +195,4 @@ def client(name: str) -> Client:
             lacking(built.missing)
         return Client(name, (str(built.path),))
     script = (sys.executable, str(HERE / "pyvmomi_client.py"))
-    return Client(name, script, str(older_pyvmomi()) if name == "pyvmomi-8" else "")
+    return Client(name, script, str(fetched(OLDER)) if name == "pyvmomi-8" else "")

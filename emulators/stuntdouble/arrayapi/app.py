@@ -21,7 +21,7 @@ BODY_BYTES_MAX: Final = 256 * KIB
 """Of a request.  Chosen: a set of a thousand volumes fits eight times."""
 
 CUT: Final = "stuntdouble.cut"
-"""The extension of an ASGI scope by which a connection is cut: a callable without arguments."""
+"""The extension of an ASGI scope by which a connection is cut: its "call" takes no arguments."""
 
 
 def app(
@@ -156,9 +156,9 @@ def _json(body: Any) -> bytes:
 
 async def _cut(scope: Scope) -> None:
     """Cut the connection as a cable that is pulled would: nothing has been sent."""
-    cut = scope.get("extensions", {}).get(CUT)
-    if cut is None:
+    extension = scope.get("extensions", {}).get(CUT)
+    if extension is None:
         raise ConnectionResetError("the connection was cut after the request had been done")
-    cut()
+    extension["call"]()
     await asyncio.sleep(0)  # until the server has seen that there is nobody to answer
     await asyncio.sleep(0)

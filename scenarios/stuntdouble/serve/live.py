@@ -99,6 +99,13 @@ class LiveSite:
             event = act(world)
         return None if event is None else await self._outcome(event)
 
+    async def look(self, act: Callable[[World], Event]) -> Any:
+        """Return what comes of an event that changes nothing: no input of the site."""
+        world = self.world
+        with world.env.entered():
+            event = act(world)
+        return await self._outcome(event)
+
     async def act(self, operation: str, arguments: dict[str, Any]) -> Any:
         """Do an operation of the native interface; see ``stuntdouble.serve.operations``."""
         payload = {"operation": operation, "arguments": arguments}
