@@ -92,7 +92,8 @@ class Core:
         A stream for each name: one more shifts no other's identifier, and what is made again under
         an old name has another one.
         """
-        return "6000" + self.streams["naa", self.name, name].hex(28)
+        prefix = self.parameters.naa_prefix
+        return prefix + self.streams["naa", self.name, name].hex(32 - len(prefix))
 
     def new_uuid(self, name: str) -> str:
         """Return a random UUID (RFC 9562, version 4) for a new volume or snapshot."""

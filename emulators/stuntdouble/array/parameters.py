@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -18,6 +19,8 @@ COUNT_MAX: Final = 1 << 20
 
 LUN_MAX: Final = 16383
 """The last LUN number of flat space addressing: 14 bits (SAM-5, 4.7.7.2)."""
+
+_NAA_PREFIX: Final = re.compile("6[0-9a-f]{1,15}")  # type 6; 64 bits at least are left
 
 SnapshotKind = Literal["copy-on-write", "redirect-on-write", "split-mirror"]
 CopyPolicy = Literal["copy-into-newest", "copy-into-each"]
@@ -70,6 +73,9 @@ class Parameters:
         lun_max: 255 is the last LUN number of peripheral device addressing, 16383 that of flat
             space addressing (SAM-5).
         name_length_max: 31 characters (HPE WSAPI error 57 beyond that).
+        naa_prefix: how the identifiers of volumes and snapshots begin: NAA type 6 and the IEEE
+            company id of the vendor, whose own numbers follow ("624a9370" Pure Storage, "60002ac0"
+            HPE 3PAR).  "6000" is nobody's.
         reclaim_bytes_per_second: the pace at which space of deleted snapshots comes free, 0 for as
             fast as the devices go; no source.
         reclaim_extent_bytes: the space that one read and one write of metadata give back; no
@@ -100,6 +106,7 @@ class Parameters:
     copies_per_snapshot_max: int = 256
     lun_max: int = 255
     name_length_max: int = 31
+    naa_prefix: str = "6000"
     reclaim_bytes_per_second: float = 256.0 * MIB
     reclaim_extent_bytes: int = MIB
 
@@ -128,6 +135,8 @@ class Parameters:
             raise Misuse("chunk_bytes", f"{chunk} is not {wanted}")
         if not 0.0 <= self.reserve_fraction < 1.0:
             raise Misuse("reserve_fraction", f"{self.reserve_fraction} is not in [0, 1)")
+        if not _NAA_PREFIX.fullmatch(self.naa_prefix):
+            raise Misuse("naa_prefix", f"{self.naa_prefix!r} is not 6 and up to 15 hex digits")
         if not 0 <= self.lun_max <= LUN_MAX:
             raise Unsupported(f"LUN {self.lun_max}", f"LUN numbers are 0 to {LUN_MAX}")
         if not 1 <= self.mirrors_per_volume_max <= REPLICAS_MAX:

@@ -77,23 +77,24 @@ class Requests:
     def create_snapshots(
         self,
         naas: tuple[str, ...],
-        name: str,
+        name: str | tuple[str, ...],
         *,
         expires_seconds: float | None = None,
         retain_seconds: float | None = None,
     ) -> Generator[Event, Any, tuple[Snapshot, ...]]:
         """Snapshot volumes in one instant, and return the snapshots in their order.
 
-        A single one is called *name*, those of a consistency group name.1, name.2, …  Promoted
-        volumes can be snapshotted, too; what they write afterwards is redirected, whatever the
-        array's kind of snapshot.  For the lifetime see ``set_lifetime``.
+        A single one is called *name*, those of a consistency group name.1, name.2, …; or a tuple
+        has a name for each.  Promoted volumes can be snapshotted, too; what they write afterwards
+        is redirected, whatever the array's kind of snapshot.  For the lifetime see ``set_lifetime``.
 
         Raises:
             LimitReached: too many snapshots of a volume, or of the array.
             InvalidState: a volume has no synchronised mirror to be split off, or is being written
                 by a copy, or the snapshot that it shows has been given up.
         """
-        self._lifetimes.check(name, expires_seconds, retain_seconds)
+        what = name if isinstance(name, str) else ", ".join(name)
+        self._lifetimes.check(what, expires_seconds, retain_seconds)
         made = yield from self._snapshots.create(naas, name)
         for snapshot in made:
             self._lifetimes.begin(snapshot, expires_seconds, retain_seconds)

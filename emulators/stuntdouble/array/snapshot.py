@@ -48,7 +48,7 @@ class Snapshots:
         self._held: list[Event] = []
 
     def create(
-        self, naas: tuple[str, ...], name: str
+        self, naas: tuple[str, ...], name: str | tuple[str, ...]
     ) -> Generator[Event, Any, tuple[Snapshot, ...]]:
         """Snapshot volumes; see ``Array.create_snapshots``."""
         core = self._core
@@ -146,7 +146,7 @@ class Snapshots:
 
     # Parts. --------------------------------------------------------------------------------
 
-    def _check(self, naas: tuple[str, ...], name: str) -> list[Volume]:
+    def _check(self, naas: tuple[str, ...], name: str | tuple[str, ...]) -> list[Volume]:
         """Return the volumes if all of them can be snapshotted under the name."""
         core = self._core
         if not naas or len(set(naas)) != len(naas):
@@ -192,7 +192,7 @@ class Snapshots:
         return p.fence_seconds + (volumes - 1) * p.fence_seconds_per_volume
 
     def _freeze(
-        self, volumes: list[Volume], name: str, fenced_seconds: float
+        self, volumes: list[Volume], name: str | tuple[str, ...], fenced_seconds: float
     ) -> tuple[Snapshot, ...]:
         core = self._core
         core.gauge()
@@ -246,6 +246,10 @@ class Snapshots:
         check_retention(snapshot, what, self._core.env.now)
 
 
-def _names(name: str, count: int) -> list[str]:
-    """Return the names of the members: the given one, with a number where there are several."""
+def _names(name: str | tuple[str, ...], count: int) -> list[str]:
+    """Return the names of the members: their own, or one with a number where there are several."""
+    if isinstance(name, tuple):
+        if len(set(name)) != count or len(name) != count:
+            raise Misuse(f"array snapshots {', '.join(name)}", f"give {count} volumes a name each")
+        return list(name)
     return [name] if count == 1 else [f"{name}.{number}" for number in range(1, count + 1)]
