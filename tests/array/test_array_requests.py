@@ -436,7 +436,7 @@ def test_pools(build) -> None:
         ({"exhaustion": "hope"}, Misuse),
         ({"chunk_bytes": 48 * KIB}, Misuse),
         ({"reserve_fraction": 1.0}, Misuse),
-        ({"lun_max": 256}, Unsupported),
+        ({"lun_max": 16384}, Unsupported),
         ({"fence_seconds": -1.0}, Misuse),
         ({"reclaim_extent_bytes": 0}, Misuse),
     ],

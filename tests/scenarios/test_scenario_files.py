@@ -65,7 +65,7 @@ WRONG = [
     (("vms", 0, "load", "io"), "8 MiB", ["vm-1", "load.io", "MiB"]),
     (("vms", 0, "load", "working_set"), "2 KiB", ["vm-1", "load.io", "works on"]),
     (("backup", "throttle", "block"), "8 MiB", ["backup.throttle.block", "MiB"]),
-    (("arrays", 0, "parameters"), {"lun_max": 256}, ["array-1.parameters", "LUN 256"]),
+    (("arrays", 0, "parameters"), {"lun_max": 16384}, ["array-1.parameters", "LUN 16384"]),
     (("content_block",), "3 KiB", ["content_block", "1 MiB"]),
     (("vms", 0, "load", "iops"), float("inf"), ["vms.0.load.iops", "finite"]),
     (("vms", 0, "load", "skew"), float("inf"), ["vms.0.load.skew", "finite"]),

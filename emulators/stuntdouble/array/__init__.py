@@ -5,7 +5,9 @@ groups, promotion, masking, reserve exhaustion and space reclaim; and the faults
 """
 
 from stuntdouble.array.device import LocalInitiator, LocalLun
+from stuntdouble.array.hosts import Chap, Host, Hosts
 from stuntdouble.array.local import LocalArray
+from stuntdouble.array.masking import HostMapping
 from stuntdouble.array.mirror import Mirror
 from stuntdouble.array.parameters import (
     CopyPolicy,
@@ -21,9 +23,13 @@ from stuntdouble.site import DamageMode
 
 __all__ = [
     "Array",
+    "Chap",
     "CopyPolicy",
     "DamageMode",
     "Exhaustion",
+    "Host",
+    "HostMapping",
+    "Hosts",
     "LocalArray",
     "LocalInitiator",
     "LocalLun",

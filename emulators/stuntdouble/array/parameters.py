@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 COUNT_MAX: Final = 1 << 20
 """Of snapshots and copies.  Chosen: a hundred times what any array's data sheet has."""
 
+LUN_MAX: Final = 16383
+"""The last LUN number of flat space addressing: 14 bits (SAM-5, 4.7.7.2)."""
+
 SnapshotKind = Literal["copy-on-write", "redirect-on-write", "split-mirror"]
 CopyPolicy = Literal["copy-into-newest", "copy-into-each"]
 Exhaustion = Literal["invalidate", "refuse"]
@@ -64,7 +67,8 @@ class Parameters:
             to 9.3, 1023 from 9.4 on.
         snapshots_max: of the whole array; no source.
         copies_per_snapshot_max: 256 writable copies of a read-only one (HPE 3PAR).
-        lun_max: 255 is the last LUN number of peripheral device addressing (SAM-5).
+        lun_max: 255 is the last LUN number of peripheral device addressing, 16383 that of flat
+            space addressing (SAM-5).
         name_length_max: 31 characters (HPE WSAPI error 57 beyond that).
         reclaim_bytes_per_second: the pace at which space of deleted snapshots comes free, 0 for as
             fast as the devices go; no source.
@@ -122,8 +126,8 @@ class Parameters:
             raise Misuse("chunk_bytes", f"{chunk} is not {wanted}")
         if not 0.0 <= self.reserve_fraction < 1.0:
             raise Misuse("reserve_fraction", f"{self.reserve_fraction} is not in [0, 1)")
-        if not 0 <= self.lun_max <= 255:
-            raise Unsupported(f"LUN {self.lun_max}", "LUN numbers are 0 to 255")
+        if not 0 <= self.lun_max <= LUN_MAX:
+            raise Unsupported(f"LUN {self.lun_max}", f"LUN numbers are 0 to {LUN_MAX}")
         if not 1 <= self.mirrors_per_volume_max <= REPLICAS_MAX:
             text = f"{self.mirrors_per_volume_max} is not 1 to {REPLICAS_MAX}"
             raise Misuse("mirrors_per_volume_max", text)

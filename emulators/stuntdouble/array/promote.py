@@ -56,11 +56,14 @@ class Promotion:
         origin = core.inventory.snapshot(snapshot)
         volume = Volume(
             name,
-            new_naa(core, name),
+            core.new_naa(name),
             image.open(),
             origin.pool,
             read_only=read_only,
             origin=origin,
+            id=core.inventory.next_id(),
+            uuid=core.new_uuid(name),
+            created=core.env.now,
         )
         volume.lun.keeper = self._snapshots
         origin.copies.append(volume)
@@ -113,12 +116,3 @@ class Promotion:
             raise InvalidState(f"volume {name}", "mapped", "delete it")
         if volume.snapshots:
             raise InvalidState(f"volume {name}", "the parent of snapshots", "delete it")
-
-
-def new_naa(core: Core, name: str) -> str:
-    """Return the identifier of a new volume *name*: 128 bits, NAA type 6 (SPC-5, 7.7.6.6).
-
-    A stream for each name: one volume more shifts no other's identifier, and a volume that is
-    made again under an old name is another volume.
-    """
-    return "6000" + core.streams["naa", core.name, name].hex(28)

@@ -69,9 +69,9 @@ class Snapshots:
         """Delete an array snapshot; see ``Array.delete_snapshot``."""
         core = self._core
         yield from core.take(0.0)
-        self._check_no_copies(name)
+        self._check_unused(name)
         yield from core.take(core.parameters.delete_seconds)
-        self._check_no_copies(name)
+        self._check_unused(name)
         snapshot = core.inventory.snapshots.pop(name, None)
         if snapshot is None:
             return
@@ -157,6 +157,8 @@ class Snapshots:
         names = _names(name, len(volumes))
         for own, volume, (mirror, image) in zip(names, volumes, images, strict=True):
             snapshot = Snapshot(own, volume, core.env.now, image, mirror=mirror)
+            snapshot.naa, snapshot.uuid = core.new_naa(own), core.new_uuid(own)
+            snapshot.id = core.inventory.next_id()
             if mirror is not None:
                 mirror.snapshot = snapshot
             core.inventory.snapshots[own] = snapshot
@@ -181,11 +183,13 @@ class Snapshots:
         frozen = self._core.site.freeze([volume.lun for volume in volumes], kind)
         return [(None, image) for image in frozen]
 
-    def _check_no_copies(self, name: str) -> None:
+    def _check_unused(self, name: str) -> None:
         snapshot = self._core.inventory.snapshots.get(name)
         if snapshot is not None and snapshot.copies:
             copies = ", ".join(copy.name for copy in snapshot.copies)
             raise InvalidState(f"array snapshot {name}", f"promoted to {copies}", "delete it")
+        if snapshot is not None and snapshot.view is not None:
+            raise InvalidState(f"array snapshot {name}", "mapped", "delete it")
 
     def _drop_image(self, snapshot: Snapshot) -> int:
         """Give up what a snapshot keeps; return the bytes of reserve that came free."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stuntdouble.array.access import Access
 from stuntdouble.array.core import Core
+from stuntdouble.array.hosts import Hosts
 from stuntdouble.array.masking import Masking
 from stuntdouble.array.mirror import Mirrors
 from stuntdouble.array.parameters import Parameters
 from stuntdouble.array.pool import build_pool
-from stuntdouble.array.promote import Promotion, new_naa
+from stuntdouble.array.promote import Promotion
 from stuntdouble.array.reclaim import Reclaim
 from stuntdouble.array.snapshot import Snapshots
 from stuntdouble.array.volume import Inventory, Volume
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from simpy.events import Event
 
+    from stuntdouble.array.hosts import Host
+    from stuntdouble.array.masking import HostMapping
     from stuntdouble.array.parameters import PoolSpec
     from stuntdouble.array.pool import Pool, StationEngine
     from stuntdouble.array.volume import Snapshot
@@ -63,13 +67,16 @@ class Array:
         self.parameters = Parameters() if parameters is None else parameters
         self.inventory = Inventory(self.parameters.name_length_max)
         self.core = Core(name, engine, streams, journal, self.parameters, self.inventory)
-        self.masking = Masking(self.parameters.lun_max)
+        self.hosts = Hosts(self.core)
+        self.masking = Masking(self.hosts, self.parameters.lun_max)
+        self.core.masked_to = self.masking.luns_of
         self._reclaim = Reclaim(self.core)
         self._mirrors = Mirrors(self.core)
         self._snapshots = Snapshots(self.core, self._mirrors, self._reclaim)
         self._promotion = Promotion(
             self.core, self.masking, self._snapshots, self._mirrors, self._reclaim
         )
+        self._access = Access(self.core, self.hosts, self.masking, self._snapshots)
 
     @property
     def name(self) -> str:
@@ -85,6 +92,16 @@ class Array:
     def on_space_freed(self) -> list[Callable[[str], object]]:
         """Called with a pool's name, as control, whenever some of its reserve comes free."""
         return self.core.on_space_freed
+
+    @property
+    def on_luns_changed(self) -> list[Callable[[Host], object]]:
+        """Called with a host, as control, whenever what it sees has changed."""
+        return self.core.on_luns_changed
+
+    @property
+    def on_resized(self) -> list[Callable[[Volume], object]]:
+        """Called with a volume, as control, whenever it has grown."""
+        return self.core.on_resized
 
     # Building. -----------------------------------------------------------------------------
 
@@ -119,7 +136,16 @@ class Array:
             size_bytes // site.block_bytes, chunk // site.block_bytes, pool.number, start
         )
         lun.keeper = self._snapshots
-        volume = Volume(name, new_naa(self.core, name), lun, pool, start)
+        volume = Volume(
+            name,
+            self.core.new_naa(name),
+            lun,
+            pool,
+            start,
+            id=self.inventory.next_id(),
+            uuid=self.core.new_uuid(name),
+            created=self.core.env.now,
+        )
         self.inventory.volumes[name] = volume
         return volume
 
@@ -145,6 +171,11 @@ class Array:
         self.core.check_reachable()
         return self.masking.mappings(initiator_iqn)
 
+    def luns(self, initiator_iqn: str) -> dict[int, Volume]:
+        """Return what an initiator sees now, by LUN number in rising order."""
+        self.core.check_reachable()
+        return self.masking.luns(initiator_iqn)
+
     def reclaiming_bytes(self, pool: Pool) -> int:
         """Return the space of deleted snapshots that has not come free yet."""
         return self._reclaim.pending_bytes(pool)
@@ -157,7 +188,7 @@ class Array:
         """
         self.core.check_reachable()
         try:
-            volume = self.inventory.by_naa(naa)
+            volume = self.inventory.visible(naa)
         except NotFound:
             raise AccessDenied(initiator_iqn, naa) from None
         if not self.masking.sees(initiator_iqn, volume):
@@ -245,29 +276,45 @@ class Array:
     def map_volume(
         self, volume: str, initiator_iqn: str, lun: int | None = None
     ) -> Generator[Event, Any, Mapping]:
-        """Let an initiator see a volume at a LUN number: *lun*, or the lowest free one.
+        """Let the host of an initiator see a volume at a LUN number: *lun*, or the lowest free one.
+
+        An initiator that no host has gets a host of its own.  A snapshot may be mapped, too; see
+        ``map_to_host``.
 
         Raises:
             LunInUse: *lun* is taken.
             LimitReached: no number is free.
-            InvalidState: the initiator sees the volume already.
+            InvalidState: the host sees the volume already.
         """
-        core = self.core
-        yield from core.take(0.0)
-        self.masking.check_free(self.inventory.volume(volume), initiator_iqn, lun)
-        yield from core.take(self.parameters.map_seconds)
-        mapping = self.masking.add(self.inventory.volume(volume), initiator_iqn, lun)
-        core.note("array-mapped", volume, initiator=initiator_iqn, lun=mapping.lun)
-        return mapping
+        return self._access.map_volume(volume, initiator_iqn, lun)
 
     def unmap_volume(self, volume: str, initiator_iqn: str) -> Generator[Event, Any, None]:
-        """Take a mapping away; one that is not there is no error."""
-        core = self.core
-        self.masking.check_iqn(initiator_iqn)
-        yield from core.take(self.parameters.unmap_seconds)
-        found = self.inventory.volumes.get(volume)
-        if found is not None and self.masking.remove(found, initiator_iqn):
-            core.note("array-unmapped", volume, initiator=initiator_iqn)
+        """Take the mapping of an initiator's host away; one that is not there is no error."""
+        return self._access.unmap_volume(volume, initiator_iqn)
+
+    def map_to_host(
+        self, name: str, host: str, lun: int | None = None
+    ) -> Generator[Event, Any, HostMapping]:
+        """Let a host see a volume or an array snapshot: at *lun*, or at the lowest free number.
+
+        A snapshot is seen as a read-only volume with the snapshot's own identity, for as long as it
+        is mapped to anybody.
+
+        Raises:
+            NotFound: no such volume, snapshot or host.
+            LunInUse: *lun* is taken.
+            LimitReached: no number is free.
+            InvalidState: the host sees it already, or the array has given the snapshot up.
+        """
+        return self._access.map_to_host(name, host, lun)
+
+    def unmap_from_host(self, name: str, host: str) -> Generator[Event, Any, None]:
+        """Take a mapping away; one that is not there is no error.
+
+        Raises:
+            NotFound: no such host.
+        """
+        return self._access.unmap_from_host(name, host)
 
     # What devices ask. ---------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.errors import InvalidState, Misuse, NotFound
 from stuntdouble.ports import ArraySnapshot, VolumeInfo
@@ -22,7 +22,9 @@ class Volume:
     """A byte store with an identity; ``lun`` is the site's handle on its content.
 
     ``origin`` is the array snapshot that a promoted volume shows, or None.  ``start_block`` is
-    where it begins in its pool; a promoted volume has no place of its own.
+    where it begins in its pool; a promoted volume has no place of its own.  ``id`` is unique among
+    volumes and array snapshots, ``created`` is site time; ``notes`` is what somebody who presents
+    the array wants kept with it, and nothing to the array.
     """
 
     name: str
@@ -34,6 +36,10 @@ class Volume:
     origin: Snapshot | None = None
     snapshots: list[Snapshot] = field(default_factory=list)
     mirrors: list[Mirror] = field(default_factory=list)
+    id: int = 0
+    uuid: str = ""
+    created: float = 0.0
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -60,7 +66,8 @@ class Volume:
 class Snapshot:
     """A point-in-time image of a volume; ``image`` is None once the array has given it up.
 
-    ``mirror`` is what it was split off, if it was.
+    ``mirror`` is what it was split off, if it was.  ``view`` is the read-only volume, with the
+    snapshot's name and identity, as which hosts see it while it is mapped itself.
     """
 
     name: str
@@ -69,6 +76,11 @@ class Snapshot:
     image: Image | None
     copies: list[Volume] = field(default_factory=list)
     mirror: Mirror | None = None
+    naa: str = ""
+    id: int = 0
+    uuid: str = ""
+    view: Volume | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def valid(self) -> bool:
@@ -101,6 +113,7 @@ class Inventory:
         self.volumes: dict[str, Volume] = {}
         self.snapshots: dict[str, Snapshot] = {}
         self._name_length_max = name_length_max
+        self._last_id = 0
 
     def volume(self, name: str) -> Volume:
         """Return the volume of this name, or raise NotFound."""
@@ -121,6 +134,29 @@ class Inventory:
             raise NotFound("array snapshot", name)
         return self.snapshots[name]
 
+    def either(self, name: str) -> Volume | Snapshot:
+        """Return the volume or array snapshot of this name, or raise NotFound of a volume."""
+        return self.snapshots[name] if name in self.snapshots else self.volume(name)
+
+    def seen(self, name: str) -> Volume | None:
+        """Return what a host would see of a volume or array snapshot: None for a hidden one."""
+        if name in self.snapshots:
+            return self.snapshots[name].view
+        return self.volumes.get(name)
+
+    def visible(self, naa: str) -> Volume:
+        """Return the volume, or the view of a snapshot, of this NAA identifier; or NotFound."""
+        views = (snapshot.view for snapshot in self.snapshots.values())
+        for view in views:
+            if view is not None and view.naa == naa:
+                return view
+        return self.by_naa(naa)
+
+    def next_id(self) -> int:
+        """Return a number that no volume or array snapshot has had."""
+        self._last_id += 1
+        return self._last_id
+
     def check_free(self, name: str) -> None:
         """Make sure that a new volume or array snapshot may have this name.
 
@@ -128,12 +164,16 @@ class Inventory:
             Misuse: not a name, or too long.
             InvalidState: something has it.
         """
+        self.check_name(name)
+        kinds = (("volume", self.volumes), ("array snapshot", self.snapshots))
+        for kind, taken in kinds:
+            if name in taken:
+                raise InvalidState(f"{kind} {name}", "there already", "make another of that name")
+
+    def check_name(self, name: str) -> None:
+        """Raise Misuse unless this can be a name, and is not too long."""
         if not _NAME.fullmatch(name):
             text = "begin with a letter or digit, go on with letters, digits, '.', '_' and '-'"
             raise Misuse(f"name {name!r}", text)
         if len(name) > self._name_length_max:
             raise Misuse(f"name {name!r}", f"longer than {self._name_length_max} characters")
-        kinds = (("volume", self.volumes), ("array snapshot", self.snapshots))
-        for kind, taken in kinds:
-            if name in taken:
-                raise InvalidState(f"{kind} {name}", "there already", "make another of that name")

@@ -4,6 +4,6 @@ A codec knows what may be said, how it is written, and how long it may be.  Serv
 it, and so does a test that speaks to either.
 """
 
-from stuntdouble.codecs import nbd, vmdk
+from stuntdouble.codecs import nbd, scsi, vmdk
 
-__all__ = ["nbd", "vmdk"]
+__all__ = ["nbd", "scsi", "vmdk"]

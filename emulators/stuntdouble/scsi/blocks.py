@@ -1,0 +1,220 @@
+"""READ and WRITE, and where on a unit a CDB points."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from stuntdouble.scsi.answers import GOOD, Answer, Direction, Transfer, sends
+from stuntdouble.scsi.command import Access, Call, Command
+from stuntdouble.scsi.sense import CheckError, Key, Sense, Status, bad_cdb, illegal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeAlias
+
+    from stuntdouble.scsi.answers import Buffer
+    from stuntdouble.scsi.command import Outcome, Steps
+    from stuntdouble.scsi.units import Unit
+
+    Extent: TypeAlias = tuple[int, int]
+
+TRANSFER_BLOCKS_MAX: Final = 65_536
+"""The most blocks of one command (Block Limits VPD page): one more than READ(10) can say.  Chosen."""
+
+_SIX: Final = Struct(">xBHB")
+_TEN: Final = Struct(">2xIxH")
+_TWELVE: Final = Struct(">2xII")
+_SIXTEEN: Final = Struct(">2xQI")
+_FUA: Final = 0x08
+
+
+def extent6(cdb: bytes) -> Extent:
+    """Return block and count of a CDB of 6 bytes; a count of 0 is 256 (SBC-3 5.7)."""
+    high, low, count = _SIX.unpack_from(cdb)
+    return (high & 0x1F) << 16 | low, count or 256
+
+
+def extent10(cdb: bytes) -> Extent:
+    """Return block and count of a CDB of 10 bytes."""
+    block, count = _TEN.unpack_from(cdb)
+    return block, count
+
+
+def extent12(cdb: bytes) -> Extent:
+    """Return block and count of a CDB of 12 bytes."""
+    block, count = _TWELVE.unpack_from(cdb)
+    return block, count
+
+
+def extent16(cdb: bytes) -> Extent:
+    """Return block and count of a CDB of 16 bytes."""
+    block, count = _SIXTEEN.unpack_from(cdb)
+    return block, count
+
+
+def check_extent(unit: Unit, block: int, count: int) -> Extent:
+    """Return a range of blocks in bytes, or refuse it: it has to lie on the unit.
+
+    Nothing may be asked for right behind the last block, and nowhere else (SBC-3 4.5.1).
+    """
+    size = unit.block_bytes
+    if block + count > unit.size_bytes // size:
+        raise illegal(0x21)
+    return block * size, count * size
+
+
+def check_count(count: int, field: int) -> None:
+    """Refuse to move more blocks than the Block Limits page says."""
+    if count > TRANSFER_BLOCKS_MAX:
+        raise bad_cdb(field)
+
+
+def check_writable(unit: Unit) -> None:
+    """Refuse to write to what is read-only."""
+    if unit.read_only:
+        raise CheckError(Sense(Key.DATA_PROTECT, 0x27))
+
+
+def taken(data: Buffer, length: int) -> Buffer:
+    """Return what a command takes of what was sent; refuse if that is too little.
+
+    INVALID FIELD IN COMMAND INFORMATION UNIT is what a transport's short count amounts to.
+    """
+    if len(data) < length:
+        raise illegal(0x0E, 0x03)
+    return data if len(data) == length else memoryview(data)[:length]
+
+
+def _moves(
+    direction: Direction, extent: Callable[[bytes], Extent]
+) -> Callable[[bytes, int], Transfer]:
+    def moves(cdb: bytes, block_bytes: int) -> Transfer:
+        count = extent(cdb)[1]
+        return Transfer(direction, count * block_bytes if count <= TRANSFER_BLOCKS_MAX else 0)
+
+    return moves
+
+
+def _read(extent: Callable[[bytes], Extent], field: int) -> Callable[[Call], Outcome]:
+    def read(call: Call) -> Steps:
+        block, count = extent(call.cdb)
+        offset, length = check_extent(call.disk, block, count)
+        check_count(count, field)
+        if not length:
+            return GOOD
+        return sends(*(yield call.disk.read(offset, length)))
+
+    return read
+
+
+def _write(
+    extent: Callable[[bytes], Extent], field: int, *, fua: int = _FUA
+) -> Callable[[Call], Outcome]:
+    def write(call: Call) -> Steps:
+        unit, (block, count) = call.disk, extent(call.cdb)
+        offset, length = check_extent(unit, block, count)
+        check_count(count, field)
+        check_writable(unit)
+        data = taken(call.data, length)
+        if length:
+            yield unit.write(offset, data)
+            if call.cdb[1] & fua:
+                yield unit.flush()
+        return GOOD
+
+    return write
+
+
+def fast_read(unit: Unit, cdb: bytes) -> Answer | Awaitable[Answer] | None:
+    """Answer READ(10) and READ(16) of the common kind without ceremony; None leaves it to others.
+
+    They are what a backup consists of.  The rest of a command's rules has been seen to: no
+    attention, no reservation.
+    """
+    code = cdb[0]
+    if code == 0x28 and not (cdb[1] & 0xE7 or cdb[6] or cdb[9]):
+        block, count = _TEN.unpack_from(cdb)
+    elif code == 0x88 and not (cdb[1] & 0xE7 or cdb[14] or cdb[15]):
+        block, count = _SIXTEEN.unpack_from(cdb)
+    else:
+        return None
+    size = unit.block_bytes
+    if not 0 < count <= TRANSFER_BLOCKS_MAX or block + count > unit.size_bytes // size:
+        return None
+    parts = unit.read(block * size, count * size)
+    if isinstance(parts, tuple | list):
+        return Answer(Status.GOOD, tuple(parts))
+    return None if not hasattr(parts, "__await__") else _later(parts)
+
+
+async def _later(parts: Awaitable[Sequence[Buffer]]) -> Answer:
+    return sends(*await parts)
+
+
+COMMANDS: Final = (
+    Command(
+        "READ(6)",
+        0x08,
+        "1fffffff00",
+        _read(extent6, 4),
+        _moves(Direction.IN, extent6),
+        access=Access.READ,
+    ),
+    Command(
+        "READ(10)",
+        0x28,
+        "18ffffffff00ffff00",
+        _read(extent10, 7),
+        _moves(Direction.IN, extent10),
+        access=Access.READ,
+    ),
+    Command(
+        "READ(12)",
+        0xA8,
+        "18ffffffffffffffff0000",
+        _read(extent12, 6),
+        _moves(Direction.IN, extent12),
+        access=Access.READ,
+    ),
+    Command(
+        "READ(16)",
+        0x88,
+        "18ffffffffffffffffffffffff0000",
+        _read(extent16, 10),
+        _moves(Direction.IN, extent16),
+        access=Access.READ,
+    ),
+    Command(
+        "WRITE(6)",
+        0x0A,
+        "1fffffff00",
+        _write(extent6, 4, fua=0),
+        _moves(Direction.OUT, extent6),
+        access=Access.WRITE,
+    ),
+    Command(
+        "WRITE(10)",
+        0x2A,
+        "18ffffffff00ffff00",
+        _write(extent10, 7),
+        _moves(Direction.OUT, extent10),
+        access=Access.WRITE,
+    ),
+    Command(
+        "WRITE(12)",
+        0xAA,
+        "18ffffffffffffffff0000",
+        _write(extent12, 6),
+        _moves(Direction.OUT, extent12),
+        access=Access.WRITE,
+    ),
+    Command(
+        "WRITE(16)",
+        0x8A,
+        "18ffffffffffffffffffffffff0000",
+        _write(extent16, 10),
+        _moves(Direction.OUT, extent16),
+        access=Access.WRITE,
+    ),
+)

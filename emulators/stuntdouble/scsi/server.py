@@ -1,0 +1,248 @@
+"""A device server: takes commands from initiators, and answers each as a disk array would.
+
+    execute ── which unit? ── what has it to tell? ── who holds it? ── is the CDB sound? ── do it
+                05/25/00        UNIT ATTENTION         RESERVATION       05/20, 05/24
+                                                        CONFLICT
+
+It knows neither the array whose volumes it serves, nor how commands come and data goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from stuntdouble.errors import (
+    AccessDenied,
+    Error,
+    LimitReached,
+    Lost,
+    MediumError,
+    NoSpace,
+    NotFound,
+    TaskInProgress,
+)
+from stuntdouble.scsi import table
+from stuntdouble.scsi.answers import BUSY, TASK_SET_FULL, Answer, check
+from stuntdouble.scsi.blocks import fast_read
+from stuntdouble.scsi.command import CDB_BYTES, NOTHING, Call, carried_out, check_reserved
+from stuntdouble.scsi.identity import inquiry
+from stuntdouble.scsi.lun import unpack_lun
+from stuntdouble.scsi.paths import (
+    BUS_DEVICE_RESET,
+    CAPACITY_CHANGED,
+    LUNS_CHANGED,
+    POWER_ON,
+    Path,
+    Session,
+)
+from stuntdouble.scsi.sense import CheckError, Key, Sense, bad_cdb, illegal
+from stuntdouble.scsi.state import UnitState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator
+
+    from stuntdouble.scsi.answers import Buffer, Nexus, Transfer
+    from stuntdouble.scsi.command import Steps
+    from stuntdouble.scsi.paths import Code
+    from stuntdouble.scsi.units import LunMap, Unit
+
+_CONTROLLER: Final = ""  # where a unit has its NAA identifier
+_INQUIRY, _REQUEST_SENSE = 0x12, 0x03
+_NACA: Final = 0x04  # in the control byte, which is the last of a CDB (SAM-5 5.2)
+_CONTROLLER_NAMES: Final = ("STUNTDBL", "ARRAY CONTROLLER", "0001")
+_BLOCK_BYTES: Final = 512  # where no unit says another
+
+
+class DeviceServer:
+    """The units of a target, as its initiators meet them.
+
+    Args:
+        luns: which initiator sees which unit; asked at every command.
+        target_name: the name of the SCSI target device, for VPD page 83.
+        controller: vendor, product and revision of the controller, which is LUN 0 where nothing
+            is mapped there.
+    """
+
+    def __init__(
+        self,
+        luns: LunMap,
+        target_name: str,
+        controller: tuple[str, str, str] = _CONTROLLER_NAMES,
+    ) -> None:
+        self.luns = luns
+        self.target_name = target_name
+        self.controller = controller
+        self._sessions: dict[Nexus, Session] = {}
+        self._states: dict[str, UnitState] = {}
+
+    # Sessions. ---------------------------------------------------------------------------------
+
+    def connect(self, nexus: Nexus) -> None:
+        """Begin a session: each of its units will tell of a power on first."""
+        self._sessions[nexus] = Session(nexus)
+
+    def disconnect(self, nexus: Nexus) -> None:
+        """End a session, and what lasts no longer than it; unknown ones are ended already."""
+        self._sessions.pop(nexus, None)
+
+    def attention(self, initiator_iqn: str, asc: int, ascq: int, lun: int | None = None) -> None:
+        """Have all sessions of an initiator told something, by each of its units or by one."""
+        units = self.luns.units(initiator_iqn)
+        naa = None if lun is None else units[lun].naa if lun in units else _CONTROLLER
+        for session in self._of(initiator_iqn):
+            for path in list(session.paths.values()):
+                if naa is None or path.state.naa == naa:
+                    path.attend((asc, ascq))
+
+    def luns_changed(self, initiator_iqn: str) -> None:
+        """Tell an initiator that something was mapped or unmapped."""
+        seen = {unit.naa for unit in self.luns.units(initiator_iqn).values()}
+        for session in self._of(initiator_iqn):
+            for naa in set(session.paths) - seen - {_CONTROLLER}:
+                del session.paths[naa]
+        self.attention(initiator_iqn, *LUNS_CHANGED)
+
+    def capacity_changed(self, naa: str) -> None:
+        """Tell everybody who knows a unit that it has another size."""
+        for path in self._paths(naa):
+            path.attend(CAPACITY_CHANGED)
+
+    def heard(self, nexus: Nexus, code: Code) -> None:
+        """Have none of the units tell a session what it has heard otherwise."""
+        for path in self._sessions[nexus].paths.values():
+            path.forget(code)
+
+    def reset_unit(self, nexus: Nexus, lun8: bytes) -> bool:
+        """Reset one unit (LOGICAL UNIT RESET); False where there is none at this LUN."""
+        unit = self.unit_at(nexus, lun8)
+        if unit is not None:
+            self._reset(self._state(unit.naa))
+        return unit is not None or unpack_lun(bytes(lun8)) == 0
+
+    def reset_target(self) -> None:
+        """Reset every unit (TARGET WARM RESET)."""
+        for state in list(self._states.values()):
+            self._reset(state)
+
+    def unit_at(self, nexus: Nexus, lun8: bytes) -> Unit | None:
+        """Return the unit at a LUN, or None."""
+        number = unpack_lun(bytes(lun8))
+        return None if number is None else self.luns.units(nexus.initiator_iqn).get(number)
+
+    # Commands. ---------------------------------------------------------------------------------
+
+    def transfer(self, nexus: Nexus, lun8: bytes, cdb: bytes) -> Transfer:
+        """Return what a CDB asks to be moved; nothing, if it is going to be refused unread."""
+        padded = bytes(cdb).ljust(CDB_BYTES, b"\0")
+        command = table.DISK.find(padded)
+        if command is None:
+            return NOTHING
+        unit = self.unit_at(nexus, lun8)
+        return command.moves(padded, _BLOCK_BYTES if unit is None else unit.block_bytes)
+
+    def execute(
+        self, nexus: Nexus, lun8: bytes, cdb: bytes, data_out: Buffer = b""
+    ) -> Answer | Awaitable[Answer]:
+        """Carry a command out.
+
+        Args:
+            nexus: who asks; connected.
+            lun8: the address of the unit, as it stands in a message.
+            cdb: the command.
+            data_out: what came with it, as long as ``transfer`` said; what is longer is not looked
+                at, what is shorter is refused.
+        """
+        session = self._sessions[nexus]
+        number = unpack_lun(bytes(lun8))
+        unit = None if number is None else self.luns.units(nexus.initiator_iqn).get(number)
+        if unit is not None:
+            path = session.paths.get(unit.naa)
+            if path is None:
+                path = self._new_path(session, unit.naa)
+            elif not path.attentions and path.state.open:
+                try:
+                    answer = fast_read(unit, cdb)
+                except Error as error:
+                    return check(_sense(error, unit), descriptors=path.state.descriptors)
+                if answer is not None:
+                    return answer
+        elif number == 0:
+            path = session.paths.get(_CONTROLLER) or self._new_path(session, _CONTROLLER)
+        else:
+            path = Path(nexus, UnitState("absent"))
+        padded = bytes(cdb[:CDB_BYTES]).ljust(CDB_BYTES, b"\0")
+        call = Call(self, path, unit, padded, data_out)
+        return carried_out(self._steps(call, absent=unit is None and number != 0))
+
+    def _steps(self, call: Call, *, absent: bool) -> Steps:
+        """Do what a command wants, and say why not where it cannot be done."""
+        try:
+            outcome = self._absent(call) if absent else self._begun(call)
+            return outcome if isinstance(outcome, Answer) else (yield from outcome)
+        except CheckError as error:
+            return check(error.sense, descriptors=call.path.state.descriptors)
+        except TaskInProgress:
+            return BUSY
+        except LimitReached:
+            return TASK_SET_FULL
+        except Error as error:
+            sense = _sense(error, call.unit)
+            return check(sense, descriptors=call.path.state.descriptors)
+
+    def _begun(self, call: Call) -> Answer | Steps:
+        commands = table.CONTROLLER if call.unit is None else table.DISK
+        command = commands.find(call.cdb)
+        if call.path.attentions and (command is None or not command.exempt):
+            raise CheckError(Sense(Key.UNIT_ATTENTION, *call.path.attentions.pop(0)))
+        if command is None:
+            raise bad_cdb(1, 4) if call.cdb[0] in commands.with_actions else illegal(0x20)
+        check_reserved(call.cdb, commands.reserved(command))
+        return command.run(call)
+
+    def _absent(self, call: Call) -> Answer:
+        """Answer where nothing is mapped (SAM-5 5.11)."""
+        if call.cdb[0] == _INQUIRY:
+            return inquiry(call, absent=True)
+        raise illegal(0x25)
+
+    # Units. ------------------------------------------------------------------------------------
+
+    def _new_path(self, session: Session, naa: str) -> Path:
+        path = Path(session.nexus, self._state(naa), [POWER_ON])
+        session.paths[naa] = path
+        return path
+
+    def _state(self, naa: str) -> UnitState:
+        return self._states.setdefault(naa, UnitState(naa))
+
+    def _of(self, initiator_iqn: str) -> Iterator[Session]:
+        return (one for one in self._sessions.values() if one.nexus.initiator_iqn == initiator_iqn)
+
+    def _paths(self, naa: str) -> Iterator[Path]:
+        paths = (session.paths.get(naa) for session in self._sessions.values())
+        return (path for path in paths if path is not None)
+
+    def _reset(self, state: UnitState) -> None:
+        state.stopped = False
+        for path in self._paths(state.naa):
+            path.attend(BUS_DEVICE_RESET)
+
+
+def _sense(error: Error, unit: Unit | None) -> Sense:
+    """Return what an error of a unit amounts to."""
+    match error:
+        case MediumError():
+            block_bytes = _BLOCK_BYTES if unit is None else unit.block_bytes
+            block = int(str(error.args[1])) // block_bytes
+            return Sense(Key.MEDIUM_ERROR, 0x11, 0x00, information=block)
+        case NoSpace():
+            return Sense(Key.DATA_PROTECT, 0x27, 0x07)
+        case AccessDenied():
+            return Sense(Key.DATA_PROTECT, 0x27, 0x00)
+        case NotFound():
+            return replace(illegal(0x25).sense)
+        case Lost():
+            return Sense(Key.NOT_READY, 0x04, 0x00)
+        case _:
+            return Sense(Key.HARDWARE_ERROR, 0x44, 0x00)
