@@ -124,7 +124,7 @@ def it_tells_who_uses_it(rig: Rig) -> str:
         with rig.opened(export) as path, _held(path):
             found = exporter.sessions(export)
             assert found, "nobody is said to use it"
-        _until(lambda: not exporter.sessions(export))
+        until(lambda: not exporter.sessions(export))
     finally:
         exporter.unexport(export, force=True)
     _refused(lambda: exporter.sessions(export), NotFound)
@@ -138,7 +138,7 @@ def it_is_not_taken_away_from_its_users(rig: Rig) -> str:
     with rig.opened(export) as path, _held(path):
         why = _refused(lambda: exporter.unexport(export), InvalidState)
         assert digest(path) == digest(rig.truth), "it does not read any more"
-    _until(lambda: not exporter.sessions(export))
+    until(lambda: not exporter.sessions(export))
     exporter.unexport(export)
     exporter.unexport(export)
     assert rig.listing() == before
@@ -276,7 +276,7 @@ def _refused(act: Callable[[], object], kind: type[Error]) -> str:
     raise AssertionError(f"it was not refused with {kind.__name__}")
 
 
-def _until(there: Callable[[], bool]) -> None:
+def until(there: Callable[[], bool]) -> None:
     """Wait until what others see is what is: a logout or a close takes an instant."""
     pause = threading.Event()
     for _ in range(50):

@@ -1,0 +1,329 @@
+"""What runs in the guest: it does what the host says, by the exporters, and tells how it went.
+
+It is a program, not a module of anything there: the standard library, rtslib and the exporters are
+all that it needs.  A call is a function below whose name begins with ``call_``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import traceback
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from stuntdouble.errors import Error, NotFound
+from stuntdouble.lio import (
+    Chap,
+    Initiator,
+    KernelExporter,
+    Limits,
+    Machine,
+    PathSource,
+    Portal,
+    Request,
+    commands,
+    configfs,
+    contract,
+    devices,
+    plan,
+    probe,
+    recover,
+    source,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stuntdouble.lio import Export, Kind
+
+PORT: Final = "/dev/vport0p1"  # virtio_console: the first port that is no console
+SELF: Final = "iqn.2026-11.org.example:guest"
+ADDRESS: Final = "127.0.0.1"
+
+TRUTH: Final = Path("/var/cache/truth")
+_TRUTH_BYTES: Final = 8 << 20  # read whole by most checks, under emulation
+
+MACHINE: Final = Machine(directory="/var/cache")
+LIMITS: Final = Limits(step_seconds=90, lock_seconds=120)
+"""A program takes ten times as long to start here as elsewhere."""
+
+_PROGRAM_SECONDS: Final = 60.0
+
+
+def run(*words: str) -> str:
+    """Run a program, and return what it says; its last words are the error."""
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ended = subprocess.run(  # noqa: S603  (words of the host's, which owns us)
+        words, capture_output=True, text=True, timeout=_PROGRAM_SECONDS, check=False, env=plain
+    )
+    if ended.returncode:
+        said = (ended.stderr or ended.stdout).strip().splitlines()
+        raise OSError(ended.returncode, f"{words[0]}: {said[-1] if said else 'no word'}")
+    return ended.stdout
+
+
+# The initiator of this machine. ---------------------------------------------------------------
+
+
+def log_in(target: str, naa: str, *, portal: str = f"{ADDRESS}:3260") -> str:
+    """Log in by open-iscsi, and return the disk with the identifier."""
+    Path("/etc/iscsi/initiatorname.iscsi").write_text(f"InitiatorName={SELF}\n", "utf-8")
+    Path("/run/lock/iscsi").mkdir(parents=True, exist_ok=True)
+    if not any("iscsid" in (path.read_text() or "") for path in Path("/proc").glob("[0-9]*/comm")):
+        run("iscsid")
+    node = ("iscsiadm", "--mode", "node", "--targetname", target, "--portal", portal)
+    run(*node, "--op", "new")
+    run(*node, "--login")
+    contract.until(lambda: bool(_disks(naa)))
+    return f"/dev/{_disks(naa)[0]}"
+
+
+def _disks(naa: str) -> list[str]:
+    """Return the disks with an identifier that came by iSCSI."""
+    local = devices.by_wwn(MACHINE, naa, devices.LOOPBACK)
+    return [name for name in devices.by_wwn(MACHINE, naa) if name not in local]
+
+
+def log_out(target: str, *, portal: str = f"{ADDRESS}:3260") -> None:
+    """Log out, and forget the target; nothing happens where there is no session."""
+    node = ("iscsiadm", "--mode", "node", "--targetname", target, "--portal", portal)
+    for words in ((*node, "--logout"), (*node, "--op", "delete")):
+        try:
+            run(*words)
+        except OSError:
+            continue
+
+
+# Rigs for the contract. -----------------------------------------------------------------------
+
+
+class Rig:
+    """An exporter in the guest, and its initiator."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.truth = TRUTH
+        self.exporter = KernelExporter(kind, None, MACHINE, LIMITS)
+
+    def request(self) -> Request:
+        """Return a request for the file."""
+        facts: dict[str, Any] = {}
+        if self.exporter.kind == "lio-iscsi":
+            facts = {"portal": Portal(ADDRESS), "initiators": (Initiator(SELF),), "lun": 7}
+        return Request(PathSource(str(self.truth)), **facts)
+
+    @contextmanager
+    def opened(self, export: Export) -> Iterator[str]:
+        """Open an export: as a local device, or by logging in."""
+        if export.portal is None:
+            yield export.device
+            return
+        portal = str(export.portal)
+        try:
+            yield log_in(export.target, export.naa, portal=portal)
+        finally:
+            log_out(export.target, portal=portal)
+
+    def listing(self) -> list[str]:
+        """Return everything that is configured."""
+        return call_listing()
+
+    @contextmanager
+    def foreign(self) -> Iterator[None]:
+        """Have a target, a back end and a loop device that others have made."""
+        import rtslib_fb  # type: ignore[import-untyped]  # noqa: PLC0415  (it looks at the kernel)
+
+        file = Path("/var/cache/foreign")
+        file.write_bytes(bytes(1 << 20))
+        device = run("losetup", "--find", "--show", "--read-only", str(file)).strip()
+        store = rtslib_fb.FileIOStorageObject("foreign", str(file), 1 << 20)
+        name = "iqn.2026-11.org.example:foreign"
+        target = rtslib_fb.Target(rtslib_fb.FabricModule("iscsi"), name)
+        group = rtslib_fb.TPG(target, 1)
+        rtslib_fb.LUN(group, 0, store)
+        try:
+            yield
+        finally:
+            target.delete()
+            store.delete()
+            run("losetup", "--detach", device)
+
+
+# Calls. ---------------------------------------------------------------------------------------
+
+
+def call_hello() -> dict[str, str]:
+    """Say what this is."""
+    import rtslib_fb  # noqa: PLC0415  (as above)
+
+    versions = {"kernel": platform.release(), "python": platform.python_version()}
+    return {**versions, "rtslib": rtslib_fb.__version__}
+
+
+def call_probe() -> list[dict[str, Any]]:
+    """Say which exporters work."""
+    return [asdict(finding) for finding in probe(MACHINE)]
+
+
+def call_listing() -> list[str]:
+    """Return targets, back ends, loop devices with files, and NBD devices that are attached."""
+    block = Path("/sys/block")
+    loops = [str(path) for path in block.glob("loop*/loop/backing_file")]
+    attached = [str(path) for path in block.glob("nbd*/pid")]
+    made = [*configfs.targets(MACHINE), *configfs.backstores(MACHINE)]
+    return sorted([*made, *loops, *attached, *map(str, Path("/var/cache").glob("stuntdouble-*"))])
+
+
+def _request(arguments: dict[str, Any]) -> Request:
+    facts = dict(arguments)
+    facts["source"] = source(facts.pop("source"))
+    if facts.get("portal"):
+        facts["portal"] = Portal(*facts["portal"])
+    people = facts.pop("initiators", ())
+    facts["initiators"] = tuple(
+        Initiator(iqn, Chap(**chap) if chap else None) for iqn, chap in people
+    )
+    return Request(**facts)
+
+
+def call_export(kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
+    """Export a LUN."""
+    return asdict(KernelExporter(kind, None, MACHINE, LIMITS).export(_request(request)))
+
+
+def call_unexport(number: str, *, force: bool = False) -> None:
+    """End an export."""
+    exporter = KernelExporter("loop", None, MACHINE, LIMITS)
+    exporter.unexport(exporter.records.get(number).export, force=force)
+
+
+def call_sessions(number: str) -> list[list[str]]:
+    """Return who uses an export."""
+    exporter = KernelExporter("loop", None, MACHINE, LIMITS)
+    found = exporter.sessions(exporter.records.get(number).export)
+    return [[session.who, session.where] for session in found]
+
+
+def call_recover(*, everything: bool = False) -> dict[str, Any]:
+    """End what nobody ends."""
+    return asdict(recover(where=MACHINE, limits=LIMITS, everything=everything))
+
+
+def call_digest(path: str) -> str:
+    """Return the SHA-256 of a device."""
+    return contract.digest(path)
+
+
+def call_kernel_digest(target: str, naa: str) -> str:
+    """Log in by this machine's own initiator, and return the SHA-256 of the disk."""
+    try:
+        return contract.digest(log_in(target, naa))
+    finally:
+        log_out(target)
+
+
+def call_by_hand(kind: Kind, request: dict[str, Any]) -> list[list[str]]:
+    """Make an export by the printed commands, then by the exporter; return what each has made."""
+    asked = _request(request)
+    planned = plan(kind, asked, MACHINE, "0badcafe")
+    Path("/run/dbus").mkdir(exist_ok=True)
+    if not Path("/run/dbus/system_bus_socket").exists():
+        run("dbus-daemon", "--system", "--fork")
+    run("sh", "-e", "-c", commands(planned, asked, show_secrets=True))
+    by_hand = _configuration()
+    _forget_by_hand(planned.export.target)
+    exporter = KernelExporter(kind, None, MACHINE, LIMITS)
+    export = exporter.export(asked)
+    by_us = _configuration()
+    exporter.unexport(export)
+    return [by_hand, by_us]
+
+
+def _forget_by_hand(target: str) -> None:
+    for fabric in configfs.FABRICS:
+        configfs.remove_target(MACHINE, fabric, target)
+    for each in configfs.backstores(MACHINE):
+        configfs.remove_backstore(MACHINE, *each.split("/"))
+    run("losetup", "--detach-all")
+
+
+def _configuration() -> list[str]:
+    """Return the kernel's configuration, without what is another each time."""
+    top = Path(MACHINE.target)
+    rows = []
+    for path in sorted([*top.glob("iscsi/iqn*/**/*"), *top.glob("loopback/naa*/**/*")]):
+        shown = "/".join(_plain(part) for part in path.relative_to(top).parts)
+        if path.is_symlink() or path.is_dir() or "statistics" in path.parts:
+            continue
+        if path.name in {"nexus", "address", "dynamic_sessions", "info"}:
+            continue
+        try:
+            rows.append(f"{shown} = {path.read_text('utf-8', 'replace').strip()}")
+        except OSError:
+            continue
+    return rows
+
+
+def _plain(part: str) -> str:
+    """Return a part of a path without the number of an export."""
+    return "TARGET" if "stuntdouble:" in part or part.startswith("naa.") else part
+
+
+def call_contract(kind: Kind, say: Callable[[list[str]], None]) -> int:
+    """Run the contract; say how each check went, and return how many failed."""
+    if not TRUTH.exists():
+        half = _TRUTH_BYTES // 2
+        TRUTH.write_bytes(os.urandom(half) + bytes(half))
+    failed = 0
+    for row in contract.run(Rig(kind)):
+        say(list(row))
+        failed += bool(row[2])
+    return failed
+
+
+# The channel. ---------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Answer calls until the host is gone."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    with Path(PORT).open("r+b", buffering=0) as channel:
+
+        def say(line: dict[str, Any]) -> None:
+            channel.write(json.dumps(line).encode() + b"\n")
+
+        say({"ready": True})
+        rest = b""
+        while True:
+            data = channel.read(1 << 16)
+            rest += data or b""
+            while b"\n" in rest:
+                row, _, rest = rest.partition(b"\n")
+                _answer(json.loads(row), say)
+
+
+def _answer(line: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
+    number, arguments = line["id"], line["arguments"]
+    function = globals().get(f"call_{line['call']}")
+    try:
+        if function is None:
+            raise NotFound("call", line["call"])  # noqa: TRY301  (told like any other failure)
+        if line["call"] == "contract":
+            arguments["say"] = lambda row: say({"id": number, "line": row})
+        say({"id": number, "result": function(**arguments)})
+    except Error as error:
+        facts = [str(fact) for fact in error.args]
+        say({"id": number, "error": type(error).__name__, "facts": facts})
+    except Exception as error:  # noqa: BLE001  (whatever it is, it is told)
+        traceback.print_exc(file=sys.stderr)
+        facts = [" ".join(str(error).split())]
+        say({"id": number, "error": type(error).__name__, "facts": facts})
+
+
+if __name__ == "__main__":
+    main()
