@@ -75,7 +75,7 @@ class IscsiStep:
             group = rtslib.TPG(target, 1)
             for name, value in self.attributes().items():
                 group.set_attribute(name, value)
-            lun = rtslib.LUN(group, 0, rtslib.StorageObject.so_from_path(below.path))
+            lun = rtslib.LUN(group, 0, rtslib.tcm.StorageObject.so_from_path(below.path))
             for name in self.initiators:
                 acl = rtslib.NodeACL(group, name, "create")
                 _authenticate(acl, work.secrets.get(name))
@@ -125,7 +125,7 @@ class LoopbackStep:
         with told(f"make loopback target {self.target}"):
             target = rtslib.Target(rtslib.FabricModule("loopback"), self.target, "create")
             group = rtslib.TPG(target, 1)
-            rtslib.LUN(group, self.lun, rtslib.StorageObject.so_from_path(below.path))
+            rtslib.LUN(group, self.lun, rtslib.tcm.StorageObject.so_from_path(below.path))
 
         def there() -> bool:
             names = devices.by_wwn(machine, below.naa, devices.LOOPBACK)

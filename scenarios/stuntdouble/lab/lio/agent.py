@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.lio import Export, Kind
 
-PORT: Final = "/dev/vport0p1"  # virtio_console: the first port that is no console
+PORTS: Final = Path("/sys/class/virtio-ports")
 SELF: Final = "iqn.2026-11.org.example:guest"
 ADDRESS: Final = "127.0.0.1"
 
@@ -159,10 +159,7 @@ class Rig:
 
 def call_hello() -> dict[str, str]:
     """Say what this is."""
-    import rtslib_fb  # noqa: PLC0415  (as above)
-
-    versions = {"kernel": platform.release(), "python": platform.python_version()}
-    return {**versions, "rtslib": rtslib_fb.__version__}
+    return {"kernel": platform.release(), "python": platform.python_version()}
 
 
 def call_probe() -> list[dict[str, Any]]:
@@ -292,7 +289,8 @@ def call_contract(kind: Kind, say: Callable[[list[str]], None]) -> int:
 def main() -> None:
     """Answer calls until the host is gone."""
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
-    with Path(PORT).open("r+b", buffering=0) as channel:
+    contract.until(lambda: bool(_ports()))
+    with _ports()[0].open("r+b", buffering=0) as channel:
 
         def say(line: dict[str, Any]) -> None:
             channel.write(json.dumps(line).encode() + b"\n")
@@ -305,6 +303,12 @@ def main() -> None:
             while b"\n" in rest:
                 row, _, rest = rest.partition(b"\n")
                 _answer(json.loads(row), say)
+
+
+def _ports() -> list[Path]:
+    """Return the device of the channel, which is known by its name."""
+    names = (path for path in PORTS.glob("*/name") if path.read_text("utf-8").strip() == "agent")
+    return [found for path in names if (found := Path("/dev", path.parent.name)).exists()]
 
 
 def _answer(line: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:

@@ -108,10 +108,12 @@ class Guest:
         return found
 
     def last_words(self) -> str:
-        """Return the last line that the guest's kernel or its programs have said."""
+        """Return the last line that a program of the guest has said, or else its kernel."""
         with suppress(OSError):
-            lines = self.console.read_text("utf-8", "replace").splitlines()
-            return next((line.strip() for line in reversed(lines) if line.strip()), "no word")
+            text = self.console.read_text("utf-8", "replace")
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            ours = [line for line in lines if not line.startswith("[")]
+            return (ours or lines or ["no word"])[-1]
         return "no word"
 
 

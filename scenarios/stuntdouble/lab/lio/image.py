@@ -102,7 +102,7 @@ async def image(recipe: Recipe, home: Path, tell: Callable[[str], object]) -> Im
     partial.mkdir(parents=True)
     try:
         await _make(recipe, partial)
-        for left in partial.glob("*.out"):  # noqa: ASYNC240  (nothing else goes on here)
+        for left in partial.glob("*.out"):
             left.unlink()
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
