@@ -29,8 +29,10 @@ ALLOCATION_BYTES: Final = 252
 SENSE_BYTES: Final = 252
 """The longest sense data (SPC-4, 4.5)."""
 
-_LUN_LIST_BYTES: Final = 8 * (LUN_MAX + 1) + 8
-_CAPACITY_BYTES: Final = 32  # SBC-3, 5.16.2
+REPORT_LUNS_BYTES: Final = 8 * (LUN_MAX + 1) + 8
+"""Room for every LUN there may be."""
+
+CAPACITY_BYTES: Final = 32  # SBC-3, 5.16.2
 _WELL_KNOWN_REPORT_LUNS: Final = 0xC101
 """The REPORT LUNS well known logical unit (SAM-5, 4.7.7.5): no disk."""
 
@@ -91,14 +93,14 @@ def inquiry(page: int | None = None, length: int = ALLOCATION_BYTES) -> bytes:
     return struct.pack(">BBBHB", 0x12, page is not None, page or 0, length, 0)
 
 
-def report_luns(length: int = _LUN_LIST_BYTES) -> bytes:
+def report_luns(length: int = REPORT_LUNS_BYTES) -> bytes:
     """Return a REPORT LUNS of everything but well known logical units (SPC-4, 6.33)."""
     return struct.pack(">BxBxxxIxx", 0xA0, 0, length)
 
 
 def read_capacity() -> bytes:
     """Return a READ CAPACITY (16) (SBC-3, 5.16)."""
-    return struct.pack(">BBxxxxxxxxIxx", 0x9E, 0x10, _CAPACITY_BYTES)
+    return struct.pack(">BBxxxxxxxxIxx", 0x9E, 0x10, CAPACITY_BYTES)
 
 
 def read(lba: int, blocks: int) -> bytes:

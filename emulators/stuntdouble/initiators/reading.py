@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from stuntdouble.errors import Error
 from stuntdouble.ports import Span
 from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from stuntdouble.extents import Runs
     from stuntdouble.ports import Share, Throttle
@@ -26,13 +26,38 @@ SPAN_BYTES: Final = 8 * MIB
 _AHEAD_BYTES: Final = 2 * SPAN_BYTES
 """What is read ahead of whoever takes the spans, at least: one under way while one is taken."""
 
+_KEPT_BYTES_MIN: Final = MIB
+"""A shorter buffer than this is not worth the span's room that is kept for it.  Chosen."""
+
+
+def carriers(runs: Runs, grain: int, gap: int) -> Runs:
+    """Return what to ask a device for, to get *runs*: whole blocks, with small gaps read along.
+
+    runs      [----aaa-bbb-----------c----]
+    carriers  [----xxxxxxxx---------xx----]
+    """
+    wide = runs.align(grain)
+    if not gap or len(wide) < 2:
+        return wide
+    first, stop = int(wide.starts[0]), int(wide.stops[-1])
+    gaps = wide.complement(stop).clip(first, stop)
+    small = gaps.lengths <= gap
+    return wide | type(runs).from_arrays(gaps.starts[small], gaps.lengths[small])
+
+
+def pieces(runs: Runs, span: Span) -> Iterator[Span]:
+    """Yield what *span* holds of *runs*."""
+    for start, length in runs.clip(span.offset, span.offset + len(span.data)):
+        begin = start - span.offset
+        yield Span(start, span.data[begin : begin + length])
+
 
 class _Part:
     """A span that is being read: ``left`` of its items have not ended."""
 
-    def __init__(self, offset: int, length: int) -> None:
+    def __init__(self, offset: int, data: memoryview) -> None:
         self.offset = offset
-        self.data = memoryview(bytearray(length))
+        self.data = data
         self.left = 0
         self.whole = False  # every item of it has been started
 
@@ -45,6 +70,8 @@ class Reading:
         runs: what to read.
         throttle: what to share with other reads.
         request_bytes_max: the longest request that the server takes.
+        zeroed: whether buffers must hold zeros.  Otherwise large ones are used again: fresh memory
+            costs as much as receiving into it.
     """
 
     def __init__(
@@ -53,6 +80,8 @@ class Reading:
         runs: Runs,
         throttle: Throttle,
         request_bytes_max: int,
+        *,
+        zeroed: bool = True,
     ) -> None:
         self._read = read
         self._loop = asyncio.get_running_loop()
@@ -60,6 +89,8 @@ class Reading:
         self._items = runs.blocks(self._block)
         self._next = 0
         self._parts: deque[_Part] = deque()
+        self._zeroed = zeroed
+        self._spare: list[bytearray] = []
         self._under_way = self._unread = 0
         self._due = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -82,6 +113,7 @@ class Reading:
                 yield Span(part.offset, part.data)
                 self._parts.popleft()
                 self._unread -= len(part.data)
+                self._keep(part.data)
                 self._pump()
             while (ahead := self._due - self._loop.time()) > 0:  # noqa: ASYNC110  (no poll: a time)
                 await asyncio.sleep(ahead)
@@ -136,7 +168,7 @@ class Reading:
         """Start the next item, in the span that it continues or in one of its own."""
         offset, length = self._items[self._next].tolist()
         if not self._parts or self._parts[-1].whole:
-            self._parts.append(_Part(offset, self._span_bytes()))
+            self._parts.append(_Part(offset, self._buffer(self._span_bytes())))
             self._unread += len(self._parts[-1].data)
         part = self._parts[-1]
         begin = offset - part.offset
@@ -154,6 +186,17 @@ class Reading:
             self._wake.set()
             return
         future.add_done_callback(lambda done: self._ended(part, done))
+
+    def _buffer(self, length: int) -> memoryview:
+        if self._zeroed or length < _KEPT_BYTES_MIN:
+            return memoryview(bytearray(length))
+        found = self._spare.pop() if self._spare else bytearray(SPAN_BYTES)
+        return memoryview(found)[:length]
+
+    def _keep(self, data: memoryview) -> None:
+        """Keep the buffer of a span that was taken: all that was read into it has ended."""
+        if not self._zeroed and len(data) >= _KEPT_BYTES_MIN:
+            self._spare.append(cast("bytearray", data.obj))
 
     def _span_bytes(self) -> int:
         """Return how far neighbours of the next item go: up to a span, or a second at the rate."""

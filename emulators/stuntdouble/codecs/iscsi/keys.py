@@ -109,7 +109,7 @@ RULES: Final[dict[str, Rule]] = {
     "InitialR2T": Rule(Kind.OR, Use.LEADING, YES),  # §13.10
     "ImmediateData": Rule(Kind.AND, Use.LEADING, YES),  # §13.11
     "MaxRecvDataSegmentLength": Rule(
-        Kind.NUMBER, Use.ANY, "8192", 512, SEGMENT_BYTES_MAX, discovery=True, security=True
+        Kind.NUMBER, Use.ANY, "8192", 512, SEGMENT_BYTES_MAX, discovery=True
     ),  # §13.12
     "MaxBurstLength": _burst(262144),  # §13.13
     "FirstBurstLength": _burst(65536),  # §13.14

@@ -48,6 +48,10 @@ class Inbox:
         self._begin += count
         return bytes(self._view[self._begin - count : self._begin])
 
+    def peek(self, count: int) -> bytes:
+        """Return the next *count* bytes, or as many as have come, and leave them where they are."""
+        return bytes(self._view[self._begin : min(self._begin + count, self._end)])
+
     def move(self, target: memoryview) -> int:
         """Put what is waiting into *target*, as far as it goes; return how many bytes."""
         count = min(len(self), len(target))
