@@ -21,6 +21,7 @@ from stuntdouble.errors import Error, NotFound
 from stuntdouble.lio import (
     Chap,
     Initiator,
+    KernelError,
     KernelExporter,
     Limits,
     Machine,
@@ -71,7 +72,7 @@ def run(*words: str) -> str:
 # The initiator of this machine. ---------------------------------------------------------------
 
 
-def log_in(target: str, naa: str, *, portal: str = f"{ADDRESS}:3260") -> str:
+def log_in(target: str, naa: str, *, portal: str) -> str:
     """Log in by open-iscsi, and return the disk with the identifier."""
     Path("/etc/iscsi/initiatorname.iscsi").write_text(f"InitiatorName={SELF}\n", "utf-8")
     Path("/run/lock/iscsi").mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,7 @@ def _disks(naa: str) -> list[str]:
     return [name for name in devices.by_wwn(MACHINE, naa) if name not in local]
 
 
-def log_out(target: str, *, portal: str = f"{ADDRESS}:3260") -> None:
+def log_out(target: str, *, portal: str) -> None:
     """Log out, and forget the target; nothing happens where there is no session."""
     node = ("iscsiadm", "--mode", "node", "--targetname", target, "--portal", portal)
     for words in ((*node, "--logout"), (*node, "--op", "delete")):
@@ -216,12 +217,22 @@ def call_digest(path: str) -> str:
     return contract.digest(path)
 
 
-def call_kernel_digest(target: str, naa: str) -> str:
+def call_kernel_digest(target: str, naa: str, portal: str) -> str:
     """Log in by this machine's own initiator, and return the SHA-256 of the disk."""
     try:
-        return contract.digest(log_in(target, naa))
+        return contract.digest(log_in(target, naa, portal=portal))
     finally:
-        log_out(target)
+        log_out(target, portal=portal)
+
+
+def call_killed(request: dict[str, Any]) -> str:
+    """Kill whoever exports, before each step and after the last; return how often."""
+    rig = Rig("lio-iscsi")
+    rig.request = lambda: _request(request)  # type: ignore[method-assign]
+    try:
+        return contract.it_recovers_from_the_death_of_its_owner(rig)
+    except AssertionError as error:
+        raise KernelError("recover", str(error)) from None
 
 
 def call_by_hand(kind: Kind, request: dict[str, Any]) -> list[list[str]]:

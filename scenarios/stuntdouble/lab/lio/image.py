@@ -85,6 +85,11 @@ def cache() -> Path:
     return Path(home, "stuntdouble", "lio-lab")
 
 
+def is_kept(recipe: Recipe, home: Path) -> bool:
+    """Say whether a recipe's image is there."""
+    return all((home / recipe.key / name).is_file() for name in _KEPT)
+
+
 async def image(recipe: Recipe, home: Path, tell: Callable[[str], object]) -> Image:
     """Return the image of a recipe; it is made if it is not kept.
 
@@ -93,7 +98,7 @@ async def image(recipe: Recipe, home: Path, tell: Callable[[str], object]) -> Im
     """
     folder = home / recipe.key
     made = Image(folder / "vmlinuz", folder / "initrd.gz")
-    if all((folder / name).is_file() for name in _KEPT):
+    if is_kept(recipe, home):
         return made
     if os.geteuid() != 0:
         raise Misuse("the guest's image", f"is not in {folder}, and only root can make it")
