@@ -69,6 +69,14 @@ def run(*words: str) -> str:
     return ended.stdout
 
 
+def _truth() -> Path:
+    """Return a file to export: half of it noise, half of it zeros."""
+    if not TRUTH.exists():
+        half = _TRUTH_BYTES // 2
+        TRUTH.write_bytes(os.urandom(half) + bytes(half))
+    return TRUTH
+
+
 # The initiator of this machine. ---------------------------------------------------------------
 
 
@@ -108,7 +116,7 @@ class Rig:
     """An exporter in the guest, and its initiator."""
 
     def __init__(self, kind: Kind) -> None:
-        self.truth = TRUTH
+        self.truth = _truth()
         self.exporter = KernelExporter(kind, None, MACHINE, LIMITS)
 
     def request(self) -> Request:
@@ -237,7 +245,7 @@ def call_killed(request: dict[str, Any]) -> str:
 
 def call_by_hand(kind: Kind, request: dict[str, Any]) -> list[list[str]]:
     """Make an export by the printed commands, then by the exporter; return what each has made."""
-    asked = _request(request)
+    asked = _request({**request, "source": str(_truth())})
     planned = plan(kind, asked, MACHINE, "0badcafe")
     Path("/run/dbus").mkdir(exist_ok=True)
     if not Path("/run/dbus/system_bus_socket").exists():
@@ -284,9 +292,6 @@ def _plain(part: str) -> str:
 
 def call_contract(kind: Kind, say: Callable[[list[str]], None]) -> int:
     """Run the contract; say how each check went, and return how many failed."""
-    if not TRUTH.exists():
-        half = _TRUTH_BYTES // 2
-        TRUTH.write_bytes(os.urandom(half) + bytes(half))
     failed = 0
     for row in contract.run(Rig(kind)):
         say(list(row))
