@@ -44,22 +44,29 @@ def commands(plan: Plan, request: Request, *, show_secrets: bool = False) -> str
     """
     mark = f"{MARK}{plan.export.id}"
     chaps = {each.iqn: each.chap for each in request.initiators if each.chap is not None}
-    shell, target = [f"DEVICE={shlex.quote(plan.path)}"] if plan.path else [], []
+    lines = [f"DEVICE={shlex.quote(plan.path)}"] if plan.path else []
     for step in plan.steps:
         match step:
             case BackstoreStep():
-                target.append(f"set global {SETTINGS}")
-                target.append(_back_end(step, mark))
+                lines += _session(f"set global {SETTINGS}", _back_end(step, mark))
+                # The company in an identifier: targetcli has no command for it, and the kernel
+                # takes it before a LUN is made.
+                folder = f"/sys/kernel/config/target/core/{step.plugin}_*/{mark}"
+                lines.append(f"echo 0x{step.naa[1:7]} | tee {folder}/wwn/company_id >/dev/null")
             case IscsiStep():
-                target.extend(_iscsi(step, plan, mark, chaps, show_secrets=show_secrets))
+                lines += _session(*_iscsi(step, plan, mark, chaps, show_secrets=show_secrets))
             case LoopbackStep():
-                target.append(f"/loopback create {step.target}")
                 store = f"/backstores/{_plugin(plan)}/{mark}"
-                target.append(f"/loopback/{step.target}/luns create {store} lun={step.lun}")
+                make = f"/loopback/{step.target}/luns create {store} lun={step.lun}"
+                lines += _session(f"/loopback create {step.target}", make)
             case _:
-                shell.extend(_shell(step, mark))
-    lines = [*shell, *(("targetcli <<END", *target, "END") if target else ())]
-    return "\n".join([*lines, *_identity(plan, mark)]) + "\n"
+                lines += _shell(step, mark)
+    return "\n".join(lines) + "\n"
+
+
+def _session(*commands: str) -> tuple[str, ...]:
+    """Return the lines of a session with targetcli."""
+    return ("targetcli <<END", *commands, "END")
 
 
 def _shell(step: object, mark: str) -> Iterator[str]:
@@ -133,11 +140,3 @@ def _auth(chap: Chap, *, show_secrets: bool) -> str:
         secret = chap.mutual_secret if show_secrets else HIDDEN
         pairs |= {"mutual_userid": chap.mutual_user, "mutual_password": secret}
     return _pairs(pairs)
-
-
-def _identity(plan: Plan, mark: str) -> Iterator[str]:
-    """Yield what targetcli has no command for: the company in an identifier."""
-    for step in plan.steps:
-        if isinstance(step, BackstoreStep):
-            folder = f"/sys/kernel/config/target/core/{step.plugin}_*/{mark}"
-            yield f"echo 0x{step.naa[1:7]} | tee {folder}/wwn/company_id >/dev/null"

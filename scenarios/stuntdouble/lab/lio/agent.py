@@ -250,9 +250,11 @@ def call_by_hand(kind: Kind, request: dict[str, Any]) -> list[list[str]]:
     Path("/run/dbus").mkdir(exist_ok=True)
     if not Path("/run/dbus/system_bus_socket").exists():
         run("dbus-daemon", "--system", "--fork")
-    run("sh", "-e", "-c", commands(planned, asked, show_secrets=True))
-    by_hand = _configuration()
-    _forget_by_hand(planned.export.target)
+    try:
+        run("sh", "-e", "-c", commands(planned, asked, show_secrets=True))
+        by_hand = _configuration()
+    finally:
+        _forget_by_hand(planned.export.target)
     exporter = KernelExporter(kind, None, MACHINE, LIMITS)
     export = exporter.export(asked)
     by_us = _configuration()
