@@ -60,7 +60,7 @@ class Model:
     def ours(self, path) -> str:
         """Return a path within the target's tree; nothing for any other."""
         try:
-            return str(Path(os.path.abspath(path)).relative_to(self.target))
+            return str(Path(path).absolute().relative_to(self.target))
         except ValueError:
             return ""
 
@@ -88,7 +88,7 @@ class Model:
         if not MADE.fullmatch(name):
             refuse(errno.EPERM, path)
         self.changed()
-        os.mkdir(path)
+        real_mkdir(Path(path))
         for file, text in self.content(name).items():
             place = Path(path, file)
             place.parent.mkdir(parents=True, exist_ok=True)
