@@ -40,7 +40,6 @@ from stuntdouble.initiators.iscsi import (
     wire,
 )
 from stuntdouble.initiators.iscsi.talk import parse_portal
-from stuntdouble.initiators.wall import Wall
 from stuntdouble.ports import Mapping, Throttle
 from stuntdouble.units import KIB
 
@@ -107,7 +106,7 @@ def test_portals_are_parsed():
 def test_a_portal_tells_its_targets():
     async def scenario(target):
         who = Who(IQN, "", new_isid(b"abc", 1))
-        assert await discover(target.portal, who, Wall()) == {TARGET: (target.portal,)}
+        assert await discover(target.portal, who) == {TARGET: (target.portal,)}
         assert await IscsiInitiator(target.portal, IQN).targets() == (TARGET,)
 
     run(scenario)

@@ -7,7 +7,7 @@ import pytest
 
 from site_build import FS, SIZE, Build
 from stuntdouble.content import FIRST_WRITTEN, ZERO, TokenKind, kind_of
-from stuntdouble.errors import Bug, LimitReached, NoSpace, Unsupported
+from stuntdouble.errors import Bug, LimitReached, NoSpace
 from stuntdouble.site import (
     COPY_INTO_EACH,
     COPY_ON_WRITE,
@@ -225,13 +225,6 @@ def test_luns_frozen_together_are_of_one_instant(kind):
     level = built.site.new_level(store.files["disk"], None)
     assert built.site.chain_tokens(level, 0, 200).tolist() == expected[:200]
     assert not luns[1].stores, "the catalogue is on the first LUN alone"
-
-
-def test_a_lun_opened_from_an_image_has_no_images():
-    built = Build()
-    lun = built.site.freeze(built.luns, COPY_ON_WRITE)[0].open()
-    with pytest.raises(Unsupported, match="opened from an image"):
-        built.site.freeze([lun], COPY_ON_WRITE)
 
 
 def test_what_an_opened_lun_wrote_comes_free_with_it():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from stuntdouble.errors import Error
 from stuntdouble.ports import Span
-from stuntdouble.units import MIB
+from stuntdouble.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +25,11 @@ SPAN_BYTES: Final = 8 * MIB
 
 _AHEAD_BYTES: Final = 2 * SPAN_BYTES
 """What is read ahead of whoever takes the spans, at least: one under way while one is taken."""
+
+GAP_BYTES: Final = 16 * KIB
+"""What is read along between two extents, to make one request of them.  Measured over iSCSI: an
+extent of 4 KiB takes 60 µs by itself, 12 with a gap of 16 KiB behind it, and as long as by itself
+with 100 KiB."""
 
 _KEPT_BYTES_MIN: Final = MIB
 """A shorter buffer than this is not worth the span's room that is kept for it.  Chosen."""

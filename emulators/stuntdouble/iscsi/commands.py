@@ -61,7 +61,6 @@ class Commands:
         assert session.target is not None, "commands have a target"
         self._device = session.target.device
         self._nexus = session.nexus
-        self._replies.segment_bytes = self._connection.segment_bytes
         self._replies.burst_bytes = agreed.number("MaxBurstLength")
         self._write = Write(
             initial_r2t=agreed.yes("InitialR2T"),
@@ -77,14 +76,13 @@ class Commands:
     def begin(self, pdu: Pdu) -> None:
         """Begin a command."""
         command = ScsiCommand.parse(pdu.header)
-        plain = command.flags & (_PLAIN | _WRITE) == _PLAIN
+        plain = command.flags & (_PLAIN | _WRITE) == _PLAIN and not command.immediate
         if not plain or pdu.ahs or pdu.data or command.itt == NO_TAG or command.itt in self._tasks:
             self._begin_other(command, pdu)
             return
         answer = self._device.execute(self._nexus, command.lun, command.cdb)
         if isinstance(answer, Answer):
-            if not command.immediate:
-                self._connection.completed()
+            self._connection.completed()
             self._replies.answer(command, answer, 0)
         else:
             self._run(self._new_task(command, command.cdb), answer)

@@ -166,9 +166,9 @@ class Login:
 
     def _opening(self) -> list[tuple[str, str]]:
         """Return what is declared with the first answer of all (§13.9)."""
-        if self._named or self.target is None:
+        first, self._named = not self._named, True
+        if not first or self.target is None:
             return []
-        self._named = True
         pairs = [("TargetPortalGroupTag", str(PORTAL_GROUP))]
         return pairs + ([("TargetAlias", self.target.alias)] if self.target.alias else [])
 

@@ -34,7 +34,6 @@ class Replies:
     """Sends how commands ended."""
 
     def __init__(self, connection: Connection) -> None:
-        self.segment_bytes = LOGIN_SEGMENT_BYTES
         self.burst_bytes = LOGIN_SEGMENT_BYTES
         self._connection = connection
 
@@ -72,10 +71,11 @@ class Replies:
         self, itt: int, parts: Sequence[Buffer], length: int, last: tuple[int, int] | None
     ) -> None:
         """Send data; with the status GOOD, if *last* says with which residual."""
-        if length <= self.segment_bytes and length <= self.burst_bytes:
+        segment_bytes = self._connection.segment_bytes
+        if length <= segment_bytes and length <= self.burst_bytes:
             self._piece(itt, parts, (0, 0, length, True), last)
             return
-        cuts = list(cut(length, self.segment_bytes, self.burst_bytes))
+        cuts = list(cut(length, segment_bytes, self.burst_bytes))
         pieces = sliced(parts, (size for _, size, _ in cuts))
         for number, ((offset, size, ends), piece) in enumerate(zip(cuts, pieces, strict=True)):
             is_last = offset + size == length

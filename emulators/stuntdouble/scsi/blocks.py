@@ -5,9 +5,9 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from stuntdouble.scsi.answers import GOOD, Answer, Direction, Transfer, sends
+from stuntdouble.scsi.answers import GOOD, Direction, Transfer, sends
 from stuntdouble.scsi.command import Access, Call, Command
-from stuntdouble.scsi.sense import CheckError, Key, Sense, Status, bad_cdb, illegal
+from stuntdouble.scsi.sense import CheckError, Key, Sense, bad_cdb, illegal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +27,7 @@ _TEN: Final = Struct(">2xIxH")
 _TWELVE: Final = Struct(">2xII")
 _SIXTEEN: Final = Struct(">2xQI")
 _FUA: Final = 0x08
+_READ_TEN, _READ_SIXTEEN = 0x28, 0x88
 
 
 def extent6(cdb: bytes) -> Extent:
@@ -70,10 +71,12 @@ def check_count(count: int, field: int) -> None:
         raise bad_cdb(field)
 
 
-def check_writable(unit: Unit) -> None:
-    """Refuse to write to what is read-only."""
-    if unit.read_only:
-        raise CheckError(Sense(Key.DATA_PROTECT, 0x27))
+def check_writable(call: Call) -> None:
+    """Refuse to write to what is read-only, or protected by software (SWP)."""
+    if call.disk.read_only:
+        raise CheckError(Sense(Key.DATA_PROTECT, 0x27, 0x00))
+    if call.path.state.modes.protected:
+        raise CheckError(Sense(Key.DATA_PROTECT, 0x27, 0x02))
 
 
 def taken(data: Buffer, length: int) -> Buffer:
@@ -86,14 +89,29 @@ def taken(data: Buffer, length: int) -> Buffer:
     return data if len(data) == length else memoryview(data)[:length]
 
 
-def _moves(
+def check_announced(call: Call, length: int, refusal: CheckError) -> None:
+    """Refuse if the initiator said that it would send more than a command takes.
+
+    It is for commands that would do something else than what was meant; where the rest would merely
+    not be taken, that is no error.
+    """
+    if call.announced is not None and call.announced > length:
+        raise refusal
+
+
+def moves(
     direction: Direction, extent: Callable[[bytes], Extent]
 ) -> Callable[[bytes, int], Transfer]:
-    def moves(cdb: bytes, block_bytes: int) -> Transfer:
+    """Return what says how much a command moves that moves whole blocks.
+
+    Nothing, where it will be refused for asking too much.
+    """
+
+    def data(cdb: bytes, block_bytes: int) -> Transfer:
         count = extent(cdb)[1]
         return Transfer(direction, count * block_bytes if count <= TRANSFER_BLOCKS_MAX else 0)
 
-    return moves
+    return data
 
 
 def _read(extent: Callable[[bytes], Extent], field: int) -> Callable[[Call], Outcome]:
@@ -115,7 +133,7 @@ def _write(
         unit, (block, count) = call.disk, extent(call.cdb)
         offset, length = check_extent(unit, block, count)
         check_count(count, field)
-        check_writable(unit)
+        check_writable(call)
         data = taken(call.data, length)
         if length:
             yield unit.write(offset, data)
@@ -126,30 +144,23 @@ def _write(
     return write
 
 
-def fast_read(unit: Unit, cdb: bytes) -> Answer | Awaitable[Answer] | None:
-    """Answer READ(10) and READ(16) of the common kind without ceremony; None leaves it to others.
+def fast_read(unit: Unit, cdb: bytes) -> Sequence[Buffer] | Awaitable[Sequence[Buffer]] | None:
+    """Read for READ(10) and READ(16) of the common kind; None leaves a CDB to the table.
 
-    They are what a backup consists of.  The rest of a command's rules has been seen to: no
-    attention, no reservation.
+    They are what a backup consists of, so they go without ceremony.  The rest of a command's rules
+    has been seen to: no attention, no reservation.
     """
     code = cdb[0]
-    if code == 0x28 and not (cdb[1] & 0xE7 or cdb[6] or cdb[9]):
+    if code == _READ_TEN and not (cdb[1] & 0xE7 or cdb[6] & 0xE0 or cdb[9]):
         block, count = _TEN.unpack_from(cdb)
-    elif code == 0x88 and not (cdb[1] & 0xE7 or cdb[14] or cdb[15]):
+    elif code == _READ_SIXTEEN and not (cdb[1] & 0xE7 or cdb[14] & 0xE0 or cdb[15]):
         block, count = _SIXTEEN.unpack_from(cdb)
     else:
         return None
     size = unit.block_bytes
     if not 0 < count <= TRANSFER_BLOCKS_MAX or block + count > unit.size_bytes // size:
         return None
-    parts = unit.read(block * size, count * size)
-    if isinstance(parts, tuple | list):
-        return Answer(Status.GOOD, tuple(parts))
-    return None if not hasattr(parts, "__await__") else _later(parts)
-
-
-async def _later(parts: Awaitable[Sequence[Buffer]]) -> Answer:
-    return sends(*await parts)
+    return unit.read(block * size, count * size)
 
 
 COMMANDS: Final = (
@@ -158,31 +169,31 @@ COMMANDS: Final = (
         0x08,
         "1fffffff00",
         _read(extent6, 4),
-        _moves(Direction.IN, extent6),
+        moves(Direction.IN, extent6),
         access=Access.READ,
     ),
     Command(
         "READ(10)",
         0x28,
-        "18ffffffff00ffff00",
+        "18ffffffff1fffff00",
         _read(extent10, 7),
-        _moves(Direction.IN, extent10),
+        moves(Direction.IN, extent10),
         access=Access.READ,
     ),
     Command(
         "READ(12)",
         0xA8,
-        "18ffffffffffffffff0000",
+        "18ffffffffffffffff1f00",
         _read(extent12, 6),
-        _moves(Direction.IN, extent12),
+        moves(Direction.IN, extent12),
         access=Access.READ,
     ),
     Command(
         "READ(16)",
         0x88,
-        "18ffffffffffffffffffffffff0000",
+        "18ffffffffffffffffffffffff1f00",
         _read(extent16, 10),
-        _moves(Direction.IN, extent16),
+        moves(Direction.IN, extent16),
         access=Access.READ,
     ),
     Command(
@@ -190,31 +201,31 @@ COMMANDS: Final = (
         0x0A,
         "1fffffff00",
         _write(extent6, 4, fua=0),
-        _moves(Direction.OUT, extent6),
+        moves(Direction.OUT, extent6),
         access=Access.WRITE,
     ),
     Command(
         "WRITE(10)",
         0x2A,
-        "18ffffffff00ffff00",
+        "18ffffffff1fffff00",
         _write(extent10, 7),
-        _moves(Direction.OUT, extent10),
+        moves(Direction.OUT, extent10),
         access=Access.WRITE,
     ),
     Command(
         "WRITE(12)",
         0xAA,
-        "18ffffffffffffffff0000",
+        "18ffffffffffffffff1f00",
         _write(extent12, 6),
-        _moves(Direction.OUT, extent12),
+        moves(Direction.OUT, extent12),
         access=Access.WRITE,
     ),
     Command(
         "WRITE(16)",
         0x8A,
-        "18ffffffffffffffffffffffff0000",
+        "18ffffffffffffffffffffffff1f00",
         _write(extent16, 10),
-        _moves(Direction.OUT, extent16),
+        moves(Direction.OUT, extent16),
         access=Access.WRITE,
     ),
 )

@@ -59,6 +59,7 @@ class Call:
         unit: on which it works; None on the controller.
         cdb: 16 bytes.
         data: what the initiator has sent along.
+        announced: how much it said that it would send, or None if that is not known.
     """
 
     server: DeviceServer
@@ -66,6 +67,7 @@ class Call:
     unit: Unit | None
     cdb: bytes
     data: Buffer
+    announced: int | None = None
 
     @property
     def disk(self) -> Unit:
@@ -88,6 +90,7 @@ class Command:
         access: whom reservations keep from it; may depend on the CDB.
         exempt: whether it passes by unit attentions (SAM-5 5.14).
         unready: whether a stopped unit carries it out.
+        thin: whether only units have it that give room back.
         seconds: the time after which a client may worry (REPORT SUPPORTED OPERATION CODES).
     """
 
@@ -100,6 +103,7 @@ class Command:
     access: Access | Callable[[bytes], Access] = Access.FREE
     exempt: bool = False
     unready: bool = False
+    thin: bool = False
     seconds: int = 10
 
     @property

@@ -46,9 +46,9 @@ class MemoryUnit:
         self.data.extend(bytes(size_bytes - self.size_bytes))
         self.size_bytes = size_bytes
 
-    def read(self, offset: int, length: int) -> tuple[memoryview]:
-        """Return the bytes of a range, without copying them."""
-        return (memoryview(self.data)[offset : offset + length],)
+    def read(self, offset: int, length: int) -> tuple[bytes]:
+        """Return the bytes of a range, as they are now."""
+        return (bytes(memoryview(self.data)[offset : offset + length]),)
 
     def write(self, offset: int, data: Buffer) -> None:
         """Write *data*."""

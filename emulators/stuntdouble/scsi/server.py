@@ -9,7 +9,7 @@ It knows neither the array whose volumes it serves, nor how commands come and da
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.errors import (
@@ -23,9 +23,16 @@ from stuntdouble.errors import (
     TaskInProgress,
 )
 from stuntdouble.scsi import table
-from stuntdouble.scsi.answers import BUSY, TASK_SET_FULL, Answer, check
+from stuntdouble.scsi.answers import (
+    BUSY,
+    RESERVATION_CONFLICT,
+    TASK_SET_FULL,
+    Answer,
+    check,
+)
 from stuntdouble.scsi.blocks import fast_read
 from stuntdouble.scsi.command import CDB_BYTES, NOTHING, Call, carried_out, check_reserved
+from stuntdouble.scsi.housekeeping import STOPPED, sense_data
 from stuntdouble.scsi.identity import inquiry
 from stuntdouble.scsi.lun import unpack_lun
 from stuntdouble.scsi.paths import (
@@ -36,15 +43,18 @@ from stuntdouble.scsi.paths import (
     Path,
     Session,
 )
-from stuntdouble.scsi.sense import CheckError, Key, Sense, bad_cdb, illegal
+from stuntdouble.scsi.reservations import ConflictError, Port
+from stuntdouble.scsi.sense import CheckError, Key, Sense, Status, bad_cdb, illegal
 from stuntdouble.scsi.state import UnitState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from stuntdouble.scsi.answers import Buffer, Nexus, Transfer
-    from stuntdouble.scsi.command import Steps
+    from stuntdouble.scsi.command import Outcome, Steps
     from stuntdouble.scsi.paths import Code
+    from stuntdouble.scsi.reservations import Told
+    from stuntdouble.scsi.table import Table
     from stuntdouble.scsi.units import LunMap, Unit
 
 _CONTROLLER: Final = ""  # where a unit has its NAA identifier
@@ -62,6 +72,9 @@ class DeviceServer:
         target_name: the name of the SCSI target device, for VPD page 83.
         controller: vendor, product and revision of the controller, which is LUN 0 where nothing
             is mapped there.
+
+    ``on_abort`` is called with a session and a unit's identifier when another initiator aborts its
+    commands there (PREEMPT AND ABORT); it returns how many it aborted.  A transport sets it.
     """
 
     def __init__(
@@ -73,6 +86,7 @@ class DeviceServer:
         self.luns = luns
         self.target_name = target_name
         self.controller = controller
+        self.on_abort: Callable[[Nexus, str], int] = lambda _nexus, _naa: 0
         self._sessions: dict[Nexus, Session] = {}
         self._states: dict[str, UnitState] = {}
 
@@ -85,6 +99,8 @@ class DeviceServer:
     def disconnect(self, nexus: Nexus) -> None:
         """End a session, and what lasts no longer than it; unknown ones are ended already."""
         self._sessions.pop(nexus, None)
+        for state in self._states.values():
+            state.leave(nexus)
 
     def attention(self, initiator_iqn: str, asc: int, ascq: int, lun: int | None = None) -> None:
         """Have all sessions of an initiator told something, by each of its units or by one."""
@@ -112,6 +128,24 @@ class DeviceServer:
         """Have none of the units tell a session what it has heard otherwise."""
         for path in self._sessions[nexus].paths.values():
             path.forget(code)
+
+    def tell(self, call: Call, told: Iterable[Told]) -> None:
+        """Have sessions of initiator ports told something by the unit of a call."""
+        for port, code in told:
+            for path in self._paths(call.path.state.naa):
+                if Port(path.nexus.initiator_iqn, path.nexus.isid) == port:
+                    path.attend(code)
+
+    def tell_others(self, call: Call, code: Code) -> None:
+        """Have all sessions but the one of a call told something by its unit."""
+        for path in self._paths(call.path.state.naa):
+            if path is not call.path:
+                path.attend(code)
+
+    def abort(self, port: Port, naa: str) -> int:
+        """Have the commands of an initiator port on a unit aborted; return how many there were."""
+        nexuses = [one for one in self._sessions if Port(one.initiator_iqn, one.isid) == port]
+        return sum(self.on_abort(one, naa) for one in nexuses)
 
     def reset_unit(self, nexus: Nexus, lun8: bytes) -> bool:
         """Reset one unit (LOGICAL UNIT RESET); False where there is none at this LUN."""
@@ -142,7 +176,12 @@ class DeviceServer:
         return command.moves(padded, _BLOCK_BYTES if unit is None else unit.block_bytes)
 
     def execute(
-        self, nexus: Nexus, lun8: bytes, cdb: bytes, data_out: Buffer = b""
+        self,
+        nexus: Nexus,
+        lun8: bytes,
+        cdb: bytes,
+        data_out: Buffer = b"",
+        announced: int | None = None,
     ) -> Answer | Awaitable[Answer]:
         """Carry a command out.
 
@@ -152,6 +191,8 @@ class DeviceServer:
             cdb: the command.
             data_out: what came with it, as long as ``transfer`` said; what is longer is not looked
                 at, what is shorter is refused.
+            announced: how many bytes the initiator said that it would send, where a transport
+                knows; COMPARE AND WRITE and WRITE SAME refuse what does not fit their CDB.
         """
         session = self._sessions[nexus]
         number = unpack_lun(bytes(lun8))
@@ -162,17 +203,19 @@ class DeviceServer:
                 path = self._new_path(session, unit.naa)
             elif not path.attentions and path.state.open:
                 try:
-                    answer = fast_read(unit, cdb)
+                    parts = fast_read(unit, cdb)
                 except Error as error:
-                    return check(_sense(error, unit), descriptors=path.state.descriptors)
-                if answer is not None:
-                    return answer
+                    return _failed(error, unit, path.state)
+                if isinstance(parts, Sequence):
+                    return Answer(Status.GOOD, tuple(parts))
+                if parts is not None:
+                    return _read_later(parts, unit, path.state)
         elif number == 0:
             path = session.paths.get(_CONTROLLER) or self._new_path(session, _CONTROLLER)
         else:
             path = Path(nexus, UnitState("absent"))
         padded = bytes(cdb[:CDB_BYTES]).ljust(CDB_BYTES, b"\0")
-        call = Call(self, path, unit, padded, data_out)
+        call = Call(self, path, unit, padded, data_out, announced)
         return carried_out(self._steps(call, absent=unit is None and number != 0))
 
     def _steps(self, call: Call, *, absent: bool) -> Steps:
@@ -180,30 +223,36 @@ class DeviceServer:
         try:
             outcome = self._absent(call) if absent else self._begun(call)
             return outcome if isinstance(outcome, Answer) else (yield from outcome)
-        except CheckError as error:
-            return check(error.sense, descriptors=call.path.state.descriptors)
-        except TaskInProgress:
-            return BUSY
-        except LimitReached:
-            return TASK_SET_FULL
-        except Error as error:
-            sense = _sense(error, call.unit)
-            return check(sense, descriptors=call.path.state.descriptors)
+        except ConflictError:
+            return RESERVATION_CONFLICT
+        except (CheckError, Error) as error:
+            return _failed(error, call.unit, call.path.state)
 
-    def _begun(self, call: Call) -> Answer | Steps:
-        commands = table.CONTROLLER if call.unit is None else table.DISK
+    def commands(self, unit: Unit | None) -> Table:
+        """Return what a unit can be told, or the controller."""
+        return table.CONTROLLER if unit is None else table.DISK
+
+    def _begun(self, call: Call) -> Outcome:
+        commands, state = self.commands(call.unit), call.path.state
         command = commands.find(call.cdb)
         if call.path.attentions and (command is None or not command.exempt):
             raise CheckError(Sense(Key.UNIT_ATTENTION, *call.path.attentions.pop(0)))
         if command is None:
             raise bad_cdb(1, 4) if call.cdb[0] in commands.with_actions else illegal(0x20)
+        if not state.open:
+            if state.reservations.keeps_from(call.path.nexus, command.access_of(call.cdb)):
+                raise ConflictError
+            if state.stopped and not command.unready:
+                raise CheckError(STOPPED)
         check_reserved(call.cdb, commands.reserved(command))
         return command.run(call)
 
-    def _absent(self, call: Call) -> Answer:
+    def _absent(self, call: Call) -> Outcome:
         """Answer where nothing is mapped (SAM-5 5.11)."""
         if call.cdb[0] == _INQUIRY:
             return inquiry(call, absent=True)
+        if call.cdb[0] == _REQUEST_SENSE:
+            return sense_data(call.cdb, illegal(0x25).sense)
         raise illegal(0x25)
 
     # Units. ------------------------------------------------------------------------------------
@@ -224,25 +273,39 @@ class DeviceServer:
         return (path for path in paths if path is not None)
 
     def _reset(self, state: UnitState) -> None:
-        state.stopped = False
+        state.reset()
         for path in self._paths(state.naa):
             path.attend(BUS_DEVICE_RESET)
 
 
-def _sense(error: Error, unit: Unit | None) -> Sense:
-    """Return what an error of a unit amounts to."""
+async def _read_later(parts: Awaitable[Sequence[Buffer]], unit: Unit, state: UnitState) -> Answer:
+    try:
+        return Answer(Status.GOOD, tuple(await parts))
+    except Error as error:
+        return _failed(error, unit, state)
+
+
+def _failed(error: CheckError | Error, unit: Unit | None, state: UnitState) -> Answer:
+    """Return the answer to a command that came to nothing."""
     match error:
+        case CheckError():
+            sense = error.sense
+        case TaskInProgress():
+            return BUSY
+        case LimitReached():
+            return TASK_SET_FULL
         case MediumError():
             block_bytes = _BLOCK_BYTES if unit is None else unit.block_bytes
             block = int(str(error.args[1])) // block_bytes
-            return Sense(Key.MEDIUM_ERROR, 0x11, 0x00, information=block)
+            sense = Sense(Key.MEDIUM_ERROR, 0x11, 0x00, information=block)
         case NoSpace():
-            return Sense(Key.DATA_PROTECT, 0x27, 0x07)
+            sense = Sense(Key.DATA_PROTECT, 0x27, 0x07)
         case AccessDenied():
-            return Sense(Key.DATA_PROTECT, 0x27, 0x00)
+            sense = Sense(Key.DATA_PROTECT, 0x27, 0x00)
         case NotFound():
-            return replace(illegal(0x25).sense)
+            sense = illegal(0x25).sense
         case Lost():
-            return Sense(Key.NOT_READY, 0x04, 0x00)
+            sense = Sense(Key.NOT_READY, 0x04, 0x00)
         case _:
-            return Sense(Key.HARDWARE_ERROR, 0x44, 0x00)
+            sense = Sense(Key.HARDWARE_ERROR, 0x44, 0x00)
+    return check(sense, descriptors=state.modes.descriptors)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stuntdouble.scsi.modes import Modes
+from stuntdouble.scsi.reservations import Reservations
+
+if TYPE_CHECKING:
+    from stuntdouble.scsi.answers import Nexus
 
 
 @dataclass(eq=False)
@@ -14,9 +21,21 @@ class UnitState:
 
     naa: str
     stopped: bool = False
-    descriptors: bool = False
+    modes: Modes = field(default_factory=Modes)
+    reservations: Reservations = field(default_factory=Reservations)
 
     @property
     def open(self) -> bool:
         """Whether anybody may do anything: nothing is reserved and the unit is started."""
-        return not self.stopped
+        return not self.stopped and self.reservations.none
+
+    def reset(self) -> None:
+        """Forget what a reset forgets: persistent reservations stay (SAM-5 6.3.3)."""
+        self.stopped = False
+        self.reservations.legacy = None
+        self.modes.reset()
+
+    def leave(self, nexus: Nexus) -> None:
+        """Forget what ends with a session."""
+        if self.reservations.legacy == nexus:
+            self.reservations.legacy = None

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from stuntdouble.scsi import blocks, capacity, identity
+from stuntdouble.scsi import (
+    blocks,
+    capacity,
+    housekeeping,
+    identity,
+    mode_commands,
+    provisioning,
+    reports,
+    reserving,
+    verify,
+)
 from stuntdouble.scsi.command import Command, reserved_bits
 
 if TYPE_CHECKING:
@@ -40,5 +50,17 @@ class Table:
         return self._reserved[command]
 
 
-DISK: Final = Table((*identity.COMMANDS, *capacity.COMMANDS, *blocks.COMMANDS))
-CONTROLLER: Final = Table(identity.COMMANDS)
+CONTROLLER: Final = Table((*identity.COMMANDS, housekeeping.REQUEST_SENSE, *reports.COMMON))
+DISK: Final = Table(
+    (
+        *CONTROLLER.commands,
+        *reports.COMMANDS,
+        *capacity.COMMANDS,
+        *blocks.COMMANDS,
+        *verify.COMMANDS,
+        *provisioning.COMMANDS,
+        *housekeeping.COMMANDS,
+        *mode_commands.COMMANDS,
+        *reserving.COMMANDS,
+    )
+)

@@ -160,6 +160,10 @@ class Arena:
         words.read_words(self.addresses, number, start, out[: max(there, 0)])
         return out
 
+    def put_word(self, number: int, index: int, word: int) -> None:
+        """Set one word of a map."""
+        words.put_word(self.addresses, number, index, word)
+
     def ones(self, number: int) -> int:
         """Return how many bits of a bitmap are set."""
         return int(bits.count_ones(self.addresses, number))

@@ -70,18 +70,19 @@ def _keeper(s: Any, volume: Any, block: Any) -> Any:
     """
     chunk = block >> s.volumes[volume, V_CHUNK_SHIFT]
     image = s.volumes[volume, V_ORIGIN]
-    if image == 0:
-        return 4 * volume
-    if test(s, s.volumes[volume, V_OWN], chunk):
-        return 4 * volume + 1
-    if s.images[image, I_KIND] == _SPLIT_REPLICA:
-        return 4 * image + 2
-    base = s.images[image, I_VOLUME]
     while image != 0:
-        if test(s, s.images[image, I_COPIED], chunk):
+        if test(s, s.volumes[volume, V_OWN], chunk):
+            return 4 * volume + 1
+        if s.images[image, I_KIND] == _SPLIT_REPLICA:
             return 4 * image + 2
-        image = s.images[image, I_NEWER]
-    return 4 * base
+        base = s.images[image, I_VOLUME]
+        while image != 0:
+            if test(s, s.images[image, I_COPIED], chunk):
+                return 4 * image + 2
+            image = s.images[image, I_NEWER]
+        volume = base
+        image = s.volumes[volume, V_ORIGIN]
+    return 4 * volume
 
 
 @njit("void(int64, int64, int64, int64, int64, uint64)", cache=True)
@@ -194,7 +195,8 @@ class Faults:
         return arena.words(faults, start, count) if faults else np.zeros(count, np.uint64)
 
     def _base(self, lun: Lun) -> int:
-        """Return the number of the volume that a LUN is, or was opened from an image of."""
-        arena = self._site.arena
-        image = arena.column("volumes", lun.number, V_ORIGIN)
-        return arena.column("images", image, I_VOLUME) if image else lun.number
+        """Return the number of the volume that a LUN is, or descends from by way of images."""
+        arena, number = self._site.arena, lun.number
+        while image := arena.column("volumes", number, V_ORIGIN):
+            number = arena.column("images", image, I_VOLUME)
+        return number

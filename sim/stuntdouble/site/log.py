@@ -30,6 +30,7 @@ from stuntdouble.site.tables import (
     G_TOKEN,
     G_VOLUME,
     V_BORN,
+    V_GARBAGE,
     V_MEDIUM,
     view,
 )
@@ -91,9 +92,14 @@ def note_move(s: Any, volume: Any, block: Any, count: Any, source: Any, start: A
 
 @njit(forceinline=True)
 def token_at(s: Any, volume: Any, block: Any) -> Any:
-    """Return what *block* of *volume* holds; garbage that names itself if never written."""
+    """Return what *block* of *volume* holds; garbage that names itself if never written.
+
+    Blocks that a volume was given clean are zeros instead.
+    """
     word = get(s, s.volumes[volume, V_MEDIUM], block)
     if word == _SAME:
+        if block >= s.volumes[volume, V_GARBAGE]:
+            return _ZERO
         return np.uint64(s.volumes[volume, V_BORN]) << _BORN_BITS | np.uint64(block)
     return word
 

@@ -9,10 +9,13 @@ knows none of the meanings of what it freezes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from stuntdouble.errors import LimitReached, Unsupported
-from stuntdouble.site.plan import COPY_INTO_EACH, SPLIT_REPLICA
+import numpy as np
+
+from stuntdouble.errors import LimitReached
+from stuntdouble.site import compare, layer, resize
+from stuntdouble.site.plan import COPY_INTO_EACH, LAYER, SPLIT_REPLICA
 from stuntdouble.site.tables import (
     EACH_IMAGES_MAX,
     I_AREA,
@@ -30,12 +33,13 @@ from stuntdouble.site.tables import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from stuntdouble.extents import Runs
     from stuntdouble.site.site import Site
     from stuntdouble.site.store import Store
+
+_WORD_BITS: Final = 64
 
 DamageMode = Literal["error", "silent"]
 """What bad blocks do to a reader: MediumError, or wrong bytes and not a word."""
@@ -92,6 +96,30 @@ class Lun:
         if self.keeper is not None:
             self.keeper.check_reachable()
 
+    def grow(self, blocks: int, physical: int) -> None:
+        """Let the LUN have *blocks*, and lie at pool block *physical*, whatever lay where before.
+
+        What is new reads as zeros.  A LUN that was opened from an image takes room for it in the
+        reserve.  Images keep their size.
+
+        Raises:
+            NoSpace: the reserve has no room for it.
+        """
+        resize.grow(self, blocks, physical)
+
+    def held(self, runs: Runs) -> Runs:
+        """Return where the LUN holds anything but zeros, in whole content blocks that touch *runs*."""
+        return compare.held(self, runs)
+
+    def differing(self, other: Lun) -> Runs:
+        """Return the chunks, as byte ranges, in which a LUN of the same size holds something else."""
+        assert self.blocks == other.blocks, "what is compared has one size"
+        return compare.differing(self, other)
+
+    def owed_bytes(self, runs: Runs) -> int:
+        """Return what writing to *runs* would take of the reserve, images' copies included."""
+        return compare.owed_bytes(self, runs)
+
     def damage(self, runs: Runs, mode: DamageMode) -> None:
         """Let what holds byte ranges go bad, from now on, for every LUN and image that shares it.
 
@@ -115,6 +143,8 @@ class Image:
     @property
     def space_bytes(self) -> int:
         """What this image has cost so far: chunks kept or redirected for its sake."""
+        if layer.is_layer(self):
+            return layer.space_bytes(self)
         arena = self.base.site.arena
         return arena.column("images", self.number, I_CHUNKS) * self.base.chunk_bytes
 
@@ -128,21 +158,26 @@ def freeze(site: Site, luns: list[Lun], kind: int) -> list[Image]:
 
     Images that each get a copy do not go with those that look through newer ones.
 
+    Those of LUNs that were opened from images are layers, whatever the kind.
+
     Raises:
-        Unsupported: one of them was opened from an image.
         LimitReached: too many images of a LUN would each get a copy.
     """
     arena = site.arena
-    if any(arena.column("volumes", base.number, V_ORIGIN) for base in luns):
-        raise Unsupported("an image of a LUN opened from an image", "freeze the LUN it came from")
-    rows = [_new_image(site, base, kind) for base in luns]
+    opened = [bool(arena.column("volumes", base.number, V_ORIGIN)) for base in luns]
+    kinds = [LAYER if above else kind for above in opened]
+    rows = [_new_image(site, base, each) for base, each in zip(luns, kinds, strict=True)]
     frozen = site.fork_luns(luns, None)
     made = []
-    for base, lun, number in zip(luns, frozen, rows, strict=True):
-        site.set_origin(lun, number)
+    for base, lun, number, each in zip(luns, frozen, rows, kinds, strict=True):
         made.append(Image(number, base, lun))
         arena.hold("images", number, made[-1])
-        if kind != SPLIT_REPLICA:
+        if each == LAYER:
+            layer.put_under(site, base, lun, number)
+            site.images.setdefault(base.number, []).append(made[-1])
+            continue
+        site.set_origin(lun, number)
+        if each != SPLIT_REPLICA:
             _enlist(site, made[-1])
     return made
 
@@ -187,6 +222,8 @@ def thaw(site: Site, image: Image) -> int:
     was split off has cost nothing of the reserve.
     """
     arena = site.arena
+    if layer.is_layer(image):
+        return layer.merge(site, image)
     if arena.column("images", image.number, I_KIND) == SPLIT_REPLICA:
         return 0
     siblings = site.images[image.base.number]
@@ -196,12 +233,22 @@ def thaw(site: Site, image: Image) -> int:
         older = siblings[at - 1]
         copied = arena.column("images", older.number, I_COPIED)
         arena.merge(arena.column("images", image.number, I_COPIED), copied)
-        arena.tables.images[older.number, I_CHUNKS] = arena.ones(copied)
+        arena.tables.images[older.number, I_CHUNKS] = _ones(older, copied)
     _unlink(site, image)
     siblings.remove(image)
     freed = before - sum(i.space_bytes for i in siblings)
     site.release_reserve(image.base, freed)
     return freed
+
+
+def _ones(image: Image, bitmap: int) -> int:
+    """Return how many chunks of an image a bitmap has: what its LUN has grown by is none of them."""
+    arena, lun = image.base.site.arena, image.lun
+    chunks = lun.blocks >> arena.column("volumes", lun.number, V_CHUNK_SHIFT)
+    words = arena.words(bitmap, 0, -(-chunks // _WORD_BITS))
+    if chunks % _WORD_BITS:
+        words[-1] &= np.uint64((1 << chunks % _WORD_BITS) - 1)
+    return int(np.bitwise_count(words).sum())
 
 
 def _unlink(site: Site, image: Image) -> None:

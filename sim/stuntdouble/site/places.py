@@ -133,10 +133,10 @@ def nearby(s: Any, volume: Any, block: Any) -> Any:
 
 @njit(forceinline=True)
 def physical(s: Any, volume: Any, block: Any) -> Any:
-    """Return the pool block behind *block* of *volume*, following an image to its base."""
+    """Return the pool block behind *block* of *volume*, following images to their bases."""
     chunk = block >> s.volumes[volume, V_CHUNK_SHIFT]
     image = s.volumes[volume, V_ORIGIN]
-    if image != 0:
+    while image != 0:
         if test(s, s.volumes[volume, V_OWN], chunk):
             return aside(s, volume, block, 0)
         if s.images[image, I_KIND] == _SPLIT_REPLICA:
@@ -149,6 +149,7 @@ def physical(s: Any, volume: Any, block: Any) -> Any:
                 return aside(s, base, block, s.images[image, I_AREA])
             image = s.images[image, I_NEWER]
         volume = base
+        image = s.volumes[volume, V_ORIGIN]  # a layer's: go on below it
     if test(s, s.volumes[volume, V_MOVED], chunk):
         return nearby(s, volume, block)
     return s.volumes[volume, V_PHYSICAL] + block

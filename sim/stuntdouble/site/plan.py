@@ -20,6 +20,7 @@ COPY_ON_WRITE: Final = 1
 REDIRECT_ON_WRITE: Final = 2
 COPY_INTO_EACH: Final = 3
 SPLIT_REPLICA: Final = 4
+LAYER: Final = 5
 
 
 class Place(IntEnum):

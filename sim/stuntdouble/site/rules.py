@@ -278,6 +278,19 @@ def admit_volume_zero(s: Any, volume: Any, block: Any, count: Any) -> Any:
 
 
 @njit(forceinline=True)
+def admit_volume_copy(s: Any, volume: Any, block: Any, count: Any, source: Any, start: Any) -> Any:
+    """Admit the copying of what a volume *source* holds from *start* on to another volume."""
+    pieces = add_piece(s, 0, _DATA, volume, block, count, block)
+    pieces = add_piece(s, pieces, _SOURCE, source, start, count, block)
+    n = _protected(s, pieces)
+    if n < 0:
+        return n
+    steps = emit(s, n, block, count, 0, 0)
+    note_move(s, volume, block, count, source, start)
+    return steps
+
+
+@njit(forceinline=True)
 def admit_metadata_write(s: Any, volume: Any, count: Any, tail: Any) -> Any:
     """Admit a write of metadata where a volume starts, less *tail* bytes: it has no content."""
     pieces = add_piece(s, 0, _TABLE, volume, 0, count, 0)
@@ -325,6 +338,12 @@ def volume_write(t: Any, volume: Any, block: Any, count: Any, token: Any) -> Any
 def volume_zero(t: Any, volume: Any, block: Any, count: Any) -> Any:
     """See ``admit_volume_zero``."""
     return admit_volume_zero(view(t), volume, block, count)
+
+
+@njit("int64(int64, int64, int64, int64, int64, int64)", cache=True)
+def volume_copy(t: Any, volume: Any, block: Any, count: Any, source: Any, start: Any) -> Any:
+    """See ``admit_volume_copy``."""
+    return admit_volume_copy(view(t), volume, block, count, source, start)
 
 
 @njit("int64(int64, int64, int64, int64)", cache=True)

@@ -9,10 +9,10 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from stuntdouble.content import ZERO, LiteralPool, render
+from stuntdouble.content import LiteralPool, render
 from stuntdouble.errors import Bug, Misuse, NoSpace
 from stuntdouble.extents import Runs
-from stuntdouble.site import layout, log, lun, places, replica, reuse, rules, words
+from stuntdouble.site import compare, layout, log, lun, places, replica, reuse, rules
 from stuntdouble.site.arena import Arena
 from stuntdouble.site.disk import Disk, Level, new_level
 from stuntdouble.site.faults import Faults
@@ -40,6 +40,7 @@ from stuntdouble.site.tables import (
     V_BORN,
     V_CHUNK_SHIFT,
     V_FAULTS,
+    V_GARBAGE,
     V_MEDIUM,
     V_MOVED,
     V_NEWEST,
@@ -48,7 +49,7 @@ from stuntdouble.site.tables import (
     V_PHYSICAL,
     V_POOL,
 )
-from stuntdouble.units import ADDRESS_BYTES_MAX, KIB, SECTOR_BYTES
+from stuntdouble.units import ADDRESS_BYTES_MAX, SECTOR_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +63,6 @@ Step = tuple[int, int, int, int, int, int]
 """Group (below 0: growth of a file), role, write (0 or 1), pool, pool block, bytes: see plan.py."""
 
 _LOG_ROOM: Final = SHAPES["log"][0] - 8 * rules.IO_BLOCKS_MAX
-_PIECE_BYTES: Final = 256 * KIB  # a read parts zeros from the rest in steps of these
 _GROUPS: Final = 1 + max(stage.group for stage in PLAN)
 _group = itemgetter(0)
 _BULK_WRITES_MAX: Final = 1 << 15  # per call, so that no call takes more leaves than are kept free
@@ -133,10 +133,13 @@ class Site:
         pool = self.arena.column("volumes", base.number, V_POOL)
         self.arena.tables.pools[pool, P_FREE] += size // self.block_bytes
 
-    def create_lun(self, blocks: int, chunk_blocks: int, pool: int, physical: int) -> Lun:
-        """Return a fresh volume at pool block *physical*; it holds recognisable garbage."""
+    def create_lun(
+        self, blocks: int, chunk_blocks: int, pool: int, physical: int, *, clean: bool = False
+    ) -> Lun:
+        """Return a fresh volume at pool block *physical*: recognisable garbage, or clean zeros."""
         made = self._new_lun(blocks, chunk_blocks, pool, physical)
         row = self.arena.tables.volumes[made.number]
+        row[V_GARBAGE] = 0 if clean else blocks
         row[V_MEDIUM], row[V_BORN] = self.arena.new_map(blocks), self._born
         self.faults.watch(made)
         return made
@@ -174,8 +177,7 @@ class Site:
 
     def put_word(self, table: str, row: int, column: int, index: int, word: int) -> None:
         """Set one word of the map that a table's cell names (the catalogue's own writes)."""
-        number = self.arena.column(table, row, column)
-        words.put_word(self.arena.addresses, number, index, word)
+        self.arena.put_word(self.arena.column(table, row, column), index, word)
 
     # Images. -------------------------------------------------------------------------------
 
@@ -214,7 +216,7 @@ class Site:
             twin = self._new_lun(base.blocks, chunk, int(row[V_POOL]), int(row[V_PHYSICAL]))
             fresh = arena.tables.volumes[twin.number]
             fresh[V_MEDIUM], fresh[V_BORN] = arena.fork(int(row[V_MEDIUM])), row[V_BORN]
-            fresh[V_FAULTS] = arena.fork(int(row[V_FAULTS]))
+            fresh[V_FAULTS], fresh[V_GARBAGE] = arena.fork(int(row[V_FAULTS])), row[V_GARBAGE]
             if image is not None:
                 self.set_origin(twin, image.number)
             twins[base.number] = twin
@@ -286,6 +288,26 @@ class Site:
             assert head == tail == 0, "real bytes are written in whole blocks"
         token = 0 if data is None else self.literals.append(data)
         return self._admit(lambda t: rules.volume_write(t, target.number, block, count, token))
+
+    def volume_zero(self, target: Lun, offset: int, length: int) -> list[Step]:
+        """Admit the zeroing of whole blocks of a volume."""
+        block, count, head, tail = self._rounded(offset, length, target.blocks)
+        assert head == tail == 0, "whole blocks are zeroed"
+        return self._admit(partial(self._zero, target.number, block, count))
+
+    def volume_copy(
+        self, target: Lun, offset: int, source: Lun, length: int, device: str
+    ) -> list[Step]:
+        """Admit the copying of whole blocks from where they are on *source* to the same on *target*.
+
+        Raises:
+            MediumError: one of them is damaged and cannot be read; it names *device*.
+        """
+        block, count, head, tail = self._rounded(offset, length, min(target.blocks, source.blocks))
+        assert head == tail == 0, "whole blocks are copied"
+        self.faults.check(source, block, count, device)
+        at = target.number, block, count, source.number, block
+        return self._admit(lambda t: rules.volume_copy(t, *at))
 
     def zero_file(self, file: File, first: int = 0) -> Iterator[list[Step]]:
         """Zero every placed block of *file*, a file-system block at a time: eager zeroing.
@@ -449,21 +471,11 @@ class Site:
             MediumError: a block is damaged and cannot be read.
         """
         parts = []
-        for tokens in self._parted(source.tokens(start, count), start):
+        for tokens in compare.parted(source.tokens(start, count), start, self.block_bytes):
             rows = self.render(tokens)
             parts.append(self.faults.lay_over(source, start, rows, device))
             start += len(tokens)
         return parts
-
-    def _parted(self, tokens: NDArray[np.uint64], start: int) -> list[NDArray[np.uint64]]:
-        """Cut what blocks from *start* on hold between pieces that are zeros and that are not."""
-        held = tokens & ~np.uint64(ZERO) != 0
-        if held.all() or not held.any():
-            return [tokens]
-        size = max(1, _PIECE_BYTES // self.block_bytes)
-        edges = np.maximum(np.arange(-(start % size), len(tokens), size), 0)
-        full = np.logical_or.reduceat(held, edges)
-        return np.split(tokens, edges[1:][full[1:] != full[:-1]])
 
     @property
     def writes(self) -> int:

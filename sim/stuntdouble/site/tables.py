@@ -38,7 +38,7 @@ L_FILE, L_PARENT, L_MIRROR = range(3)
 F_STORE, F_PLACE, F_SLOTS, F_USED, F_ROOM, F_ZEROED = range(6)
 S_FS_SHIFT, S_ZERO_SHIFT, S_VOLUMES = range(3)  # S_VOLUMES is the first of 32 columns
 (V_MEDIUM, V_BLOCKS, V_CHUNK_SHIFT, V_POOL, V_PHYSICAL, V_NEWEST, V_MOVED, V_ORIGIN, V_OWN,
- V_BORN, V_FAULTS, V_REPLICA) = range(12)  # fmt: skip
+ V_BORN, V_FAULTS, V_REPLICA, V_GARBAGE) = range(13)  # fmt: skip
 I_VOLUME, I_COPIED, I_NEWER, I_CHUNKS, I_KIND, I_OLDER, I_AREA = range(7)
 P_FREE, P_RESERVE, P_RESERVE_BLOCKS = range(3)
 R_VOLUME, R_POOL, R_PHYSICAL, R_EQUAL, R_ATTACHED, R_NEXT = range(6)
@@ -88,7 +88,7 @@ SHAPES: Final[dict[str, tuple[int, int, Any]]] = {
     "levels": (1 << 18, 3, np.int64),
     "files": (1 << 18, 6, np.int64),
     "stores": (1 << 12, 2 + STORE_VOLUMES, np.int64),
-    "volumes": (1 << 14, 12, np.int64),
+    "volumes": (1 << 14, 13, np.int64),
     "images": (1 << 14, 7, np.int64),
     "pools": (1 << 8, 3, np.int64),
     "plan": (64, 4, np.int64),

@@ -16,7 +16,7 @@ from stuntdouble.codecs import scsi
 from stuntdouble.errors import Interrupted, InvalidState, Lost, Misuse
 from stuntdouble.initiators.iscsi.verdict import Asked, Next, judge
 from stuntdouble.initiators.reading import Reading, carriers, pieces
-from stuntdouble.units import KIB, MIB
+from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from stuntdouble.initiators.iscsi.session import Session
     from stuntdouble.initiators.wall import Patience
     from stuntdouble.ports import Span, Throttle
-
-GAP_BYTES: Final = 16 * KIB
-"""What is read along between two extents, to make one command of them.  Measured: an extent of 4 KiB
-takes 60 µs by itself, 12 with a gap of 16 KiB behind it, and as long as by itself with 100 KiB."""
 
 COMMAND_BYTES_MAX: Final = MIB
 """The longest command, also where the unit allows more.  Measured: 2.1 GiB/s from a target in C on

@@ -18,16 +18,16 @@ from stuntdouble.errors import Misuse, Unreachable
 from stuntdouble.initiators.iscsi.login import Login, MovedError
 from stuntdouble.initiators.iscsi.session import LOGIN_SECONDS
 from stuntdouble.initiators.iscsi.talk import Talk, connected, parse_portal
+from stuntdouble.initiators.wall import Wall
 
 if TYPE_CHECKING:
     from stuntdouble.initiators.iscsi.login import Who
-    from stuntdouble.initiators.wall import Wall
 
 _ANSWERS_MAX: Final = 64
 """Answers to one request, of 8 KiB or more each.  Chosen: thousands of targets."""
 
 
-async def discover(portal: str, who: Who, wall: Wall) -> dict[str, tuple[str, ...]]:
+async def discover(portal: str, who: Who) -> dict[str, tuple[str, ...]]:
     """Return the targets that a portal shows us, and the portals of each.
 
     Raises:
@@ -38,7 +38,7 @@ async def discover(portal: str, who: Who, wall: Wall) -> dict[str, tuple[str, ..
     """
     where = f"iSCSI discovery at {portal}"
     try:
-        async with wall.limit(LOGIN_SECONDS, where):
+        async with Wall().limit(LOGIN_SECONDS, where):
             made = await connected(*parse_portal(portal))
             try:
                 return await _asked(Talk(made, where), who)

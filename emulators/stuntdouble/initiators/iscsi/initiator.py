@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from stuntdouble.codecs import scsi
 from stuntdouble.errors import AccessDenied, InvalidState, Misuse, NotFound
-from stuntdouble.initiators.iscsi.device import GAP_BYTES, IscsiDevice, identify
+from stuntdouble.initiators.iscsi.device import IscsiDevice, identify
 from stuntdouble.initiators.iscsi.discovery import discover
 from stuntdouble.initiators.iscsi.login import DigestUse, Who, new_isid
 from stuntdouble.initiators.iscsi.pool import PATIENCE_SECONDS, Pool
+from stuntdouble.initiators.reading import GAP_BYTES
 from stuntdouble.initiators.wall import Patience, Wall
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class IscsiInitiator:
         if self._target:
             return (self._target,)
         who = Who(self.iqn, "", self._isids[0], self._chap, DigestUse.NONE)
-        return tuple(await discover(self.portal, who, Wall()))
+        return tuple(await discover(self.portal, who))
 
     async def attach(self, mapping: Mapping) -> IscsiDevice:
         """Open the mapped LUN: the one whose NAA identifier is the mapping's, whatever its number.
