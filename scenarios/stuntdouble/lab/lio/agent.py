@@ -1,11 +1,12 @@
 """What runs in the guest: it does what the host says, by the exporters, and tells how it went.
 
-It is a program, not a module of anything there: the standard library, rtslib and the exporters are
-all that it needs.  A call is a function below whose name begins with ``call_``.
+It is a program, not a module of anything there: the standard library, rtslib, the exporters and the
+backup server's way to local disks are all that it needs.  A call is a function below whose name begins with ``call_``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import platform
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.errors import Error, NotFound
+from stuntdouble.initiators import KernelInitiator, LocalInitiator
+from stuntdouble.initiators.wwn import disk_of
 from stuntdouble.lio import (
     Chap,
     Initiator,
@@ -31,12 +34,12 @@ from stuntdouble.lio import (
     commands,
     configfs,
     contract,
-    devices,
     plan,
     probe,
     recover,
     source,
 )
+from stuntdouble.ports import Mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,33 +83,20 @@ def _truth() -> Path:
 # The initiator of this machine. ---------------------------------------------------------------
 
 
-def log_in(target: str, naa: str, *, portal: str) -> str:
-    """Log in by open-iscsi, and return the disk with the identifier."""
+@contextmanager
+def logged_in(target: str, portal: str, naa: str, lun: int) -> Iterator[str]:
+    """Log in by the backup server's own kernel path, and yield the disk that it has found."""
     Path("/etc/iscsi/initiatorname.iscsi").write_text(f"InitiatorName={SELF}\n", "utf-8")
     Path("/run/lock/iscsi").mkdir(parents=True, exist_ok=True)
     if not any("iscsid" in (path.read_text() or "") for path in Path("/proc").glob("[0-9]*/comm")):
         run("iscsid")
-    node = ("iscsiadm", "--mode", "node", "--targetname", target, "--portal", portal)
-    run(*node, "--op", "new")
-    run(*node, "--login")
-    contract.until(lambda: bool(_disks(naa)))
-    return f"/dev/{_disks(naa)[0]}"
-
-
-def _disks(naa: str) -> list[str]:
-    """Return the disks with an identifier that came by iSCSI."""
-    local = devices.by_wwn(MACHINE, naa, devices.LOOPBACK)
-    return [name for name in devices.by_wwn(MACHINE, naa) if name not in local]
-
-
-def log_out(target: str, *, portal: str) -> None:
-    """Log out, and forget the target; nothing happens where there is no session."""
-    node = ("iscsiadm", "--mode", "node", "--targetname", target, "--portal", portal)
-    for words in ((*node, "--logout"), (*node, "--op", "delete")):
+    with asyncio.Runner() as runner:
+        initiator = KernelInitiator(portal, SELF, target, wait_seconds=_PROGRAM_SECONDS)
+        device = runner.run(initiator.attach(Mapping("", naa, SELF, lun)))
         try:
-            run(*words)
-        except OSError:
-            continue
+            yield f"/dev/{device.disk}"
+        finally:
+            runner.run(device.close())
 
 
 # Rigs for the contract. -----------------------------------------------------------------------
@@ -132,11 +122,8 @@ class Rig:
         if export.portal is None:
             yield export.device
             return
-        portal = str(export.portal)
-        try:
-            yield log_in(export.target, export.naa, portal=portal)
-        finally:
-            log_out(export.target, portal=portal)
+        with logged_in(export.target, str(export.portal), export.naa, export.lun) as path:
+            yield path
 
     def listing(self) -> list[str]:
         """Return everything that is configured."""
@@ -220,17 +207,20 @@ def call_recover(*, everything: bool = False) -> dict[str, Any]:
     return asdict(recover(where=MACHINE, limits=LIMITS, everything=everything))
 
 
-def call_digest(path: str) -> str:
-    """Return the SHA-256 of a device."""
-    return contract.digest(path)
-
-
-def call_kernel_digest(target: str, naa: str, portal: str) -> str:
+def call_kernel_digest(target: str, portal: str, naa: str, lun: int) -> str:
     """Log in by this machine's own initiator, and return the SHA-256 of the disk."""
-    try:
-        return contract.digest(log_in(target, naa, portal=portal))
-    finally:
-        log_out(target, portal=portal)
+    with logged_in(target, portal, naa, lun) as path:
+        return contract.digest(path)
+
+
+def call_local_digest(naa: str) -> str:
+    """Open the local disk with an identifier as the backup server does; return its SHA-256."""
+    with asyncio.Runner() as runner:
+        device = runner.run(LocalInitiator(SELF).attach(Mapping("", naa, SELF, 0)))
+        try:
+            return contract.digest(Path("/dev", disk_of(naa, Path("/sys"))))
+        finally:
+            runner.run(device.close())
 
 
 def call_killed(request: dict[str, Any]) -> str:

@@ -139,18 +139,16 @@ async def _same_bytes(lab: Lab) -> str:
             assert export["naa"] == mapping.naa, "the LUN goes by another name"
             found = await _digest(await opened(lab.guest, export, mapping))
             assert found == truth, "our initiator reads other bytes"
-            facts = {"target": export["target"], "naa": export["naa"], "portal": _portal()}
+            facts = {name: export[name] for name in ("target", "naa", "lun")}
+            facts["portal"] = f"{ADDRESS}:{PORTS[0]}"
             local = await lab.guest.call("kernel_digest", facts, seconds=_READ_SECONDS)
             assert local == truth, "the kernel's initiator reads other bytes"
         request = {"source": lab.site.uri(mapping.naa)}
         async with lab.exported(request, "lio-loopback") as export:
-            facts = {"path": export["device"]}
-            assert await lab.guest.call("digest", facts, seconds=_READ_SECONDS) == truth
+            facts = {"naa": export["naa"]}
+            local = await lab.guest.call("local_digest", facts, seconds=_READ_SECONDS)
+            assert local == truth, "the loopback disk reads other bytes"
             return f"{export['size_bytes'] / MIB:.0f} MiB, three ways, sha256 {truth[:12]}"
-
-
-def _portal() -> str:
-    return f"{ADDRESS}:{PORTS[0]}"
 
 
 async def _masking(lab: Lab) -> str:
