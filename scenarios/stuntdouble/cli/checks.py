@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from stuntdouble.lio.machine import Machine
 from stuntdouble.units import GIB, format_size
 
 if TYPE_CHECKING:
@@ -48,8 +49,17 @@ SERVING: Final = (
 EXPORTING: Final = ("rtslib-fb",)
 """What the extra ``lio`` adds."""
 
-TARGET: Final = Path("/sys/kernel/config/target")
-LOOP: Final = Path("/dev/loop-control")
+MACHINE: Final = Machine()
+_EXPORTERS: Final = {
+    "lio-iscsi": ("exporter", "export: LUNs by the kernel's iSCSI target"),
+    "lio-loopback": ("exporter", "export: LUNs as SCSI disks of this machine"),
+    "loop": ("exporter", "export: LUNs and restored disks as loop devices"),
+    "nbd": ("source", "export: a site's LUNs by the kernel's NBD client, not copied"),
+    "fuse": ("source", "export: a site's LUNs as files, not copied"),
+    "copy": ("source", "export: a site's LUNs as sparse copies"),
+}
+"""What each exporter, and each way to one, is for."""
+
 MEMORY: Final = Path("/proc/meminfo")
 CGROUP_LIMITS: Final = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -85,14 +95,14 @@ def checks() -> Iterator[Check]:
     yield _memory()
     yield _disk()
     yield _cores()
-    yield _loop()
     yield _tool("qemu-img", "qemu-utils", "make lab: images to measure")
     yield _tool("qemu-storage-daemon", "qemu-system-common", "make lab: the block layer itself")
     yield _tool("fio", "fio", "make lab: load on it")
     yield _tool("nbdinfo", "libnbd-bin", "make interop: disks over NBD")
     yield _tool("go", "golang-go", "make interop: a client that is not Python")
-    yield _target()
-    yield _planned(_tool("iscsiadm", "open-iscsi", "logging in to exported LUNs"))
+    yield from _exporters()
+    yield _tool("qemu-system-x86_64", "qemu-system-x86", "make lio: a kernel with a target")
+    yield _tool("iscsiadm", "open-iscsi", "logging in to exported LUNs by the kernel")
     keeping = "keeping catalog and jobs (or a server elsewhere)"
     yield _planned(_tool("redis-server", "redis-server", keeping))
 
@@ -206,29 +216,19 @@ def _cores() -> Check:
     return Check("cores", True, str(count), "comparing scenarios (a method uses one)")  # noqa: FBT003
 
 
-def _loop() -> Check:
-    present = LOOP.exists()
-    usable = present and os.access(LOOP, os.R_OK | os.W_OK)
-    return Check(
-        "loop devices",
-        usable,
-        "usable" if usable else "for root only" if present else "not in this kernel",
-        "attaching restored disks and LUNs",
-        "run as root" if present else "modprobe loop",
-        planned=True,
-    )
+def _exporters() -> Iterator[Check]:
+    """Look for exporters of LUNs, and for ways from a served site's NBD to them."""
+    from stuntdouble.lio import probe  # noqa: PLC0415  (nobody else here needs it)
 
-
-def _target() -> Check:
-    present = TARGET.is_dir()
-    return Check(
-        "LIO target",
-        present,
-        str(TARGET) if present else f"no {TARGET}",
-        "exporting LUNs by the kernel's iSCSI target",
-        "as root: modprobe target_core_mod; mount -t configfs none /sys/kernel/config",
-        planned=True,
-    )
+    for finding in probe(MACHINE):
+        kind, needed_for = _EXPORTERS[finding.name]
+        yield Check(
+            f"{kind} {finding.name}",
+            finding.works,
+            "works" if finding.works else finding.why,
+            needed_for,
+            optional=True,
+        )
 
 
 def _tool(command: str, package: str, needed_for: str) -> Check:

@@ -13,6 +13,7 @@ from stuntdouble.cli.compare import compare
 from stuntdouble.cli.completion import completion
 from stuntdouble.cli.doctor import doctor
 from stuntdouble.cli.examples import examples
+from stuntdouble.cli.export import export, unexport
 from stuntdouble.cli.restore import restore
 from stuntdouble.cli.scenarios import scenarios
 from stuntdouble.cli.serve import serve
@@ -71,7 +72,10 @@ def program() -> None:
     """
 
 
-for _command in (compare, serve, scenarios, restore, doctor, bench, completion):
+for _command in (
+    *(compare, serve, export, unexport),
+    *(scenarios, restore, doctor, bench, completion),
+):
     program.add_command(_command)
 
 

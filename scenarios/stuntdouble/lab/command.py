@@ -118,21 +118,21 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         code = command.main(words, PROGRAM, standalone_mode=False) or 0
     except BaseException as error:  # noqa: BLE001  (the outermost frame: whatever it is, it is told)
-        code = _told(error)
+        code = told(error, PROGRAM)
     sys.exit(code)
 
 
-def _told(error: BaseException) -> int:
-    """Say on stderr what went wrong, and return the exit code."""
+def told(error: BaseException, program: str) -> int:
+    """Say on stderr what went wrong with *program*, and return the exit code."""
     match error:
         case BaseExceptionGroup():
-            return _told(error.exceptions[0])
+            return told(error.exceptions[0], program)
         case KeyboardInterrupt() | click.Abort():
             return _line("stopped by Ctrl-C; nothing is left behind", INTERRUPTED)
         case asyncio.CancelledError():
             return _line("stopped; nothing is left behind", TERMINATED)
         case click.ClickException():
-            return _line(_words(error), error.exit_code)
+            return _line(_words(error, program), error.exit_code)
         case Error():
             return _line(str(error), error.exit_code)
         case SystemExit():
@@ -141,11 +141,11 @@ def _told(error: BaseException) -> int:
     return _line("this is a bug in stuntdouble: please report the lines above", Bug.exit_code)
 
 
-def _words(error: click.ClickException) -> str:
+def _words(error: click.ClickException, program: str) -> str:
     message = error.format_message()
     if not isinstance(error, click.UsageError):
         return message
-    return f"{message[:1].lower()}{message[1:].rstrip('.')} (see {PROGRAM} --help)"
+    return f"{message[:1].lower()}{message[1:].rstrip('.')} (see {program} --help)"
 
 
 def _line(message: str, code: int) -> int:
