@@ -1,7 +1,7 @@
 """Volumes of an emulated array as SCSI units: bytes straight from the site's maps.
 
-What is read is rendered from tokens into the buffers that are sent; long zeros, and blocks whose
-bytes came from outside, are not even copied.  What is written is admitted like any other write:
+What is read is rendered from tokens into the buffers that are sent; of long zeros there is one copy
+for all.  What is written is admitted like any other write:
 fences, masking, read-only volumes and full reserves are the array's to decide, in the instant in
 which the data are whole.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from stuntdouble.clock import completed
 from stuntdouble.content import ZERO
-from stuntdouble.errors import AccessDenied, NotFound
+from stuntdouble.errors import AccessDenied, NotFound, TaskInProgress
 from stuntdouble.extents import Runs
 from stuntdouble.iops import Io, Purpose, StreamSpec
 from stuntdouble.scsi import Run
@@ -198,38 +198,52 @@ class ArrayUnit:
             NotFound: it is not mapped to the initiator any more.
             NoSpace: the snapshot reserve is full; what came before is written.
         """
-        return self._begin(partial(self._admit, offset, len(data), bytes(data)))
+        return self._changed(offset, len(data), bytes(data))
 
     def zero(self, offset: int, length: int, *, unmap: bool) -> Awaitable[None] | None:
         """Let a range read as zeros; raises as ``write``."""
         del unmap  # a volume is laid out in full, and a block of zeros has no content either way
-        return self._begin(partial(self._admit, offset, length, None))
+        return self._changed(offset, length, None)
 
     def change(
         self, offset: int, length: int, update: Callable[[bytes], bytes | None]
     ) -> Awaitable[None] | None:
-        """Replace the bytes of a range by what *update* makes of them, in one instant."""
+        """Replace the bytes of a range by what *update* makes of them, in one instant.
 
-        def admit() -> list[Event]:
+        Raises:
+            TaskInProgress: a snapshot is being taken, so nothing can be written in this instant.
+        """
+        with self._env.entered():
+            self._check()
+            if next(self.array.unfenced(self.volume.lun), None) is not None:
+                raise TaskInProgress(f"volume {self.naa}", "a snapshot")
             made = update(b"".join(self._shown(offset, length)))
-            return [] if made is None else self._admit(offset, length, made)
-
-        return self._begin(admit)
+            return None if made is None else self._changed(offset, length, made)
 
     def flush(self) -> None:
         """Do nothing: what is admitted stays."""
 
-    def _begin(self, admit: Callable[[], list[Event]]) -> Awaitable[None] | None:
-        """Admit a write now, or when the fences fall; with its time, where it takes any."""
+    def _changed(self, offset: int, length: int, data: bytes | None) -> Awaitable[None] | None:
         with self._env.entered():
-            self._check()
-            fence = next(self.array.unfenced(self.volume.lun), None)
-            if fence is None and not self._paced:
-                admit()
-                return None
-            process: Event = self._env.process(self._written(admit))
-            process.callbacks.append(_seen)
-            return completed(process)
+            event = self.begin(offset, length, data)
+            return None if event is None else completed(event)
+
+    def begin(self, offset: int, length: int, data: bytes | None) -> Event | None:
+        """Begin a write, or to zero a range where there are no data, within ``env.entered()``.
+
+        Returns:
+            The event of its end; None where it is over.  It goes on where its initiator leaves.
+        """
+        self._check()
+        if self._on_write is not None:
+            self._on_write(Written(self.initiator, self.naa, offset, length, data))
+        admit = partial(self._admit, offset, length, data)
+        if not self._paced and next(self.array.unfenced(self.volume.lun), None) is None:
+            admit()
+            return None
+        process: Event = self._env.process(self._written(admit))
+        process.callbacks.append(_seen)
+        return process
 
     def _written(self, admit: Callable[[], list[Event]]) -> Generator[Event, Any, None]:
         yield from self.array.unfenced(self.volume.lun)
@@ -247,8 +261,6 @@ class ArrayUnit:
 
     def _admit(self, offset: int, length: int, data: bytes | None) -> list[Event]:
         """Admit a write or a zeroing in this instant; return the ends of its I/Os, if any."""
-        if self._on_write is not None:
-            self._on_write(Written(self.initiator, self.naa, offset, length, data))
         site, lun, ended = self._site, self.volume.lun, []
         for start, stop, part in self._pieces(offset, length, data):
             if part is None:
