@@ -191,8 +191,6 @@ def test_corruption_is_silent_and_as_large_as_planned(count, cdb):
     assert len(wrong) == len(DATA)
     assert sum(a != b for a, b in zip(wrong, DATA, strict=True)) == count
     assert bench.unit.data[:2048] == DATA
-    bench.plan({"kind": "corruption", "bytes": count, "commands": ["write"]})
-    assert bench.sent(cdb) == DATA
 
 
 def test_no_more_is_corrupted_than_there_is():
@@ -243,6 +241,11 @@ def test_faults_strike_units_that_answer_later(bench, monkeypatch):
         ({"kind": "busy", "commands": []}, "fault.commands: [] is no list of read, write, other"),
         ({"kind": "busy", "commands": "read"}, "fault.commands: 'read' is no list"),
         ({"kind": "busy", "commands": ["erase"]}, "fault.commands: 'erase' is none of"),
+        (
+            {"kind": "no-space", "commands": ["write", "read"]},
+            "fault.commands: 'read' is not what no-space can hit: write",
+        ),
+        ({"kind": "medium-error", "block": 0, "commands": ["other"]}, "can hit: read, write"),
         ({"kind": ["busy"]}, "fault.kind: ['busy'] is none of"),
     ],
 )

@@ -58,10 +58,12 @@ if TYPE_CHECKING:
     from stuntdouble.scsi.table import Table
     from stuntdouble.scsi.units import LunMap, Unit
 
+CONTROLLER_NAMES: Final = ("STUNTDBL", "ARRAY CONTROLLER", "0001")
+"""Vendor, product and revision of the controller, unless others are given."""
+
 _CONTROLLER: Final = ""  # where a unit has its NAA identifier
 _INQUIRY, _REQUEST_SENSE = 0x12, 0x03
 _NACA: Final = 0x04  # in the control byte, which is the last of a CDB (SAM-5 5.2)
-_CONTROLLER_NAMES: Final = ("STUNTDBL", "ARRAY CONTROLLER", "0001")
 _BLOCK_BYTES: Final = 512  # where no unit says another
 
 
@@ -82,7 +84,7 @@ class DeviceServer:
         self,
         luns: LunMap,
         target_name: str,
-        controller: tuple[str, str, str] = _CONTROLLER_NAMES,
+        controller: tuple[str, str, str] = CONTROLLER_NAMES,
     ) -> None:
         self.luns = luns
         self.target_name = target_name
