@@ -301,6 +301,9 @@ class Conversation:
             raise ConnectionError
         if word == SILENT:
             return
+        if word == "failure":
+            await self.send(ScsiResponse(asked.itt, self.numbers(), 0, 1).pack())
+            return
         if isinstance(word, Fail):
             await self.fail(asked, word)
         elif asked.write:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from initiators.scripted import (
+    ATTENTION,
     IQN,
     NAA,
     TARGET,
@@ -477,5 +478,105 @@ def test_errors_of_logins_reach_whoever_waits():
             target.drop_all()
             with pytest.raises(Error, match=IQN):
                 await read(device)
+
+    run(scenario)
+
+
+def test_a_command_that_the_target_could_not_carry_out_is_tried_again():
+    async def scenario(target):
+        refused = []
+
+        def script(talk, asked):
+            if asked.cdb[0] == 0x88 and not refused:
+                refused.append(asked)
+                return "failure"
+            return None
+
+        target.script = script
+        async with attached(target) as device:
+            assert await read(device) == bytes(target.luns[5].data)
+        assert len(target.isids) == 2  # two sessions, and none of them was lost
+
+    run(scenario)
+
+
+def test_where_one_of_several_logins_is_refused_none_is_left():
+    async def scenario(target):
+        target.on_login = lambda talk: 0x0302 if len(set(target.isids)) > 1 else 0
+        await fails(target, Unreachable, "status 0302", sessions=3)
+        await until(lambda: not target.talks)
+
+    run(scenario)
+
+
+async def until(condition):
+    while not condition():  # noqa: ASYNC110  (the target tells nobody)
+        await asyncio.sleep(0.002)
+
+
+def test_a_device_that_is_closed_while_it_waits_says_so():
+    async def scenario(target):
+        async with attached(target, sessions=1) as device:
+            target.on_login = lambda _talk: 0x0301
+            target.drop_all()
+            await until(lambda: not device._pool.sessions[0].alive)
+            reading = asyncio.create_task(read(device))
+            writing = asyncio.create_task(device.write(0, memoryview(bytes(512))))
+            await asyncio.sleep(0.02)
+            await device.close()
+            for waiting in (reading, writing):
+                with pytest.raises(InvalidState, match="closed"):
+                    await waiting
+
+    run(scenario)
+
+
+def test_a_write_waits_for_its_own_session_and_no_longer_than_it_may():
+    async def scenario(target):
+        async with attached(target, sessions=2, limits=Limits(patience_seconds=0.3)) as device:
+
+            def script(talk, asked):
+                if asked.cdb[0] == 0x8A:
+                    target.on_login = lambda _talk: 0x0301
+                    return "drop"
+                return None
+
+            target.script = script
+            with pytest.raises((TimedOut, Unreachable)):
+                await device.write(0, memoryview(bytes(512)))
+            target.script, target.on_login = None, None
+            await until(lambda: all(each.alive for each in device._pool.sessions))
+            await device.write(0, memoryview(bytes(512)))
+
+            def refuse(talk, asked):
+                if asked.cdb[0] == 0x8A:
+                    target.on_login = lambda _talk: 0x0202
+                    return "drop"
+                return None
+
+            target.script = refuse
+            with pytest.raises(AccessDenied, match=IQN):
+                await device.write(0, memoryview(bytes(512)))
+
+    run(scenario)
+
+
+def test_doubts_of_a_session_that_is_lost_do_not_hold_up_a_read():
+    async def scenario(target):
+        said = []
+
+        def script(talk, asked):
+            if asked.cdb[0] == 0x88 and target.reads == 2:
+                said.append(talk)
+                return ATTENTION
+            if said and talk is said[0] and asked.cdb[0] == 0x00:
+                return "drop"
+            return None
+
+        target.script = script
+        async with attached(target, sessions=2) as device:
+            spans = device.read(Runs.single(0, SIZE), Throttle(depth=4, block_bytes=8 * KIB))
+            found = b"".join([bytes(span.data) async for span in spans])
+            assert found == bytes(target.luns[5].data)
 
     run(scenario)
