@@ -641,3 +641,29 @@ def test_clients_keep_values_with_a_volume():
         assert refused(await rig("GET", "volumes/v9/objectKeyValues"), "NON_EXISTENT_VOL")
 
     talking(talk)
+
+
+# Requests that overtake each other. ------------------------------------------------------------
+
+
+def test_who_comes_second_is_told_what_the_first_one_did():
+    async def talk(rig):
+        rig.volume("v1")
+        await rig.fine("POST", "hosts", {"name": "h", "iSCSINames": [SERVER]})
+        export = {"volumeName": "v1", "hostname": "h", "lun": 0}
+        for ask, symbol in (
+            (lambda: rig.snapshot("v1", "s1"), "EXISTENT_VOL"),
+            (lambda: make(rig, name="v2"), "EXISTENT_VOL"),
+            (lambda: rig("POST", "vluns", export), "EXISTENT_LUN"),
+        ):
+            first, second = await asyncio.gather(ask(), ask())
+            assert (first.status, refused(second, symbol)) == (201, True)
+        deleting = asyncio.create_task(rig("DELETE", "volumes/v2"))
+        await asyncio.sleep(0.5)
+        await rig.fine("POST", "volumesets", {"name": "set-1", "setmembers": ["v2"]})
+        assert (await deleting).status == 200
+        exporting = rig("POST", "vluns", export | {"volumeName": "s1", "lun": 1})
+        exported, kept = await asyncio.gather(exporting, rig("DELETE", "volumes/s1"))
+        assert (exported.status, refused(kept, "EXPORTED_VV")) == (201, True)
+
+    talking(talk)
