@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from stuntdouble.arrayapi import Manners, Personality, Reply, Request, Sessions, WireFaults, app
+from stuntdouble.arrayapi import (
+    Door,
+    Manners,
+    Personality,
+    Reply,
+    Request,
+    Sessions,
+    WireFaults,
+    app,
+)
 from stuntdouble.arrayapi.wsapi import MANNERS, Portal, Setting, Wsapi, WsapiSessions
 from stuntdouble.native import Across
 from stuntdouble.serve.control import EPOCH
@@ -38,6 +47,7 @@ class Vendor:
         path: of the interface, after host and port.
         user: who may log in, for people.
         tls: whether it is reached by HTTPS.
+        through: what its answers go through on their way back from the door.
     """
 
     name: str
@@ -47,6 +57,7 @@ class Vendor:
     path: str
     user: str
     tls: bool
+    through: Callable[[Door], Door] = lambda door: door
 
 
 class ArrayEndpoint:
@@ -76,7 +87,7 @@ class ArrayEndpoint:
         async def door(request: Request) -> Reply:
             return await across(self._asked(request))
 
-        served = app(vendor.manners, door, vendor.sessions, self.faults)
+        served = app(vendor.manners, vendor.through(door), vendor.sessions, self.faults)
         self._server = HttpThread(
             live.loop,
             served,

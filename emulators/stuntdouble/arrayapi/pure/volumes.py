@@ -97,7 +97,8 @@ class Volumes:
         One that carries a datastore is connected to the hypervisor's hosts, by whatever way.
         """
         volume = self._estate.live_volume(name)
-        if self._estate.array.masking.mapped(volume) or volume.lun.stores:
+        in_use = volume.origin is None and volume.lun.stores  # a copy has an image of the datastore
+        if self._estate.array.masking.mapped(volume) or in_use:
             raise Refusal(CONNECTED, name)
         self._eradication.begin(volume)
         return volume
