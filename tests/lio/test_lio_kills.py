@@ -134,7 +134,7 @@ def test_what_a_stranger_has_added_to_our_back_end_is_not_taken_away(tmp_path, m
     for path in made:
         rig.model.mkdir(path)
     rig.model.symlink(store, made[-1] / "default")
-    with pytest.raises(InvalidState, match="used by iscsi/iqn.*:stranger"):
+    with pytest.raises(InvalidState, match=r"used by iscsi/iqn.*:stranger"):
         rig.exporter.unexport(export)
     found = recover(where=rig.machine, limits=PATIENCE, everything=True)
     assert "used by" in found.left[export.id]
