@@ -30,6 +30,7 @@ _PASSWORD_BYTES: Final = 12  # of randomness: sixteen characters
         "stuntdouble serve quickstart --rate 60 --native 127.0.0.1:8080",
         "stuntdouble serve mine.toml --ready-file site.json --password secret",
         "curl -u admin:secret http://127.0.0.1:8080/api/v1/clock",
+        "stuntdouble serve quickstart --wsapi 127.0.0.1:8008 --iscsi 127.0.0.1:3260",
         after="It listens on this machine alone unless --allow-remote is given.  SIGTERM and Ctrl-C"
         " stop it at once; exit code 143 or 130, 0 after --duration, else as for other commands.",
     ),
@@ -70,6 +71,27 @@ _PASSWORD_BYTES: Final = 12  # of randomness: sixteen characters
 )
 @click.option("--nbd", metavar="HOST:PORT", help="Listen for NBD clients, which read disks.")
 @click.option(
+    "--wsapi",
+    metavar="[ARRAY=]HOST:PORT",
+    help="Let the array, the first unless it is named, be asked as HPE's are, by WSAPI.",
+)
+@click.option(
+    "--pure",
+    metavar="[ARRAY=]HOST:PORT",
+    help="Let the array be asked as Pure Storage's FlashArrays are, by REST over HTTPS; the"
+    " password is the API token.",
+)
+@click.option(
+    "--iscsi",
+    metavar="HOST:PORT",
+    help="Listen for iSCSI initiators: what arrays map to hosts, a target for each array.",
+)
+@click.option(
+    "--paced-io",
+    is_flag=True,
+    help="Let commands over iSCSI take the time that their I/O takes in the model, at --rate.",
+)
+@click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -80,8 +102,8 @@ _PASSWORD_BYTES: Final = 12  # of randomness: sixteen characters
 @click.option(
     "--allow-remote",
     is_flag=True,
-    help="Allow addresses that other machines can reach.  NBD asks nobody for a password, and only"
-    " vSphere is encrypted.",
+    help="Allow addresses that other machines can reach.  NBD asks nobody for a password, iSCSI"
+    " those whose hosts have one at the array, and only vSphere and Pure are encrypted.",
 )
 @click.option(
     "--duration",
@@ -100,6 +122,10 @@ def serve(  # noqa: PLR0913  (by name, each an option of the command line)
     plain_http: bool,
     native: str | None,
     nbd: str | None,
+    wsapi: str | None,
+    pure: str | None,
+    iscsi: str | None,
+    paced_io: bool,
     ready_file: Path | None,
     user: str,
     password: str | None,
@@ -123,11 +149,14 @@ def serve(  # noqa: PLR0913  (by name, each an option of the command line)
 
     if not 0 < rate < float("inf"):
         raise Misuse("--rate", f"{rate} is not a number above 0")
-    if not any((vsphere, native, nbd)):
+    if not any((vsphere, native, nbd, wsapi, pure, iscsi)):
         native = ANYWHERE
 
     def at(text: str | None, option: str) -> serving.Address | None:
         return None if text is None else serving.address(text, option)
+
+    def array_at(text: str | None, option: str) -> serving.ArrayAddress | None:
+        return None if text is None else serving.array_address(text, option)
 
     options = serving.Options(
         user,
@@ -137,12 +166,16 @@ def serve(  # noqa: PLR0913  (by name, each an option of the command line)
         plain_http=plain_http,
         native=at(native, "--native"),
         nbd=at(nbd, "--nbd"),
+        wsapi=array_at(wsapi, "--wsapi"),
+        pure=array_at(pure, "--pure"),
+        iscsi=at(iscsi, "--iscsi"),
+        paced_io=paced_io,
         allow_remote=allow_remote,
     )
     options.check()
     if is_cold() and not quiet:
         click.echo("compiling the I/O core, once: about a minute", err=True)
-    origin = _origin(scenario, seed, trace)
+    origin = _origin(scenario, seed, trace, options)
     with Status(quiet=quiet) as status:
         number = serving.serve(
             origin,
@@ -158,12 +191,19 @@ def serve(  # noqa: PLR0913  (by name, each an option of the command line)
     raise KeyboardInterrupt if number + 128 == INTERRUPTED else Signalled(number)
 
 
-def _origin(scenario: str, seed: int, trace: Path | None) -> Origin:
+def _origin(scenario: str, seed: int, trace: Path | None, options: Options) -> Origin:
     from stuntdouble.iops import read_trace  # noqa: PLC0415
     from stuntdouble.scenarios import load  # noqa: PLC0415
+    from stuntdouble.scenarios.vendors import as_flasharrays  # noqa: PLC0415
     from stuntdouble.serve import Origin as Made  # noqa: PLC0415
 
     loaded = load(scenario)
+    for option, asked in (("--wsapi", options.wsapi), ("--pure", options.pure)):
+        names = [array.name for array in loaded.arrays]
+        if asked is not None and asked.array and asked.array not in names:
+            raise Misuse(option, f"no array {asked.array!r}: there is {', '.join(names)}")
+    if options.pure is not None:
+        loaded = as_flasharrays(loaded, options.pure.array)
     if trace is not None and not loaded.trace_vms:
         raise Misuse(f"scenario {loaded.name}", "no VM of it replays a trace: leave --trace out")
     return Made(loaded, seed, recorded=None if trace is None else read_trace(trace))

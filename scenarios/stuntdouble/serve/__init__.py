@@ -7,13 +7,21 @@ taken down and put up again as it was: see ``inputs`` and ``LiveSite``.
 
 from stuntdouble.serve.endpoints import Endpoint, Options, endpoints
 from stuntdouble.serve.inputs import Input, Recorder
-from stuntdouble.serve.listening import Address, Listening, address, listening
+from stuntdouble.serve.listening import (
+    Address,
+    ArrayAddress,
+    Listening,
+    address,
+    array_address,
+    listening,
+)
 from stuntdouble.serve.live import LiveSite
 from stuntdouble.serve.reviving import Origin, made
 from stuntdouble.serve.running import Ready, serve
 
 __all__ = [
     "Address",
+    "ArrayAddress",
     "Endpoint",
     "Input",
     "Listening",
@@ -23,6 +31,7 @@ __all__ = [
     "Ready",
     "Recorder",
     "address",
+    "array_address",
     "endpoints",
     "listening",
     "made",

@@ -36,6 +36,11 @@ _ENTRY_BYTES: Final = 256  # what an input takes beside its data, about
 _TARGETS: Final = "iqn.2026-11.org.example:"
 
 
+def target_name(array: str) -> str:
+    """Return the name of the target that an array is."""
+    return _TARGETS + array
+
+
 class IscsiEndpoint:
     """Serves what the site's arrays map.
 
@@ -66,7 +71,7 @@ class IscsiEndpoint:
     def _target(self, array: Array) -> Target:
         record = partial(self._record, array.name)
         luns = ArrayLuns(array, paced=self._paced, on_write=record)
-        name = _TARGETS + array.name
+        name = target_name(array.name)
         device = DeviceServer(luns, name)
 
         def changed(host: Host) -> None:

@@ -30,6 +30,20 @@ class Address:
             return False
 
 
+@dataclass(frozen=True, slots=True)
+class ArrayAddress:
+    """Where an array is served; an empty name is the scenario's first."""
+
+    array: str
+    at: Address
+
+
+def array_address(text: str, option: str) -> ArrayAddress:
+    """Return what ``HOST:PORT`` or ``ARRAY=HOST:PORT`` says; Misuse where it says nothing."""
+    array, _, where = text.rpartition("=")
+    return ArrayAddress(array, address(where, option))
+
+
 def address(text: str, option: str) -> Address:
     """Return what ``HOST:PORT``, ``[HOST]:PORT`` or ``:PORT`` says; Misuse where it says nothing."""
     host, colon, port = text.rpartition(":")
