@@ -13,7 +13,8 @@ import pytest
 from interop import served
 from serve.going import going, origin
 from stuntdouble.arrayapi.pure import Port
-from stuntdouble.serve.flasharray import as_flasharrays, pure_endpoint
+from stuntdouble.scenarios.vendors import as_flasharrays
+from stuntdouble.serve.flasharray import pure_endpoint
 from stuntdouble.serve.listening import Address
 
 SCRIPT = served.HERE / "pure_client.py"

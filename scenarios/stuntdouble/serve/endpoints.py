@@ -52,8 +52,8 @@ class Options:
             ("--vsphere", self.vsphere),
             ("--native", self.native),
             ("--nbd", self.nbd),
-            ("--wsapi", self.wsapi and self.wsapi.at),
-            ("--pure", self.pure and self.pure.at),
+            ("--wsapi", None if self.wsapi is None else self.wsapi.at),
+            ("--pure", None if self.pure is None else self.pure.at),
             ("--iscsi", self.iscsi),
         )
         for option, at in addresses:
