@@ -14,8 +14,8 @@ from stuntdouble.adapters.pure import PureArray, PureClient
 from stuntdouble.adapters.wsapi import WsapiArray, WsapiClient
 from stuntdouble.arrayapi import Request
 from stuntdouble.errors import AccessDenied, InvalidState, Lost, Misuse, Unreachable
-from stuntdouble.serve.arrays import wsapi_endpoint
 from stuntdouble.scenarios.vendors import as_flasharrays
+from stuntdouble.serve.arrays import wsapi_endpoint
 from stuntdouble.serve.flasharray import PURE, pure_endpoint
 from stuntdouble.serve.listening import Address
 from stuntdouble.serve.reviving import in_thread, revived, understood
