@@ -41,6 +41,7 @@ _STDOUT: Final = Path("-")
         "stuntdouble compare quickstart --quiet --json - | jq .methods.storage.stuns",
         "stuntdouble compare quickstart --hypervisor vsphere",
         "stuntdouble compare quickstart --hypervisor https://HOST:PORT --insecure",
+        "stuntdouble compare quickstart --hypervisor URL --insecure --array pure",
         "stuntdouble compare mine.toml --hypervisor URL --fingerprint 8B:23:66:...",
         after="Exit code 0 means that every run succeeded, every restore point holds what the guest"
         " had written, and nothing was left behind; 1 that a run failed or something was left; 3"
@@ -115,6 +116,8 @@ def compare(  # noqa: PLR0913  (by name, each an option of the command line)
     password: str | None,
     fingerprint: str | None,
     insecure: bool,
+    array: str | None,
+    array_fingerprint: str | None,
     out: Path | None,
     json_file: Path | None,
     quiet: bool,
@@ -124,7 +127,15 @@ def compare(  # noqa: PLR0913  (by name, each an option of the command line)
     The scenario is a name of the library (see `stuntdouble scenarios`) or a TOML file.  Every
     method meets the same site, seed and guest I/O.
     """
-    choice = Choice(hypervisor, user, password, fingerprint, insecure=insecure)
+    choice = Choice(
+        hypervisor,
+        user,
+        password,
+        fingerprint,
+        insecure=insecure,
+        array=array,
+        array_fingerprint=array_fingerprint,
+    )
     choice.check(trace=trace, engine=engine)
     with _for_good():
         from stuntdouble.cli.judging import judged  # noqa: PLC0415
@@ -151,7 +162,13 @@ def compare(  # noqa: PLR0913  (by name, each an option of the command line)
         opening = partial(say, f"seed {seed}")
         progress = stack.enter_context(Progress(quiet=quiet, opening=opening))
         command = reproducing(
-            scenario, seed=seed, trace=trace, methods=chosen, engine=engine, hypervisor=hypervisor
+            scenario,
+            seed=seed,
+            trace=trace,
+            methods=chosen,
+            engine=engine,
+            hypervisor=hypervisor,
+            array=array,
         )
         with room_in(directory):
             asked = Asked(loaded, seed, trace, chosen, engine, command)
@@ -200,6 +217,7 @@ def reproducing(
     methods: tuple[str, ...],
     engine: EngineName = "kernel",
     hypervisor: str = DIRECT,
+    array: str | None = None,
 ) -> str:
     """Return the command line that gives the same result: without where it is written to."""
     words = ["stuntdouble", "compare", scenario, "--seed", str(seed)]
@@ -211,6 +229,8 @@ def reproducing(
         words += ["--engine", engine]
     if hypervisor != DIRECT:
         words += ["--hypervisor", without_credentials(hypervisor)]
+    if array is not None:
+        words += ["--array", without_credentials(array)]
     return shlex.join(words)
 
 

@@ -50,6 +50,18 @@ _OPTIONS: Final = (
         " says which.",
     ),
     click.option("--insecure", is_flag=True, help="Trust any certificate of a served site."),
+    click.option(
+        "--array",
+        metavar="native|wsapi|pure|URL",
+        help="How the array of a served site is reached: by an interface of ours, with its LUNs over"
+        " NBD; by a vendor's, where the site says it is or at a URL, with LUNs over iSCSI."
+        "  [default: native]",
+    ),
+    click.option(
+        "--array-fingerprint",
+        metavar="SHA256",
+        help="Trust the certificate at the array's URL that has this SHA-256, and no other.",
+    ),
 )
 
 
@@ -91,6 +103,8 @@ class Choice:
     password: str | None = field(default=None, repr=False)
     fingerprint: str | None = None
     insecure: bool = field(default=False, kw_only=True)
+    array: str | None = field(default=None, kw_only=True)
+    array_fingerprint: str | None = field(default=None, kw_only=True)
 
     @property
     def is_remote(self) -> bool:
@@ -111,6 +125,8 @@ class Choice:
                 ("--user", self.user),
                 ("--fingerprint", self.fingerprint),
                 ("--insecure", self.insecure),
+                ("--array", self.array),
+                ("--array-fingerprint", self.array_fingerprint),
             ):
                 if given:
                     raise Misuse(option, "is for a served site: name one by --hypervisor URL")
@@ -143,7 +159,11 @@ class Choice:
 
     def _served(self, asked: Asked, directory: Path, progress: Progress) -> Outcome:
         from stuntdouble.results import dump_remote, publish_remote, remote_table  # noqa: PLC0415
-        from stuntdouble.scenarios.remote import compare_remote, target_of  # noqa: PLC0415
+        from stuntdouble.scenarios.remote import (  # noqa: PLC0415
+            array_choice,
+            compare_remote,
+            target_of,
+        )
 
         target = target_of(
             self.hypervisor,
@@ -151,6 +171,9 @@ class Choice:
             password=self.password,
             fingerprint=self.fingerprint,
             insecure=self.insecure,
+        )
+        array = array_choice(
+            self.array or "native", fingerprint=self.array_fingerprint, insecure=self.insecure
         )
         result = compare_remote(
             asked.scenario,
@@ -160,6 +183,7 @@ class Choice:
             command=asked.command,
             directory=directory,
             progress=progress,
+            array=array,
         )
         return Outcome(
             result, dump_remote(result), remote_table(result), partial(publish_remote, result)

@@ -16,6 +16,7 @@ from stuntdouble.results import RemoteResult
 from stuntdouble.scenarios.build import HOST_IQN
 from stuntdouble.scenarios.hosting import Hosted
 from stuntdouble.scenarios.job import job_of
+from stuntdouble.scenarios.remote.arrays import OURS
 from stuntdouble.scenarios.remote.figures import Lived, RunSpan, remote_method
 from stuntdouble.scenarios.remote.leftovers import Inventory
 from stuntdouble.scenarios.remote.site import RemoteSite
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.backup import JobSpec
     from stuntdouble.results import MethodName, Progress, RemoteMethod
+    from stuntdouble.scenarios.remote.arrays import ArrayChoice
     from stuntdouble.scenarios.remote.target import Target
     from stuntdouble.scenarios.spec import Scenario
 
@@ -34,8 +36,8 @@ _RETRY_SECONDS: Final = (0.5, 2.0, 5.0)
 """Wall time between tries of a clean-up step: what fails here for a moment is a socket.  Chosen."""
 
 _UNMEASURED: Final = (
-    "Not measured: what reading costs the guests, and a transport the job. Bytes came over NBD,"
-    " whichever transport the scenario names, and a served site hands them out at once."
+    "Not measured: what reading costs the guests, and a transport the job. Bytes of disks came over"
+    " NBD, whichever transport the scenario names, and a served site hands them out at once."
 )
 
 
@@ -59,8 +61,11 @@ def compare_remote(
     command: str,
     directory: Path,
     progress: Progress,
+    array: ArrayChoice = OURS,
 ) -> RemoteResult:
     """Run *scenario* by *methods* (its own, where empty) against the site that is served at *target*.
+
+    The array is reached as *array* says.
 
     Before each method the site is put back to where it was at the start.  Repositories are left
     under ``directory/repository/<method>``.
@@ -73,7 +78,7 @@ def compare_remote(
     chosen = tuple(dict.fromkeys(Method(m) for m in (methods or scenario.methods)))
 
     async def main() -> RemoteResult:
-        async with await RemoteSite.reach(target, scenario) as site:
+        async with await RemoteSite.reach(target, scenario, array) as site:
             at_first = await site.check(scenario, seed)
             rate = (await site.going()).rate
             going = _Going(scenario, site, directory, progress, at_first)
@@ -87,14 +92,14 @@ def compare_remote(
             rate=rate,
             methods=found,
             expected_failures=tuple(m for m in scenario.expect_failure if m in found),
-            notes=tuple(_notes(scenario, rate)),
+            notes=tuple(_notes(scenario, rate, site.reached.said)),
         )
 
     return asyncio.run(main())
 
 
-def _notes(scenario: Scenario, rate: float) -> list[str]:
-    notes = [_UNMEASURED]
+def _notes(scenario: Scenario, rate: float, array: str) -> list[str]:
+    notes = [_UNMEASURED, *([array] if array else [])]
     if rate > 1:
         notes.append(f"A second of the client's own work counts as {rate:g} s of site time.")
     if scenario.after:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
-from stuntdouble.adapters.native import NativeArray, NativeClient, NativeInitiator, NativeSide
+from stuntdouble.adapters.native import NativeClient, NativeSide
 from stuntdouble.adapters.vsphere import Connection, Server, VsphereHypervisor, options
 from stuntdouble.backup.work import together
 from stuntdouble.errors import InvalidState, Lost, Misuse, Unreachable
 from stuntdouble.initiators import connect
-from stuntdouble.scenarios.build import BACKUP_IQN
 from stuntdouble.scenarios.loading import parse
+from stuntdouble.scenarios.remote.arrays import OURS, Way
+from stuntdouble.scenarios.vendors import as_flasharrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from stuntdouble.adapters.native import Clock
-    from stuntdouble.ports import BlockDevice, VmSnapshot
+    from stuntdouble.ports import Array, BlockDevice, Initiator, VmSnapshot
+    from stuntdouble.scenarios.remote.arrays import ArrayChoice, Reached
     from stuntdouble.scenarios.remote.target import Target
     from stuntdouble.scenarios.spec import Scenario
 
@@ -77,18 +80,29 @@ class Remembering(VsphereHypervisor):
 class RemoteSite:
     """A served site; a context manager that lets go of it.
 
-    ``array`` is the one that the scenario names first, as in a comparison in process.
+    ``reached`` is the array that the scenario names first, as in a comparison in process.
     """
 
     connection: Connection
     calls: _Calls
     native: NativeClient
     hypervisor: Remembering
-    array: NativeArray
-    initiator: NativeInitiator
+    reached: Reached
+
+    @property
+    def array(self) -> Array:
+        """The array."""
+        return self.reached.array
+
+    @property
+    def initiator(self) -> Initiator:
+        """The way to its LUNs."""
+        return self.reached.initiator
 
     @classmethod
-    async def reach(cls, target: Target, scenario: Scenario) -> RemoteSite:
+    async def reach(
+        cls, target: Target, scenario: Scenario, choice: ArrayChoice = OURS
+    ) -> RemoteSite:
         """Log in everywhere.
 
         Raises:
@@ -114,8 +128,14 @@ class RemoteSite:
             native = _beside(target, told, "native")
             nbd = _beside(target, told, "nbd")
             client = NativeClient(native, target.user, target.password)
+
+            async def open_(name: str) -> BlockDevice:
+                return await _opened(f"{nbd}/{quote(name, safe='/')}")
+
+            beside = partial(_beside, target, told)
+            way = Way(choice, target, beside, client, open_, scenario.arrays[0].name)
             try:
-                return await cls._with(connection, calls, client, nbd, scenario.arrays[0].name)
+                return await cls._with(connection, calls, way)
             except BaseException:
                 await client.close()
                 raise
@@ -124,24 +144,19 @@ class RemoteSite:
             raise
 
     @classmethod
-    async def _with(
-        cls, connection: Connection, calls: _Calls, client: NativeClient, nbd: str, array: str
-    ) -> RemoteSite:
-        async def open_(name: str) -> BlockDevice:
-            return await _opened(f"{nbd}/{quote(name, safe='/')}")
-
+    async def _with(cls, connection: Connection, calls: _Calls, way: Way) -> RemoteSite:
+        client = way.native
         await client.check()
-        side = NativeSide(client, open_)
+        side = NativeSide(client, way.open_)
         hypervisor = Remembering(connection, side, await client.epoch())
         hypervisor.taken = {}
-        volumes = NativeArray(client, array)
-        initiator = NativeInitiator(BACKUP_IQN, open_, volumes)
-        return cls(connection, calls, client, hypervisor, volumes, initiator)
+        return cls(connection, calls, client, hypervisor, await way.reach())
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.reached.close()
         await self.connection.close()
         await self.native.close()
 
@@ -160,7 +175,8 @@ class RemoteSite:
             raise Misuse(where, f"serves seed {served.seed}, not {seed}: give --seed {served.seed}")
         checkpoint = await self.native.checkpoint()
         theirs = parse(checkpoint["scenario"], "checkpoint: scenario")
-        if theirs.model_dump() != scenario.model_dump():
+        alike = [each.model_dump() for each in (scenario, as_flasharrays(scenario))]
+        if theirs.model_dump() not in alike:
             text = f"serves a scenario named {scenario.name} with other values: serve this file"
             raise Misuse(where, text)
         await self.going()
@@ -214,7 +230,9 @@ def _beside(target: Target, told: dict[str, str], name: str) -> str:
     """
     url = told.get(f"{_NODE}{name}", "")
     if not url:
-        text = f"tells of no {name} endpoint: serve the site with --native and --nbd as well"
+        needed = dict.fromkeys(("native", "nbd", name))
+        options = ", ".join(f"--{each}" for each in needed)
+        text = f"tells of no {name} endpoint: serve the site with {options} as well"
         raise Misuse(target.url, text)
     parts = urlsplit(url)
     if parts.hostname not in {"0.0.0.0", "::"}:  # noqa: S104  (compared with, not listened at)

@@ -113,14 +113,14 @@ def target_of(
         _PATH if parts.path in {"", "/"} else parts.path,
         unquote(parts.username) if parts.username else user,
         secret,
-        _digest(fingerprint) if fingerprint else "",
+        digest_of(fingerprint, "--fingerprint"),
         insecure,
     )
 
 
-def _digest(text: str) -> str:
-    """Return a fingerprint as ``hashlib`` writes it."""
-    plain = text.replace(":", "").lower()
-    if not re.fullmatch(f"[0-9a-f]{{{_DIGEST_DIGITS}}}", plain):
-        raise Misuse("--fingerprint", "is no SHA-256: 64 hexadecimal digits, with colons or not")
+def digest_of(text: str | None, option: str) -> str:
+    """Return a fingerprint as ``hashlib`` writes it; empty for none."""
+    plain = (text or "").replace(":", "").lower()
+    if plain and not re.fullmatch(f"[0-9a-f]{{{_DIGEST_DIGITS}}}", plain):
+        raise Misuse(option, "is no SHA-256: 64 hexadecimal digits, with colons or not")
     return plain
