@@ -121,8 +121,7 @@ class _Luns:
             return [
                 volume.naa
                 for array in self._world.arrays.values()
-                for volume in array.inventory.volumes.values()
-                if array.masking.sees(BACKUP_IQN, volume)
+                for volume in array.masking.luns(BACKUP_IQN).values()
             ]
 
     def _export(self, name: str, naa: str) -> Export:
@@ -138,6 +137,7 @@ class _Luns:
 
     def _lun(self, naa: str) -> Any:
         for array in self._world.arrays.values():
-            if naa in {volume.naa for volume in array.inventory.volumes.values()}:
+            seen = array.masking.luns(BACKUP_IQN).values()
+            if naa in {volume.naa for volume in (*array.inventory.volumes.values(), *seen)}:
                 return array.lun_for(BACKUP_IQN, naa)
         raise NotFound("LUN", naa)

@@ -132,8 +132,8 @@ class Way:
         if self.choice.where == NATIVE:
             ours = NativeArray(self.native, self.name)
             return Reached(ours, NativeInitiator(BACKUP_IQN, self.open_, ours))
-        portal = urlsplit(self.told("iscsi")).netloc
         url, kind, fingerprint = await self._place()
+        portal = urlsplit(self.told("iscsi")).netloc
         epoch = (await self.native.epoch()).timestamp()
         client, array = self._client(kind, url, fingerprint, epoch)
         said = f"The array was asked by {_SAYS[kind]}, and its LUNs were read over iSCSI."
