@@ -103,7 +103,7 @@ class World:
     def mapped_to_host(self, naa: str) -> Lun:
         """Return the LUN with this identity that an array lets the host see."""
         for each in self.arrays.values():
-            if naa in {v.naa for v in each.inventory.volumes.values()} | _seen(each):
+            if naa in {volume.naa for volume in each.inventory.mappable()}:
                 return each.lun_for(HOST_IQN, naa)
         raise Unreachable(f"a volume with identity {naa}")
 
@@ -116,14 +116,9 @@ class World:
             volume.naa: volume.lun
             for each in self.arrays.values()
             if not each.core.lost
-            for volume in each.masking.luns(HOST_IQN).values()
-            if volume.readable
+            for volume in each.inventory.mappable()
+            if volume.readable and each.masking.sees(HOST_IQN, volume)
         }
-
-
-def _seen(array: Array) -> set[str]:
-    """Return the identities of what the host sees: of array snapshots that are mapped, too."""
-    return {volume.naa for volume in array.masking.luns(HOST_IQN).values()}
 
 
 def build(

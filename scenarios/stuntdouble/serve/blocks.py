@@ -121,7 +121,8 @@ class _Luns:
             return [
                 volume.naa
                 for array in self._world.arrays.values()
-                for volume in array.masking.luns(BACKUP_IQN).values()
+                for volume in array.inventory.mappable()
+                if array.masking.sees(BACKUP_IQN, volume)
             ]
 
     def _export(self, name: str, naa: str) -> Export:
@@ -137,7 +138,6 @@ class _Luns:
 
     def _lun(self, naa: str) -> Any:
         for array in self._world.arrays.values():
-            seen = array.masking.luns(BACKUP_IQN).values()
-            if naa in {volume.naa for volume in (*array.inventory.volumes.values(), *seen)}:
+            if naa in {volume.naa for volume in array.inventory.mappable()}:
                 return array.lun_for(BACKUP_IQN, naa)
         raise NotFound("LUN", naa)
