@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scsi.bench import ONE, TARGET, Bench, complaint, pointer, sixteen
@@ -53,9 +53,9 @@ def test_a_disk_is_known_by_its_identifier(bench):
     assert found[1] == (0x02, 0x01, b"STUNTDBLMEMORY UNIT     0000000000000001")
     assert (0x51, 0x94, b"\0\0\0\1") in found  # relative target port
     assert (0x51, 0x95, b"\0\0\0\1") in found  # target port group
-    names = [body for first, kind, body in found if kind & 0x0F == 0x08]
-    assert [name.rstrip(b"\0").decode() for name in names] == [f"{TARGET},t,0x0001", TARGET]
-    assert all(len(name) % 4 == 0 and name.endswith(b"\0") for name in names)
+    names = [(first, kind, body.rstrip(b"\0").decode()) for first, kind, body in found[4:]]
+    assert names == [(0x53, 0x98, f"{TARGET},t,0x0001"), (0x53, 0xA8, TARGET)]
+    assert all(len(body) % 4 == 0 and body.endswith(b"\0") for _, _, body in found[4:])
 
 
 def test_every_page_that_is_listed_is_there_and_no_other(bench):
@@ -114,6 +114,9 @@ def test_a_capacity_that_32_bits_cannot_say(bench, monkeypatch):
 
 
 @given(st.integers(0, LUN_MAX))
+@example(255)
+@example(256)
+@example(LUN_MAX)
 def test_an_address_says_its_number(lun):
     address = pack_lun(lun)
     assert unpack_lun(address) == lun
@@ -271,5 +274,6 @@ def test_port_groups_and_task_management(bench):
 def test_logs(bench):
     assert bench.sent("4d 00 40 00 00 0000 00ff 00").hex() == "00000003000d2f"
     assert bench.sent("4d 00 4d 00 00 0001 00ff 00").hex() == "0d000006000103020041"
-    assert bench.told("4d 00 4d 00 00 0002 00ff 00") == "05/24/00"
-    assert bench.told("4d 00 43 00 00 0000 00ff 00") == "05/24/00"
+    beyond, unknown = bench("4d 00 4d 00 00 0002 00ff 00"), bench("4d 00 43 00 00 0000 00ff 00")
+    assert (complaint(beyond), pointer(beyond)) == ("05/24/00", (True, 5, None))
+    assert (complaint(unknown), pointer(unknown)) == ("05/24/00", (True, 2, 5))
