@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scsi.bench import ISID, ONE, TWO, Bench, sixteen, ten
+from scsi.bench import ISID, ONE, TWO, Bench, complaint, pointer, sixteen, ten
 from stuntdouble.scsi import DeviceServer, MemoryLuns, Nexus, pack_lun
 
 KINDS = [1, 3, 5, 6, 7, 8]
@@ -256,8 +256,10 @@ def test_the_full_status_names_who_is_registered(bench):
 def test_what_can_be_done_is_said(bench):
     assert bench.sent("5e 02 0000000000 00ff 00").hex() == "00080480ea010000"
     assert bench.sent(*out(REGISTER, 0, 7, flags=0x04)) == b""  # ALL_TG_PT: there is but one
-    assert bench.told(*out(IGNORE, 0, 7, flags=0x01)) == "05/26/00"  # APTPL
-    assert bench.told(*out(IGNORE, 0, 7, flags=0x08)) == "05/26/00"  # SPEC_I_PT
+    for flags, bit in ((0x01, 0), (0x08, 3), (0x02, None), (0x80, None)):  # APTPL, SPEC_I_PT
+        answer = bench(*out(IGNORE, 0, 7, flags=flags))
+        assert complaint(answer) == "05/26/00"
+        assert pointer(answer) == (False, 20, bit)
 
 
 def test_malformed_requests_are_refused(bench):

@@ -206,7 +206,7 @@ class DeviceServer:
             data_out: what came with it, as long as ``transfer`` said; what is longer is not looked
                 at, what is shorter is refused.
             announced: how many bytes the initiator said that it would send, where a transport
-                knows; COMPARE AND WRITE and WRITE SAME refuse what does not fit their CDB.
+                knows.  Writes make do with less; COMPARE AND WRITE and WRITE SAME refuse more.
         """
         if len(cdb) != CDB_BYTES:
             cdb = bytes(cdb[:CDB_BYTES]).ljust(CDB_BYTES, b"\0")
