@@ -273,7 +273,7 @@ def test_port_groups_and_task_management(bench):
 
 def test_logs(bench):
     assert bench.sent("4d 00 40 00 00 0000 00ff 00").hex() == "00000003000d2f"
-    assert bench.sent("4d 00 4d 00 00 0001 00ff 00").hex() == "0d000006000103020041"
+    assert bench.sent("4d 00 4d 00 00 0001 00ff 00").hex() == "0d0000060001030200ff"
     beyond, unknown = bench("4d 00 4d 00 00 0002 00ff 00"), bench("4d 00 43 00 00 0000 00ff 00")
     assert (complaint(beyond), pointer(beyond)) == ("05/24/00", (True, 5, None))
     assert (complaint(unknown), pointer(unknown)) == ("05/24/00", (True, 2, 5))
