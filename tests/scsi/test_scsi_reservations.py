@@ -190,6 +190,17 @@ def test_a_conflict_comes_before_what_is_told_of_it(bench):
     assert bench.told(READ, nexus=bench.two) == "06/2a/05"
 
 
+def test_a_reset_comes_before_a_conflict(bench):
+    bench.sent(*out(REGISTER, 0, 7))
+    bench.sent(*out(RESERVE, 7, kind=3))
+    bench.server.reset_target()
+    assert bench.told(WRITE, bytes(512), nexus=bench.two) == "06/29/03"
+    assert bench.told(WRITE, bytes(512), nexus=bench.two) == CONFLICT
+    bench.server.capacity_changed(bench.unit.naa)
+    assert bench.told(WRITE, bytes(512), nexus=bench.two) == CONFLICT
+    assert bench.told(READY, nexus=bench.two) == "06/2a/09"
+
+
 def test_all_others_are_preempted_with_no_key_where_all_hold(bench):
     bench.sent(*out(REGISTER, 0, 7))
     bench.sent(*out(REGISTER, 0, 8), nexus=bench.two)
