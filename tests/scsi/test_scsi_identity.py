@@ -86,6 +86,19 @@ def test_limits_and_provisioning_agree_with_each_other(thin):
     assert page(bench, 0xB1)[:2] == b"\0\1"  # does not rotate
 
 
+@pytest.mark.parametrize(("block", "most"), [(512, 65_536), (4096, 8192)])
+def test_no_more_than_so_many_bytes_are_moved_at_a_time(block, most):
+    bench = Bench(MemoryUnit(size_bytes=33 << 20, block_bytes=block, unmap_granularity_bytes=4096))
+    limits = page(bench, 0xB0)
+    assert [int.from_bytes(limits[at : at + 4], "big") for at in (4, 8)] == [most, most]
+    assert int.from_bytes(limits[32:40], "big") == most
+    assert int.from_bytes(limits[2:4], "big") == 4096 // block
+    for opcode in (0x88, 0x8A, 0x8E, 0x8F, 0x8B, 0x93):
+        assert bench.told(sixteen(opcode, 0, most + 1), bytes(block)) == "05/24/00"
+    assert len(bench.sent(sixteen(0x88, 0, most))) == 32 << 20
+    assert bench.told(sixteen(0x93, 0, most), bytes(block)) == "00"
+
+
 @pytest.mark.parametrize(
     ("size", "block", "physical", "exponent"), [(1 << 20, 512, 4096, 3), (1 << 20, 4096, 4096, 0)]
 )
