@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from scsi.bench import BLOCK, Bench, complaint, information, pointer, sixteen, ten, twelve
 from stuntdouble.scsi import MemoryUnit
+from stuntdouble.scsi.blocks import fast_read
 from stuntdouble.units import KIB
 
 READS = {6: 0x08, 10: 0x28, 12: 0xA8, 16: 0x88}
@@ -144,6 +145,30 @@ def test_a_read_only_unit_can_be_read(bench):
         assert bench.told(command, data) == "07/27/00"
     assert bytes(bench.unit.data) == before
     assert bench.sent("1a 00 3f 00 ff 00")[2] & 0x80  # WP
+
+
+@pytest.mark.parametrize("flags", [0, 0x08, 0x18])
+def test_common_reads_take_the_short_way_and_no_others(bench, flags):
+    bench.unit.write(3 * BLOCK, pattern(2 * BLOCK))
+    for command in (ten(0x28, 3, 2, flags), sixteen(0x88, 3, 2, flags)):
+        padded = command.ljust(16, b"\0")
+        assert b"".join(fast_read(bench.unit, padded)) == pattern(2 * BLOCK)
+    for command in (
+        ten(0x28, 3, 0),
+        ten(0x28, BLOCKS - 1, 2),
+        ten(0x28, 3, 1, 0x20),
+        ten(0x28, 3, 1, 0x01),
+        ten(0x28, 3, 1)[:-1] + b"\x04",
+        ten(0x28, 3, 1)[:6] + b"\x20" + ten(0x28, 3, 1)[7:],
+        ten(0x2A, 3, 1),
+        sixteen(0x88, 3, 0),
+        sixteen(0x88, 1 << 63, 1),
+        sixteen(0x88, 3, 1, 0x80),
+        sixteen(0x88, 3, 1)[:-1] + b"\x04",
+        sixteen(0x88, 3, 1)[:14] + b"\x20\0",
+        twelve(0xA8, 3, 1),
+    ):
+        assert fast_read(bench.unit, command.ljust(16, b"\0")) is None
 
 
 # Looking and writing at once. ------------------------------------------------------------------

@@ -159,6 +159,18 @@ def test_latency_passes_before_anything_else(bench):
     assert bench.unit.data[:2048] == DATA
 
 
+def test_a_session_may_end_while_its_command_is_late(bench):
+    bench.plan({"kind": "latency", "seconds": 1})
+
+    async def leave() -> int:
+        answer = bench.server.execute(bench.one, bytes((0, 1)) + bytes(6), WRITE, b"y" * 2048)
+        bench.server.disconnect(bench.one)
+        return (await answer).status
+
+    assert asyncio.run(leave()) == 0x40
+    assert bench.unit.data[:2048] == DATA
+
+
 def test_a_pulled_unit_is_gone_in_the_middle_of_a_read(bench):
     bench.plan({"kind": "pulled", "initiator_iqn": ONE, "after": 1})
     assert bench.sent(READ) == DATA

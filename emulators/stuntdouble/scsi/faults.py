@@ -19,7 +19,7 @@ from stuntdouble.scsi.command import CDB_BYTES, Access
 from stuntdouble.scsi.lun import unpack_lun
 from stuntdouble.scsi.paths import LUNS_CHANGED
 from stuntdouble.scsi.plans import OTHER, READ, WRITE, FaultKind, FaultPlan
-from stuntdouble.scsi.sense import Key, Sense
+from stuntdouble.scsi.sense import Key, Sense, Status
 from stuntdouble.scsi.server import CONTROLLER_NAMES, DeviceServer
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ class FaultyDeviceServer(DeviceServer):
         call: tuple[Nexus, bytes, bytes, Buffer, int | None],
     ) -> Answer:
         await self._sleep(seconds)
+        if not self.is_connected(call[0]):
+            return Answer(Status.TASK_ABORTED)  # nobody is left who could be told
         answer = self._struck(plans, unit, call)
         return await answer if isinstance(answer, Awaitable) else answer
 

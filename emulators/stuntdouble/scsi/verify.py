@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from stuntdouble.scsi.answers import GOOD, Direction, Transfer
 from stuntdouble.scsi.blocks import (
-    TRANSFER_BLOCKS_MAX,
+    TRANSFER_BYTES_MAX,
     check_announced,
-    check_count,
     check_extent,
+    check_length,
     check_writable,
     extent10,
     extent12,
@@ -66,7 +66,7 @@ def _verify(extent: Callable[[bytes], Extent], field: int) -> Run:
         if how not in (_NOTHING, _ALL, _ONE):
             raise bad_cdb(1, 2)
         offset, length = check_extent(unit, block, count)
-        check_count(count, field)
+        check_length(length, field)
         wanted = taken(call.data, {_NOTHING: 0, _ALL: length, _ONE: unit.block_bytes}[how])
         if not length:
             return GOOD
@@ -84,7 +84,7 @@ def _verified(extent: Callable[[bytes], Extent]) -> Callable[[bytes, int], Trans
     def data(cdb: bytes, block_bytes: int) -> Transfer:
         count, how = extent(cdb)[1], _check_method(cdb)
         blocks = {_ALL: count, _ONE: 1}.get(how, 0)
-        if not blocks or count > TRANSFER_BLOCKS_MAX:
+        if not blocks or count * block_bytes > TRANSFER_BYTES_MAX:
             return Transfer(Direction.NONE, 0)
         return Transfer(Direction.OUT, blocks * block_bytes)
 
@@ -97,7 +97,7 @@ def _write_and_verify(extent: Callable[[bytes], Extent], field: int) -> Run:
         if how not in (_NOTHING, _ALL):
             raise bad_cdb(1, 2)
         offset, length = check_extent(unit, block, count)
-        check_count(count, field)
+        check_length(length, field)
         check_writable(call)
         data = yield from store(call, offset, length)
         if not data:
@@ -149,7 +149,7 @@ def _compared(cdb: bytes, block_bytes: int) -> Transfer:
 def _orwrite(call: Call) -> Steps:
     unit, (block, count) = call.disk, extent16(call.cdb)
     offset, length = check_extent(unit, block, count)
-    check_count(count, 10)
+    check_length(length, 10)
     check_writable(call)
     bits = int.from_bytes(taken(call.data, length), "big")
     if length:
