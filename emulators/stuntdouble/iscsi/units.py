@@ -73,13 +73,14 @@ class ArrayUnit:
         initiator: who sees it.
         naming: what it says of itself.
         paced: whether commands take the time that their I/O takes in the model; else none.
+        thin: whether initiators are told what holds nothing but zeros, and may have it so.
         on_write: told of each change as it enters the site.
         link: the engine's station that what is read crosses, where commands take time, or -1.
     """
 
     def __init__(
         self, array: Array, volume: Volume, initiator: str, naming: Naming, *,
-        paced: bool = False, on_write: Callable[[Written], object] | None = None, link: int = -1,
+        paced: bool = False, thin: bool = True, on_write: Callable[[Written], object] | None = None, link: int = -1,
     ) -> None:  # fmt: skip
         self.array = array
         self.volume = volume
@@ -88,7 +89,7 @@ class ArrayUnit:
         self.serial = volume.serial
         self.vendor, self.product, self.revision = naming
         self.block_bytes = _LOGICAL_BYTES
-        self.thin = True
+        self.thin = thin
         self._site = array.core.site
         self._env = array.core.env
         self._paced = paced
@@ -307,16 +308,17 @@ class ArrayLuns:
     Args:
         array: whose volumes they are.
         naming: what units say of themselves.
-        paced, on_write, link: see ``ArrayUnit``.
+        paced, thin, on_write, link: see ``ArrayUnit``.
     """
 
     def __init__(
         self, array: Array, naming: Naming | None = None, *,
-        paced: bool = False, on_write: Callable[[Written], object] | None = None, link: int = -1,
+        paced: bool = False, thin: bool = True, on_write: Callable[[Written], object] | None = None, link: int = -1,
     ) -> None:  # fmt: skip
         self._array = array
         self._naming = naming or Naming()
-        self._options: dict[str, Any] = {"paced": paced, "on_write": on_write, "link": link}
+        options = {"paced": paced, "thin": thin, "on_write": on_write, "link": link}
+        self._options: dict[str, Any] = options
         self._known: dict[str, dict[int, ArrayUnit]] = {}
         array.on_luns_changed.insert(0, lambda _host: self._known.clear())
 
