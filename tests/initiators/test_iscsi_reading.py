@@ -358,6 +358,29 @@ def test_a_silent_exchange_is_found_at_the_end_of_the_read():
     run(scenario)
 
 
+def test_an_exchange_amid_the_questions_is_noticed():
+    async def scenario(device, target):
+        said = []
+
+        def script(_talk, asked):
+            if asked.cdb[0] == READ and not said:
+                said.append(READ)
+                return ATTENTION
+            if asked.cdb[0] == 0x9E and said == [READ]:  # READ CAPACITY: who it is is known by then
+                said.append(0x9E)
+                replace(target)
+                return ATTENTION
+            return None
+
+        target.script = script
+        with pytest.raises(InvalidState, match=OTHER):
+            await whole(device, depth=1)
+        assert said == [READ, 0x9E]
+        assert target.reads == 1
+
+    run(scenario, sessions=1)
+
+
 def test_a_lun_that_is_unmapped_amid_a_read_is_denied():
     async def scenario(device, target):
         def script(_talk, asked):
