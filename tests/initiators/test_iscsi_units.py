@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import contextmanager, suppress
 
-from initiators.luns import CONTENT, READ, SIZE, contents, once, run, whole
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from initiators.luns import CONTENT, READ, SIZE, contents, disk, once, run, whole
 from initiators.scripted import (
     ATTENTION,
     BLOCK,
@@ -14,10 +18,12 @@ from initiators.scripted import (
     SHORT,
     Disk,
     Fail,
+    Scripted,
 )
 from stuntdouble.codecs.scsi import Key, Sense, Status
 from stuntdouble.errors import (
     AccessDenied,
+    Error,
     Interrupted,
     InvalidState,
     MediumError,
@@ -26,7 +32,7 @@ from stuntdouble.errors import (
     Unsupported,
 )
 from stuntdouble.extents import Runs
-from stuntdouble.initiators.iscsi import DigestUse, Limits
+from stuntdouble.initiators.iscsi import DigestUse, Limits, session, wire
 from stuntdouble.ports import Throttle
 from stuntdouble.units import KIB, MIB
 
@@ -278,3 +284,51 @@ def test_a_target_that_goes_away_is_given_up():
             await whole(device)
 
     run(scenario, limits=Limits(patience_seconds=0.3))
+
+
+@contextmanager
+def impatient():
+    """Leave a silent target soon: for the rest of a PDU whose length is a lie, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "PING_SECONDS", 0.02)
+        patch.setattr(session, "LOGIN_SECONDS", 0.1)
+        yield
+
+
+@given(st.lists(st.tuples(st.integers(3, 60), st.integers(0, 10**6)), max_size=4))
+@settings(deadline=None, max_examples=30)
+def test_no_flipped_bit_reaches_a_reader_who_asks_for_digests(flips):
+    """Flip bits, each in one PDU after the logins, anywhere in it."""
+    target = Scripted({5: disk()}, segment=32 * KIB)
+    wanted, sent = dict(flips), []
+
+    def spoil(header, raw):
+        sent.append(header)
+        if header[0] != 0x23 and len(sent) in wanted:  # a login carries none
+            bit = wanted[len(sent)] % (8 * len(raw))
+            raw[bit // 8] ^= 1 << bit % 8
+
+    async def scenario(device, _target):
+        assert await whole(device, block_bytes=64 * KIB) == CONTENT
+
+    target.spoil = spoil
+    with impatient(), suppress(Unreachable):  # while it is attached, nothing is tried again
+        run(scenario, target, sessions=1, digests=DigestUse.REQUIRED)
+
+
+@given(st.binary(min_size=1, max_size=200), st.integers(0, 40))
+@settings(deadline=None, max_examples=30)
+def test_nonsense_from_a_target_costs_a_connection_and_nothing_else(nonsense, when):
+    sent = []
+
+    def spoil(_header, raw):
+        sent.append(raw)
+        if len(sent) == when + 3:
+            raw[: len(nonsense)] = nonsense[: len(raw)]
+
+    async def scenario(device, target):
+        target.spoil = spoil
+        assert len(await whole(device, block_bytes=64 * KIB)) == SIZE
+
+    with impatient(), suppress(Error):
+        run(scenario, Scripted({5: disk()}, digests="None"), sessions=1)
