@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ import numpy as np
 from stuntdouble import array as arrays
 from stuntdouble import hypervisor as hypervisors
 from stuntdouble.clock import perform
-from stuntdouble.errors import Unreachable
+from stuntdouble.errors import NotFound, Unreachable
 from stuntdouble.extents import Runs
 from stuntdouble.iops import (
     BATCH_NIGHT,
@@ -101,9 +102,13 @@ class World:
         return next(a for a in self.arrays.values() if volume in a.inventory.volumes)
 
     def mapped_to_host(self, naa: str) -> Lun:
-        """Return the LUN with this identity that an array lets the host see."""
+        """Return the LUN with this identity that an array lets the host see.
+
+        It may be a volume, or an array snapshot that is mapped itself.
+        """
         for each in self.arrays.values():
-            if naa in {v.naa for v in each.inventory.volumes.values()}:
+            with suppress(NotFound):
+                each.inventory.visible(naa)
                 return each.lun_for(HOST_IQN, naa)
         raise Unreachable(f"a volume with identity {naa}")
 
@@ -116,8 +121,8 @@ class World:
             volume.naa: volume.lun
             for each in self.arrays.values()
             if not each.core.lost
-            for volume in each.inventory.volumes.values()
-            if volume.readable and each.masking.sees(HOST_IQN, volume)
+            for volume in sorted(each.luns(HOST_IQN).values(), key=lambda volume: volume.id)
+            if volume.readable
         }
 
 
