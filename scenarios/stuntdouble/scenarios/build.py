@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,7 @@ import numpy as np
 from stuntdouble import array as arrays
 from stuntdouble import hypervisor as hypervisors
 from stuntdouble.clock import perform
-from stuntdouble.errors import NotFound, Unreachable
+from stuntdouble.errors import Unreachable
 from stuntdouble.extents import Runs
 from stuntdouble.iops import (
     BATCH_NIGHT,
@@ -102,13 +101,10 @@ class World:
         return next(a for a in self.arrays.values() if volume in a.inventory.volumes)
 
     def mapped_to_host(self, naa: str) -> Lun:
-        """Return the LUN with this identity that an array lets the host see.
-
-        It may be a volume, or an array snapshot that is mapped itself.
-        """
+        """Return the LUN with this identity that an array lets the host see."""
         for each in self.arrays.values():
-            with suppress(NotFound):
-                each.inventory.visible(naa)
+            things = (*each.inventory.volumes.values(), *each.inventory.snapshots.values())
+            if naa in {thing.naa for thing in things}:
                 return each.lun_for(HOST_IQN, naa)
         raise Unreachable(f"a volume with identity {naa}")
 
@@ -121,7 +117,7 @@ class World:
             volume.naa: volume.lun
             for each in self.arrays.values()
             if not each.core.lost
-            for volume in sorted(each.luns(HOST_IQN).values(), key=lambda volume: volume.id)
+            for volume in each.luns(HOST_IQN).values()
             if volume.readable
         }
 
