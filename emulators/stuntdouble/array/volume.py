@@ -162,10 +162,6 @@ class Inventory:
             return self.snapshots[name].view
         return self.volumes.get(name)
 
-    def views(self) -> list[Volume]:
-        """Return what shows array snapshots that are mapped themselves."""
-        return [s.view for s in self.snapshots.values() if s.view is not None]
-
     def visible(self, naa: str) -> Volume:
         """Return the volume, or the view of a snapshot, of this NAA identifier; or NotFound."""
         for volume in self.mappable():
