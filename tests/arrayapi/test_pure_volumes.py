@@ -106,7 +106,7 @@ def test_sizes_have_bounds(world, size, text):
         ({"provisioned": -1}, "Invalid value for 'provisioned': a non-negative integer is expected."),
         ({"provisioned": 1.5}, "Invalid value for 'provisioned': a non-negative integer is expected."),
         ({"provisioned": MIB, "colour": 1}, "Unknown field 'colour'."),
-        ({"provisioned": MIB, "qos": {"iops_limit": 5}}, "The field 'qos' is not supported by this array."),
+        ({"provisioned": MIB, "qos": {"iops_limit": 5}}, "Limiting the I/O of a volume by 'iops_limit' is not supported by this array."),
         ({"provisioned": MIB, "pod": {"name": "p"}}, "The field 'pod' is not supported by this array."),
         ({"provisioned": MIB, "subtype": "protocol_endpoint"}, "A volume of subtype 'protocol_endpoint' is not supported by this array."),
         ({"provisioned": MIB, "source": {"name": "x"}}, CLASH),
@@ -215,6 +215,16 @@ def test_a_change_is_one_change(world):
     world.volume("v2")
     assert world.refused("PATCH", "volumes", {"name": "w"}, names="v1,v2")[0][0] == CLASH
     assert world.names("volumes") == ["v1", "v2"]
+
+
+def test_only_limits_that_limit_nothing_are_taken(world):
+    qos = {"bandwidth_limit": 549755813888, "iops_limit": 100000000}
+    world.two("POST", "volumes", {"provisioned": MIB, "qos": qos}, names="v1")
+    assert world.two("PATCH", "volumes", {"qos": qos}, names="v1")[0]["name"] == "v1"
+    said = world.refused("PATCH", "volumes", {"qos": {"bandwidth_limit": 1 << 20}}, names="v1")
+    assert said[0][1] == "qos"
+    assert world.refused("PATCH", "volumes", {"qos": qos, "name": "w"}, names="v1")[0][0] == CLASH
+    assert world.refused("PATCH", "volumes", {"qos": {"speed": 1}}, names="v1")[0][1] == "speed"
 
 
 def test_a_demoted_volume_takes_no_writes(world):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from stuntdouble.arrayapi.pure.bodies import check_fields, is_flag, is_text
 from stuntdouble.arrayapi.pure.operations import at_once, each
@@ -30,14 +30,6 @@ if TYPE_CHECKING:
     from stuntdouble.arrayapi.pure.estate import Estate
 
     Work = Generator[Event, Any, Reply]
-
-_EXAMPLE: Final = dict.fromkeys(
-    (
-        "id", "name", "created", "destroyed", "provisioned", "source", "source.name", "source.id",
-        "suffix", "time_remaining", "serial", "space", "space.snapshots", "space.total_physical",
-        "space.total_provisioned", "space.unique", "pod", "volume_group",
-    )
-)  # fmt: skip
 
 
 def ids(estate: Estate) -> dict[str, str]:
@@ -80,7 +72,7 @@ def listed(call: Call) -> Work:
         if destroyed is None or destroyed is (estate.destroyed_at(snapshot) is not None)
     ]
     yield from ()
-    return answer([shown.snapshot(estate, snapshot) for snapshot in wanted], query, _EXAMPLE)
+    return answer([shown.snapshot(estate, snapshot) for snapshot in wanted], query, shown.SNAPSHOT)
 
 
 def made(call: Call) -> Work:
