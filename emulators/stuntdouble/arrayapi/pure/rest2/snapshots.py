@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stuntdouble.arrayapi.pure.bodies import check_fields, is_flag, is_text
@@ -20,11 +21,10 @@ from stuntdouble.arrayapi.pure.rest2.calls import (
 from stuntdouble.arrayapi.pure.rest2.volumes import ids as volume_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from simpy.events import Event
 
-    from stuntdouble.array import Snapshot
     from stuntdouble.arrayapi import Reply
     from stuntdouble.arrayapi.pure.bodies import Query
     from stuntdouble.arrayapi.pure.estate import Estate
@@ -100,12 +100,12 @@ def changed(call: Call) -> Work:
         raise clash(", ".join(body))
     operations = call.operations.snapshots
 
-    def do(name: str) -> Snapshot:
-        if "name" in body:
-            return operations.rename(name, body["name"])
-        return operations.destroy(name) if body["destroyed"] else operations.recover(name)
-
-    snapshots = yield from each(names, at_once(do))
+    do: Callable[[str], Generator[Event, Any, Snapshot]]
+    if "name" in body:
+        do = partial(operations.rename, new=body["name"])
+    else:
+        do = at_once(operations.destroy if body["destroyed"] else operations.recover)
+    snapshots = yield from each(names, do)
     return done([shown.snapshot(call.estate, snapshot) for snapshot in snapshots])
 
 
