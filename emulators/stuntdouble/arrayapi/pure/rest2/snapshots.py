@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from simpy.events import Event
 
+    from stuntdouble.array import Snapshot
     from stuntdouble.arrayapi import Reply
     from stuntdouble.arrayapi.pure.bodies import Query
     from stuntdouble.arrayapi.pure.estate import Estate
