@@ -396,3 +396,35 @@ def test_nobody_there_is_unreachable():
                 await WsapiArray(client).volumes()
 
     run(main)
+
+
+def test_many_requests_at_once_are_one_session():
+    async def talk(array, rig, client):
+        found = await asyncio.gather(*(array.volumes() for _ in range(8)))
+        assert all(len(each) == 2 for each in found)
+        assert rig.sessions.open == 1
+        rig.faults.change({"unauthorised": 3})
+        await asyncio.gather(*(array.volumes() for _ in range(3)))
+        assert rig.sessions.open <= 3
+
+    using(talk)
+
+
+def test_a_name_that_is_there_after_a_503_is_ones_own():
+    """Nobody knows whether a service that was away had done something before."""
+
+    async def talk(array, rig, client):
+        real, left = client._sent, [1]
+
+        async def away(method, path, body, query, key):
+            answer = await real(method, path, body, query, key)
+            if method == "POST" and path == "volumes/v1" and left:
+                left.pop()
+                answer.status, answer.body = 503, None
+            return answer
+
+        client._sent = away
+        (snapshot,) = await array.create_snapshots(naas(rig, "v1"), "s")
+        assert (snapshot.name, left) == ("s", [])
+
+    using(talk)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stuntdouble import ports
+from stuntdouble.adapters.wsapi import WsapiArray
 from stuntdouble.array import LocalArray, LocalInitiator, LocalLun
 from stuntdouble.backup.repository import Repository
 from stuntdouble.hypervisor import LocalHypervisor
@@ -36,6 +37,7 @@ def test_a_throttle_is_sound_or_refused(depth, block, rate):
     [
         (ports.Hypervisor, LocalHypervisor),
         (ports.Array, LocalArray),
+        (ports.Array, WsapiArray),
         (ports.Initiator, LocalInitiator),
         (ports.BlockDevice, LocalLun),
         (ports.Repository, Repository),

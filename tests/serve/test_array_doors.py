@@ -12,6 +12,8 @@ from serve.going import going
 from stuntdouble.adapters.wsapi import WsapiArray, WsapiClient
 from stuntdouble.arrayapi import Request
 from stuntdouble.errors import InvalidState, Lost, Misuse, NotFound
+from stuntdouble.scenarios.build import BACKUP_IQN
+from stuntdouble.serve import blocks
 from stuntdouble.serve.arrays import WSAPI, wsapi_endpoint
 from stuntdouble.serve.listening import Address
 from stuntdouble.serve.reviving import in_thread, revived, understood
@@ -228,3 +230,24 @@ def test_an_array_that_there_is_not_cannot_be_served():
         await first.stop()
 
     going(main)
+
+
+def test_a_snapshot_that_is_mapped_itself_is_shown_and_can_be_read():
+    async def talk(live, control, endpoint, listening):
+        async def presented(array, client):
+            naa = (await array.volumes())[0].naa
+            await array.create_snapshots((naa,), "kept")
+            copy = await array.promote("kept", "kept-copy")
+            await array.map_volume("kept-copy", BACKUP_IQN)
+            return copy
+
+        copy = await beside(listening.url, presented)
+        luns = [export for export in await control.exports() if export.kind == "lun"]
+        assert [(lun.name, lun.read_only, lun.size_bytes) for lun in luns] == [
+            (f"lun/{copy.naa}", True, copy.size_bytes)
+        ]
+        source = blocks._Luns(live.world)
+        assert [name for name, _ in source.listing()] == [luns[0].name]
+        assert source.find(luns[0].name).size_bytes == copy.size_bytes
+
+    opened(talk)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.errors import Misuse, NotFound
@@ -121,8 +122,7 @@ class _Luns:
             return [
                 volume.naa
                 for array in self._world.arrays.values()
-                for volume in array.inventory.volumes.values()
-                if array.masking.sees(BACKUP_IQN, volume)
+                for volume in array.masking.luns(BACKUP_IQN).values()
             ]
 
     def _export(self, name: str, naa: str) -> Export:
@@ -138,6 +138,7 @@ class _Luns:
 
     def _lun(self, naa: str) -> Any:
         for array in self._world.arrays.values():
-            if naa in {volume.naa for volume in array.inventory.volumes.values()}:
+            with suppress(NotFound):
+                array.inventory.visible(naa)
                 return array.lun_for(BACKUP_IQN, naa)
         raise NotFound("LUN", naa)

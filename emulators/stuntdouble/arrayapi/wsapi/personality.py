@@ -101,6 +101,7 @@ class Wsapi:
 
     def handle(self, request: Request) -> Generator[Event, Any, Reply]:
         """Do what an authorised request asks; return what the vendor answers."""
+        began = self._array.core.env.now
         try:
             self._array.core.check_reachable()
             handled = self._route(request)
@@ -110,7 +111,25 @@ class Wsapi:
         except Refusal as refusal:
             return refusal.reply()
         except Error as error:
-            return _said(error).reply()
+            overtaken = self._array.core.env.now > began
+            said = self._overtaken(request) if overtaken else None
+            return (said or _said(error)).reply()
+
+    def _overtaken(self, request: Request) -> Refusal | None:
+        """Return what stands in the way of a request that another one has overtaken, if it still does.
+
+        What takes time does nothing before its first event.
+        """
+        try:
+            handled = self._route(request)
+            if not isinstance(handled, Reply):
+                next(handled, None)
+                handled.close()
+        except Refusal as refusal:
+            return refusal
+        except Error:
+            pass
+        return None
 
     def _find_host(self, name: str) -> Host:
         return self._hosts.find(name)
