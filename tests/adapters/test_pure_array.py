@@ -25,6 +25,7 @@ from stuntdouble.errors import (
     AccessDenied,
     InvalidState,
     Lost,
+    Misuse,
     NotFound,
     Unreachable,
 )
@@ -46,8 +47,11 @@ class Bench:
         self.requests = []
         asgi = app(MANNERS, door, self.sessions, self.faults)
 
+        self.hook = lambda request: None  # called before each request
+
         async def counting(scope, receive, send):
             self.requests.append(f"{scope['method']} {scope['path']}")
+            self.hook(self.requests[-1])
             await asgi(scope, receive, send)
 
         self.transport = httpx.ASGITransport(counting)
@@ -337,6 +341,94 @@ def test_long_lists_come_in_pages(monkeypatch):
             await bench.array.volumes()
 
     tried(ask, disk_bytes=64 * MIB)
+
+
+def when(bench, request, **faults):
+    """Let faults begin with the first request of this kind."""
+
+    def hook(found):
+        if found.endswith(request):
+            bench.faults.change(faults)
+            bench.hook = lambda request: None
+
+    bench.hook = hook
+
+
+def test_after_a_lost_answer_nothing_is_called_a_refusal():
+    """Who is refused forgets the way back: it may only be told so when nothing was made."""
+
+    async def ask(bench):
+        naa = await bench.volume("v1")
+        lying = {"drop_after_commit": 1, "contradictory_total": 99}
+        when(bench, "POST /api/2.26/volume-snapshots", **lying)
+        with pytest.raises(Lost):
+            await bench.array.create_snapshots((naa,), "s")
+        bench.faults.change({"contradictory_total": 0})
+        (snapshot,) = await bench.array.snapshots()
+        when(bench, "POST /api/2.26/volumes", **lying)
+        with pytest.raises(Lost):
+            await bench.array.promote(snapshot.name, "c")
+        bench.faults.change({"contradictory_total": 0})
+        assert {volume.name for volume in await bench.array.volumes()} == {"v1", "c"}
+        when(bench, "POST /api/2.26/connections", **lying)
+        with pytest.raises(Lost):
+            await bench.array.map_volume("c", IQN)
+        bench.faults.change({"contradictory_total": 0})
+        assert len(await bench.array.mappings()) == 1
+
+    tried(ask)
+
+
+def test_what_is_refused_half_way_is_taken_back():
+    async def ask(bench):
+        naa = await bench.volume("v1")
+        (snapshot,) = await bench.array.create_snapshots((naa,), "s")
+        when(bench, "PUT /api/2.26/volumes/tags/batch", contradictory_total=99)
+        with pytest.raises(InvalidState, match="contradictory"):
+            await bench.array.promote(snapshot.name, "c")
+        bench.faults.change({"contradictory_total": 0})
+        assert sorted(bench.world.array.inventory.volumes) == ["v1"]
+        await bench.array.promote(snapshot.name, "c")
+        when(bench, "POST /api/2.26/connections", contradictory_total=2)
+        with pytest.raises(InvalidState, match="contradictory"):
+            await bench.array.map_volume("c", IQN)
+        assert await bench.array.mappings() == ()
+        assert bench.world.array.hosts.all() == ()
+
+    tried(ask)
+
+
+def test_a_copy_that_could_be_written_is_not_what_was_asked():
+    async def ask(bench):
+        naa = await bench.volume("v1")
+        (snapshot,) = await bench.array.create_snapshots((naa,), "s")
+        volumes = bench.world.pure._operations.volumes
+        kept, volumes.demote = volumes.demote, lambda name, demoted: volumes._estate.volume(name)
+        with pytest.raises(InvalidState, match="volume c is writable"):
+            await bench.array.promote(snapshot.name, "c")
+        assert sorted(bench.world.array.inventory.volumes) == ["v1"]
+        volumes.demote = kept
+        assert (await bench.array.promote(snapshot.name, "c")).read_only
+
+    tried(ask)
+
+
+def test_a_host_that_somebody_else_makes_meanwhile_will_do():
+    async def ask(bench):
+        await bench.volume("v1")
+
+        def meanwhile(request):
+            if request == "POST /api/2.26/hosts":
+                bench.hook = lambda request: None
+                bench.world.array.hosts.create("quicker", (IQN,))
+
+        bench.hook = meanwhile
+        assert (await bench.array.map_volume("v1", IQN)).lun == 1
+        assert [host.name for host in bench.world.array.hosts.all()] == ["quicker"]
+        with pytest.raises(Misuse):
+            await bench.array.map_volume("v1", "no initiator")
+
+    tried(ask)
 
 
 steps = st.lists(st.tuples(st.sampled_from(COUNTED), st.integers(0, 3)), max_size=6)

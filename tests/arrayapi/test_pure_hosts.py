@@ -7,6 +7,7 @@ import pytest
 from arrayapi.pure_world import EPOCH, IQN, OTHER, TARGET, build
 from stuntdouble.array import Chap
 from stuntdouble.arrayapi.pure import ERADICATION_SECONDS
+from stuntdouble.arrayapi.pure.lists import fields_of
 from stuntdouble.units import MIB
 
 CLASH = "Invalid combination of parameters specified."
@@ -339,6 +340,34 @@ def test_totals_are_told_when_they_are_asked_for(world):
     assert body["items"] == []
     assert body["total"][0]["provisioned"] == 3 * MIB
     assert "name" not in body["total"][0]
+
+
+RESOURCES = [
+    "volumes", "volumes/space", "volumes/tags", "volume-snapshots", "hosts", "connections",
+    "protection-groups", "protection-groups/volumes", "protection-group-snapshots", "ports",
+    "network-interfaces",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_an_empty_list_has_the_fields_of_a_full_one(resource):
+    """Or a filter would be refused for as long as there is nothing to filter."""
+    empty, full = build(), build()
+    empty.pure.estate.ports = tuple
+    full.volume("v1", MIB)
+    full.two("POST", "volume-snapshots", {"suffix": "s"}, source_names="v1")
+    full.two("POST", "hosts", names="h")
+    full.two("POST", "connections", host_names="h", volume_names="v1")
+    full.two("PUT", "volumes/tags/batch", [{"key": "k", "value": "x"}], resource_names="v1")
+    full.two("POST", "protection-groups", names="pg")
+    full.two("POST", "protection-groups/volumes", group_names="pg", member_names="v1")
+    full.two("POST", "protection-group-snapshots", source_names="pg")
+    fields = fields_of(full.two("GET", resource)[0])
+    assert len(fields) > 2
+    for field in fields:
+        assert empty.two("GET", resource, filter=f"{field}='x' or not({field})", sort=field) == []
+    assert empty.refused("GET", resource, filter="nonsense")
+    assert full.refused("GET", resource, filter="nonsense")
 
 
 # The array itself. -------------------------------------------------------------------------------

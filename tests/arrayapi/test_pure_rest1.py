@@ -93,6 +93,41 @@ def test_snapshots_share_the_path_of_volumes(world):
     assert said == [("Volume does not exist.", "x")]
 
 
+def test_numbers_may_come_in_the_query(world):
+    assert world.one("POST", "volume/v1", None, size=str(MIB))["size"] == MIB
+    world.one("POST", "host/h")
+    assert world.one("POST", "host/h/volume/v1", None, lun="4")["lun"] == 4
+    assert world.one("GET", "volume", None, space="true")[0]["volumes"] == MIB
+    assert world.refused_by_one("GET", "volume", None, snap="maybe")[0][1] == "snap"
+    world.one("POST", "volume", {"snap": True, "source": ["v1"], "suffix": "s"})
+    assert world.one("GET", "volume", {"snap": True, "space": True})[0]["snapshots"] == 0
+    assert world.refused_by_one("GET", "array", {"space": True, "controllers": True})[0][0] == CLASH
+    assert world.refused_by_one("GET", "host/h/volume", {"private": True, "shared": True})[0][0] == CLASH  # fmt: skip
+    assert world.refused_by_one("PUT", "volume/v1.s", {"action": "explode"})[0][1] == "v1.s"
+
+
+def test_groups_have_their_refusals(world):
+    world.one("POST", "volume/v1", {"size": MIB})
+    world.one("POST", "pgroup/pg", {"vollist": ["v1"]})
+    assert world.refused_by_one("POST", "pgroup/PG")[0][0] == "Protection group already exists."
+    assert world.refused_by_one("POST", "pgroup", {"source": ["pg"]})[0][0] == CLASH
+    assert world.refused_by_one("PUT", "pgroup/pg", {"action": "x"}) == [("Invalid action.", "x")]
+    assert world.refused_by_one("PUT", "pgroup/pg", {})[0][0] == CLASH
+    assert (
+        world.refused_by_one("PUT", "pgroup/pg", {"vollist": [], "addvollist": []})[0][0] == CLASH
+    )
+    assert world.refused_by_one("PUT", "pgroup/pg", {"action": "recover"})[0][0].endswith("is not destroyed.")  # fmt: skip
+    world.one("POST", "pgroup", {"snap": True, "source": ["pg"], "suffix": "s"})
+    said = world.refused_by_one("PUT", "pgroup/pg.s", {"action": "recover"})
+    assert said == [("Protection group snapshot is not destroyed.", "pg.s")]
+    world.one("DELETE", "pgroup/pg.s")
+    assert "has been destroyed" in world.refused_by_one("DELETE", "pgroup/pg.s")[0][0]
+    world.one("DELETE", "pgroup/pg")
+    assert "has been destroyed" in world.refused_by_one("DELETE", "pgroup/pg")[0][0]
+    assert world.refused_by_one("GET", "pgroup/pg") == [("Protection group does not exist.", "pg")]
+    assert world.one("GET", "pgroup/pg", {"pending": True})["name"] == "pg"
+
+
 def test_a_volume_may_be_demoted(world):
     world.one("POST", "volume/v", {"size": MIB})
     world.one("PUT", "volume/v", {"requested_promotion_state": "demoted"})

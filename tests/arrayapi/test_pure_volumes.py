@@ -7,7 +7,7 @@ import pytest
 from arrayapi.pure_world import EPOCH, IQN, build
 from stuntdouble.arrayapi.pure import ERADICATION_SECONDS, OUI, Estate
 from stuntdouble.errors import Misuse
-from stuntdouble.units import GIB, KIB, MIB
+from stuntdouble.units import GIB, MIB
 
 GONE = "Volume has been destroyed. It can be recovered by purevol recover and eradicated by purevol eradicate."
 SNAPSHOT_GONE = GONE.replace("Volume", "Volume snapshot", 1)
@@ -106,7 +106,7 @@ def test_sizes_have_bounds(world, size, text):
         ({"provisioned": -1}, "Invalid value for 'provisioned': a non-negative integer is expected."),
         ({"provisioned": 1.5}, "Invalid value for 'provisioned': a non-negative integer is expected."),
         ({"provisioned": MIB, "colour": 1}, "Unknown field 'colour'."),
-        ({"provisioned": MIB, "qos": {"iops_limit": 5}}, "The field 'qos' is not supported by this array."),
+        ({"provisioned": MIB, "qos": {"iops_limit": 5}}, "Limiting the I/O of a volume by 'iops_limit' is not supported by this array."),
         ({"provisioned": MIB, "pod": {"name": "p"}}, "The field 'pod' is not supported by this array."),
         ({"provisioned": MIB, "subtype": "protocol_endpoint"}, "A volume of subtype 'protocol_endpoint' is not supported by this array."),
         ({"provisioned": MIB, "source": {"name": "x"}}, CLASH),
@@ -217,6 +217,16 @@ def test_a_change_is_one_change(world):
     assert world.names("volumes") == ["v1", "v2"]
 
 
+def test_only_limits_that_limit_nothing_are_taken(world):
+    qos = {"bandwidth_limit": 549755813888, "iops_limit": 100000000}
+    world.two("POST", "volumes", {"provisioned": MIB, "qos": qos}, names="v1")
+    assert world.two("PATCH", "volumes", {"qos": qos}, names="v1")[0]["name"] == "v1"
+    said = world.refused("PATCH", "volumes", {"qos": {"bandwidth_limit": 1 << 20}}, names="v1")
+    assert said[0][1] == "qos"
+    assert world.refused("PATCH", "volumes", {"qos": qos, "name": "w"}, names="v1")[0][0] == CLASH
+    assert world.refused("PATCH", "volumes", {"qos": {"speed": 1}}, names="v1")[0][1] == "speed"
+
+
 def test_a_demoted_volume_takes_no_writes(world):
     world.volume("v1")
     body = {"requested_promotion_state": "demoted"}
@@ -311,136 +321,3 @@ def test_what_is_connected_cannot_be_destroyed(world):
     ]
     world.two("DELETE", "connections", host_names="h", volume_names="v1")
     world.two("PATCH", "volumes", {"destroyed": True}, names="v1")
-
-
-# Snapshots and copies. ---------------------------------------------------------------------------
-
-
-def test_a_snapshot_is_called_after_its_volume(world):
-    world.volume("v1", 2 * MIB)
-    world.wait(1)
-    made = world.two("POST", "volume-snapshots", {"suffix": "Before-1"}, source_names="v1")[0]
-    assert made["name"] == "v1.Before-1"
-    assert made["suffix"] == "Before-1"
-    assert made["source"]["name"] == "v1"
-    assert made["provisioned"] == 2 * MIB
-    assert made["created"] == round((EPOCH + 1) * 1000)
-    assert OUI + made["serial"].lower() == world.array.inventory.snapshots["v1.Before-1"].naa
-    assert world.two("GET", "volume-snapshots", names="V1.before-1") == [made]
-    assert world.two("GET", "volume-snapshots", ids=made["id"]) == [made]
-    assert world.two("GET", "volume-snapshots", source_names="v1") == [made]
-    assert world.refused("POST", "volume-snapshots", {"suffix": "before-1"}, source_names="v1") == [
-        ("Volume snapshot already exists.", "v1.before-1")
-    ]
-    own = world.two("POST", "volume-snapshots", source_names="v1")[0]
-    assert own["suffix"].isdigit()
-
-
-@pytest.mark.parametrize("suffix", ["", "1", "42", "a_b", "-a", "a-", "a.b", "a" * 64, "a b", "é"])
-def test_suffixes_follow_the_rule(world, suffix):
-    world.volume("v1")
-    ((message, context),) = world.refused("POST", "volume-snapshots", {"suffix": suffix}, source_names="v1")  # fmt: skip
-    assert context == suffix
-    assert message == (
-        "Snapshot suffix must be between 1 and 63 characters (alphanumeric and '-') in length and"
-        " begin and end with a letter or number. The suffix must include at least one letter or '-'."
-    )
-
-
-def test_several_volumes_are_snapshotted_in_one_instant_or_not_at_all(world):
-    world.volume("v1")
-    world.volume("v2")
-    made = world.two("POST", "volume-snapshots", {"suffix": "s"}, source_names="v2,v1")
-    assert [each["name"] for each in made] == ["v2.s", "v1.s"]
-    assert made[0]["created"] == made[1]["created"]
-    said = world.refused("POST", "volume-snapshots", {"suffix": "t"}, source_names="v1,x,y")
-    assert said == [("Volume does not exist.", "x"), ("Volume does not exist.", "y")]
-    world.volume("v3")
-    said = world.refused("POST", "volume-snapshots", {"suffix": "s"}, source_names="v3,v1")
-    assert said == [("Volume snapshot already exists.", "v1.s")]
-    assert world.refused("POST", "volume-snapshots", {}, source_names="v1,V1")[0][0] == "A volume is named more than once."  # fmt: skip
-    assert world.names("volume-snapshots") == ["v2.s", "v1.s"]
-
-
-def test_a_snapshot_goes_by_its_own_steps(world):
-    world.volume("v1")
-    world.two("POST", "volume-snapshots", {"suffix": "s"}, source_names="v1")
-    assert world.refused("DELETE", "volume-snapshots", names="v1.s") == [
-        ("Volume snapshot is not destroyed.", "v1.s")
-    ]
-    renamed = world.two("PATCH", "volume-snapshots", {"name": "v1.t"}, names="v1.s")[0]
-    assert renamed["name"] == "v1.t"
-    assert world.refused("PATCH", "volume-snapshots", {"name": "w.t"}, names="v1.t") == [
-        ("A snapshot cannot be moved to another volume.", "w.t")
-    ]
-    world.two("PATCH", "volume-snapshots", {"destroyed": True}, names="v1.t")
-    assert world.two("GET", "volume-snapshots")[0]["time_remaining"] == 86_400_000
-    assert world.refused("PATCH", "volume-snapshots", {"destroyed": True}, names="v1.t") == [
-        (SNAPSHOT_GONE, "v1.t")
-    ]
-    world.two("PATCH", "volume-snapshots", {"destroyed": False}, names="v1.t")
-    world.two("PATCH", "volume-snapshots", {"destroyed": True}, names="v1.t")
-    world.two("DELETE", "volume-snapshots", names="v1.t")
-    assert world.names("volume-snapshots") == []
-    for method, body in (("PATCH", {"destroyed": True}), ("DELETE", None), ("GET", None)):
-        assert world.refused(method, "volume-snapshots", body, names="v1.t") == [
-            ("No such volume or snapshot.", "v1.t")
-        ]
-
-
-def test_a_copy_holds_what_the_snapshot_held_and_outlives_it(world):
-    world.volume("v1", MIB)
-    world.write("v1", 0, 8)
-    before = world.tokens("v1")
-    world.two("POST", "volume-snapshots", {"suffix": "s"}, source_names="v1")
-    world.write("v1", 4, 8)
-    copy = world.two("POST", "volumes", {"source": {"name": "v1.s"}}, names="c")[0]
-    assert copy["source"] == {"name": "v1", "id": world.two("GET", "volumes", names="v1")[0]["id"]}
-    assert copy["serial"] != world.two("GET", "volumes", names="v1")[0]["serial"]
-    assert world.tokens("c") == before
-    world.two("PATCH", "volume-snapshots", {"destroyed": True}, names="v1.s")
-    world.two("DELETE", "volume-snapshots", names="v1.s")
-    assert world.names("volume-snapshots") == []
-    assert world.tokens("c") == before
-    world.two("PATCH", "volumes", {"destroyed": True}, names="c")
-    world.two("DELETE", "volumes", names="c")
-    assert world.names("volumes") == ["v1"]
-
-
-def test_a_volume_is_copied_as_it_is(world):
-    made = world.volume("v1", MIB)
-    world.write("v1", 3)
-    before = world.tokens("v1")
-    copy = world.two("POST", "volumes", {"source": {"id": made["id"]}}, names="c")[0]
-    assert copy["source"]["name"] == "v1"
-    world.write("v1", 3)
-    assert world.tokens("c") == before
-    assert world.names("volume-snapshots") == []
-    assert world.refused("POST", "volumes", {"source": {"name": "v1"}}, names="c") == [
-        ("Volume already exists.", "c")
-    ]
-
-
-def test_overwriting_needs_to_be_said_and_keeps_the_identity(world):
-    made = world.volume("v1", MIB)
-    world.write("v1", 0, 4)
-    before = world.tokens("v1")
-    world.two("POST", "volume-snapshots", {"suffix": "s"}, source_names="v1")
-    world.write("v1", 2, 4)
-    assert world.tokens("v1") != before
-    body = {"source": {"name": "v1.s"}}
-    assert world.refused("POST", "volumes", body, names="v1") == [("Volume already exists.", "v1")]
-    after = world.two("POST", "volumes", body, names="v1", overwrite=True)[0]
-    assert after["serial"] == made["serial"]
-    assert world.tokens("v1") == before
-
-
-def test_space_is_told_of_each_volume(world):
-    world.volume("v1", MIB)
-    item = world.two("GET", "volumes/space")[0]
-    assert item["name"] == "v1"
-    assert item["space"]["unique"] == MIB
-    world.two("POST", "volume-snapshots", {"suffix": "s"}, source_names="v1")
-    world.write("v1", 0)
-    assert world.two("GET", "volumes/space", names="v1")[0]["space"]["snapshots"] == 64 * KIB
-    assert world.two("GET", "volume-snapshots")[0]["space"]["snapshots"] == 64 * KIB

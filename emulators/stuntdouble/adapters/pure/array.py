@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stuntdouble.adapters.pure.names import OWN_HOSTS, host_name, suffix_name, volume_name
 from stuntdouble.adapters.pure.problems import PureRefusal
-from stuntdouble.errors import Error, InvalidState, Lost, NotFound
+from stuntdouble.errors import Error, Interrupted, InvalidState, Lost, NotFound
 from stuntdouble.ports import ArraySnapshot, Mapping, VolumeInfo
 
 if TYPE_CHECKING:
@@ -98,9 +98,8 @@ class PureArray:
 
         made = await self._made(create, find, f"array snapshot {name}", len(volumes))
         by_volume = {item["source"]["name"]: self._snapshot(item) for item in made}
-        if set(by_volume) != set(volumes):
-            state = f"of {', '.join(sorted(by_volume))}"
-            raise InvalidState(f"array snapshot {name}", state, f"use it for {sources}")
+        if set(by_volume) != set(volumes):  # something was made: let the caller look for it
+            raise Interrupted(f"array snapshot {name} of {sources}")
         return tuple(by_volume[volume] for volume in volumes)
 
     async def delete_snapshot(self, snapshot: str) -> None:
@@ -135,16 +134,15 @@ class PureArray:
             if read_only:
                 body = {"requested_promotion_state": "demoted"}
                 await self._repeated("PATCH", "volumes", body, names=called)
+            (info,) = await self._infos(await find())
+            if info.read_only is not read_only:
+                state = "read-only" if info.read_only else "writable"
+                raise InvalidState(f"volume {name}", state, "promote it as was asked")
         except Lost:
             raise
         except Error:
-            await self._end("volumes", called)  # a copy that may be written is not what was asked
+            await self._end("volumes", called)  # what is refused is not there
             raise
-        (info,) = await self._infos(await find())
-        if info.read_only is not read_only:
-            await self._end("volumes", called)
-            state = "read-only" if info.read_only else "writable"
-            raise InvalidState(f"volume {name}", state, "promote it as was asked")
         return info
 
     async def delete_volume(self, volume: str) -> None:
@@ -194,11 +192,17 @@ class PureArray:
 
         try:
             made = await self._made(create, find, f"mapping of {volume} to {initiator_iqn}", 1)
-        except Exception:
+        except Error:
             await self._forget_host(host)
             raise
-        hosts = [{"name": host, "iqns": [initiator_iqn]}]
-        (mapping,) = await self._mappings(hosts, made)
+        try:
+            hosts = [{"name": host, "iqns": [initiator_iqn]}]
+            (mapping,) = await self._mappings(hosts, made)
+        except Lost:
+            raise
+        except Error:
+            await self.unmap_volume(volume, initiator_iqn)  # what is refused is not there
+            raise
         return mapping
 
     async def unmap_volume(self, volume: str, initiator_iqn: str) -> None:
@@ -298,7 +302,11 @@ class PureArray:
         what: str,
         count: int,
     ) -> list[Item]:
-        """Make something that is not there yet, and return it, whatever becomes of the answers."""
+        """Make something that is not there yet, and return it, whatever becomes of the answers.
+
+        Once an answer was lost, what fails is raised as Lost: something may be there, and only a
+        refusal says that nothing is.
+        """
         if await find():
             raise InvalidState(what, "there already", "make it again")
         lost: Lost | None = None
@@ -310,11 +318,14 @@ class PureArray:
             except InvalidState:
                 if lost is None:
                     raise  # somebody else was quicker
-            found = await find()
-            if found and len(found) != count:
-                raise InvalidState(what, f"{len(found)} of {count}", "go on with it")
-            if found:
+            try:
+                found = await find()
+            except Error as error:
+                raise lost from error
+            if len(found) == count:
                 return found
+            if found:
+                raise lost
         assert lost is not None, "only a lost answer is asked again"
         raise lost
 

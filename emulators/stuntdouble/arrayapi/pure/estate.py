@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stuntdouble.array import Snapshot, Volume
 from stuntdouble.arrayapi.pure.names import same
@@ -23,7 +23,9 @@ from stuntdouble.arrayapi.pure.refusals import Refusal, gone, missing
 from stuntdouble.errors import Misuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
+
+    from simpy.events import Event
 
     from stuntdouble.array import Array, Host, Pool
 
@@ -155,6 +157,24 @@ class Estate:
             return str(snapshot.notes[GROUP]).partition(".")[2]
         suffix = snapshot.notes.get(SUFFIX)
         return snapshot.name.removeprefix(f"{snapshot.volume.name}.") if suffix is None else suffix
+
+    def free_name(self, wanted: str) -> str:
+        """Return what the array itself may call a new snapshot: as this vendor does, if it can.
+
+        Another interface may have something of that name, which is none of this one's.
+        """
+        taken = self.array.inventory
+        name, number = wanted, 1
+        while name in taken.volumes or name in taken.snapshots:
+            number += 1
+            name = f"{wanted}-{number}"
+        return name
+
+    def follow_name(self, snapshot: Snapshot) -> Generator[Event, Any, None]:
+        """Let the array call a snapshot what it is called here, if it can."""
+        wanted = self.snapshot_name(snapshot)
+        if snapshot.name != wanted:
+            yield from self.array.rename(snapshot.name, self.free_name(wanted))
 
     def connections(self, volume: Volume) -> int:
         """Return how many hosts a volume is connected to."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stuntdouble.arrayapi.pure.estate import DESTROYED, GROUP, SUFFIX, ProtectionGroup
 from stuntdouble.arrayapi.pure.names import check_name, check_suffix, same
 from stuntdouble.arrayapi.pure.refusals import Refusal, gone, taken
+from stuntdouble.errors import InvalidState
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -59,7 +60,7 @@ class Snapshots:
             snapshot.notes[GROUP] = called
         return made
 
-    def rename(self, name: str, new: str) -> Snapshot:
+    def rename(self, name: str, new: str) -> Generator[Event, Any, Snapshot]:
         """Give a snapshot another suffix; it stays its volume's."""
         snapshot = self._live(name)
         volume, _, suffix = new.partition(".")
@@ -73,6 +74,7 @@ class Snapshots:
         if other is not None and other is not snapshot:
             raise taken("Volume snapshot", new)
         snapshot.notes[SUFFIX] = suffix
+        yield from self._estate.follow_name(snapshot)
         return snapshot
 
     def destroy(self, name: str) -> Snapshot:
@@ -113,7 +115,14 @@ class Snapshots:
             if self._estate.find_snapshot(name) is not None:
                 raise taken("Volume snapshot", name)
         naas = tuple(volume.naa for volume in volumes)
-        array = self._estate.array
-        yield from array.prepare(naas)
-        made = yield from array.create_snapshots(naas, tuple(names))
+        estate = self._estate
+        yield from estate.array.prepare(naas)
+        own = tuple(estate.free_name(name) for name in names)
+        try:
+            made = yield from estate.array.create_snapshots(naas, own)
+        except InvalidState:
+            for name in names:  # somebody was quicker
+                if estate.find_snapshot(name) is not None:
+                    raise taken("Volume snapshot", name) from None
+            raise
         return list(made)

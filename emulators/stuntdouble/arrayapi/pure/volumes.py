@@ -69,6 +69,8 @@ class Volumes:
         for snapshot in volume.snapshots:
             snapshot.notes.setdefault(SUFFIX, self._estate.suffix(snapshot))
         yield from self._estate.array.rename(volume.name, new)
+        for snapshot in volume.snapshots:
+            yield from self._estate.follow_name(snapshot)
         return volume
 
     def resize(
@@ -142,7 +144,7 @@ class Volumes:
     def _between(self, volume: Volume, why: str) -> Generator[Event, Any, Snapshot]:
         """Return a snapshot that nobody asked for: what a volume is copied by."""
         estate = self._estate
-        name = f"{volume.name}.{why}-{estate.next_suffix()}"
+        name = estate.free_name(f"{volume.name}.{why}-{estate.next_suffix()}")
         made = yield from estate.array.create_snapshots((volume.naa,), name)
         return made[0]
 

@@ -168,7 +168,7 @@ def changed(call: Call) -> Work:
     (name,) = call.names
     snapshot = call.estate.find_volume(name) is None and call.estate.find_snapshot(name)
     if snapshot:
-        return said(_snapshot_changed(call, name, fields))
+        return said((yield from _snapshot_changed(call, name, fields)))
     volumes = call.operations.volumes
     if "name" in fields:
         volume = yield from volumes.rename(name, fields["name"])
@@ -185,11 +185,11 @@ def changed(call: Call) -> Work:
     return said({"name": volume.name})
 
 
-def _snapshot_changed(call: Call, name: str, fields: Item) -> Item:
+def _snapshot_changed(call: Call, name: str, fields: Item) -> Generator[Event, Any, Item]:
     if fields.get("action") == "recover":
         snapshot = call.operations.snapshots.recover(name)
     elif "name" in fields:
-        snapshot = call.operations.snapshots.rename(name, fields["name"])
+        snapshot = yield from call.operations.snapshots.rename(name, fields["name"])
     else:
         raise unsupported("This change of a snapshot", name)
     return {"name": call.estate.snapshot_name(snapshot)}

@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 
     Work = Generator[Event, Any, Reply]
 
-_EXAMPLE: Final = dict.fromkeys(
-    (
-        "id", "name", "created", "destroyed", "host_count", "host_group_count", "is_local", "pod",
-        "source", "space", "target_count", "time_remaining", "volume_count", "suffix",
-        "source.name",
-    )
-)  # fmt: skip
 _ELSEWHERE: Final = (
     "pod", "replication_schedule", "snapshot_schedule", "source_retention", "target_retention",
     "retention_lock", "source", "eradication_config",
@@ -56,7 +49,7 @@ def listed(call: Call) -> Work:
     found = call.estate.groups if names is None else [call.estate.group(name) for name in names]
     wanted = [g for g in found if destroyed is None or destroyed is (g.destroyed is not None)]
     yield from ()
-    return answer([_shown(call, group) for group in wanted], query, _EXAMPLE)
+    return answer([_shown(call, group) for group in wanted], query, shown.GROUP)
 
 
 def made(call: Call) -> Work:
@@ -150,7 +143,7 @@ def snapshots(call: Call) -> Work:
     ]
     wanted = [item for item in items if destroyed is None or item["destroyed"] is destroyed]
     yield from ()
-    return answer(wanted, query, _EXAMPLE)
+    return answer(wanted, query, shown.GROUP_SNAPSHOT)
 
 
 def snapshot(call: Call) -> Work:

@@ -5,7 +5,7 @@ What this emulator does not have is null, as on an array that does not use it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from stuntdouble.array import Snapshot
 from stuntdouble.arrayapi.pure.estate import ERADICATION_SECONDS, SOURCE, serial_of
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from stuntdouble.arrayapi.pure.estate import Estate, ProtectionGroup
     from stuntdouble.arrayapi.pure.hosts import Connection
 
-    Item = dict[str, Any]
+Item: TypeAlias = dict[str, Any]
+
+
+NOTHING: Final[Item] = {"id": None, "name": None}
+"""A reference to nothing."""
 
 
 def space(provisioned: int, unique: int, snapshots: int) -> Item:
@@ -36,6 +40,42 @@ def space(provisioned: int, unique: int, snapshots: int) -> Item:
         "unique": unique,
         "virtual": provisioned,
     }
+
+
+SPACE: Final = space(0, 0, 0)
+
+VOLUME: Final = dict.fromkeys(
+    (
+        "id", "name", "connection_count", "created", "destroyed", "host_encryption_key_status",
+        "priority", "provisioned", "promotion_status", "requested_promotion_state", "serial",
+        "subtype", "time_remaining",
+    )
+) | {
+    "priority_adjustment": dict.fromkeys(
+        ("priority_adjustment_operator", "priority_adjustment_value")
+    ),
+    "qos": dict.fromkeys(("bandwidth_limit", "iops_limit")),
+    "space": SPACE,
+    "pod": NOTHING,
+    "source": NOTHING,
+    "volume_group": NOTHING,
+}  # fmt: skip
+"""The fields of a volume, for lists that are empty; likewise those below."""
+
+SNAPSHOT: Final = dict.fromkeys(
+    ("id", "name", "created", "destroyed", "provisioned", "serial", "suffix", "time_remaining")
+) | {"pod": NOTHING, "source": NOTHING, "space": SPACE, "volume_group": NOTHING}
+
+GROUP: Final = dict.fromkeys(
+    (
+        "id", "name", "created", "destroyed", "host_count", "host_group_count", "is_local",
+        "target_count", "time_remaining", "volume_count",
+    )
+) | {"pod": NOTHING, "source": NOTHING, "space": SPACE}  # fmt: skip
+
+GROUP_SNAPSHOT: Final = dict.fromkeys(
+    ("id", "name", "created", "destroyed", "suffix", "time_remaining")
+) | {"pod": NOTHING, "source": NOTHING, "space": SPACE}
 
 
 def volume_space(volume: Volume) -> Item:
@@ -64,12 +104,12 @@ def volume(estate: Estate, each: Volume) -> Item:
         "serial": serial_of(each),
         "space": volume_space(each),
         "time_remaining": estate.remaining_milliseconds(each),
-        "pod": {"id": None, "name": None},
+        "pod": NOTHING,
         "promotion_status": "demoted" if each.read_only else "promoted",
         "requested_promotion_state": "demoted" if each.read_only else "promoted",
         "source": source(each),
         "subtype": "regular",
-        "volume_group": {"id": None, "name": None},
+        "volume_group": NOTHING,
     }
 
 
@@ -80,7 +120,7 @@ def source(each: Volume) -> Item:
         return noted
     if each.origin is not None:
         return {"name": each.origin.volume.name, "id": each.origin.volume.uuid}
-    return {"name": None, "id": None}
+    return NOTHING
 
 
 def snapshot(estate: Estate, each: Snapshot) -> Item:
@@ -90,14 +130,14 @@ def snapshot(estate: Estate, each: Snapshot) -> Item:
         "name": estate.snapshot_name(each),
         "created": estate.milliseconds(each.created),
         "destroyed": estate.destroyed_at(each) is not None,
-        "pod": {"id": None, "name": None},
+        "pod": NOTHING,
         "provisioned": each.size_bytes,
         "source": {"name": each.volume.name, "id": each.volume.uuid},
         "suffix": estate.suffix(each),
         "time_remaining": estate.remaining_milliseconds(each),
         "serial": serial_of(each),
         "space": space(each.size_bytes, 0, each.space_bytes),
-        "volume_group": {"id": None, "name": None},
+        "volume_group": NOTHING,
     }
 
 
@@ -119,7 +159,7 @@ def host(each: Host, connections: Sequence[Connection]) -> Item:
         "is_local": True,
         "nqns": [],
         "personality": each.notes.get(PERSONALITY),
-        "port_connectivity": {"details": "None" if not each.iqns else "Redundant", "status": None},
+        "port_connectivity": {"details": None, "status": None},
         "preferred_arrays": [],
         "space": space(sizes, 0, 0),
         "vlan": "any",
@@ -133,7 +173,7 @@ def connection(each: Connection) -> Item:
         "host": {"name": each.host.name},
         "host_group": {"name": None},
         "lun": each.lun,
-        "protocol_endpoint": {"id": None, "name": None},
+        "protocol_endpoint": NOTHING,
         "volume": {"id": each.volume.uuid, "name": each.volume.name},
     }
 
@@ -152,8 +192,8 @@ def group(estate: Estate, each: ProtectionGroup, snapshot_bytes: int) -> Item:
         "host_count": 0,
         "host_group_count": 0,
         "is_local": True,
-        "pod": {"id": None, "name": None},
-        "source": {"id": None, "name": None},
+        "pod": NOTHING,
+        "source": NOTHING,
         "space": space(sum(volume.size_bytes for volume in members), 0, snapshot_bytes),
         "target_count": 0,
         "time_remaining": remaining,
@@ -171,8 +211,8 @@ def group_snapshot(estate: Estate, name: str, parts: Sequence[Snapshot]) -> Item
         "name": name,
         "created": estate.milliseconds(parts[0].created),
         "destroyed": destroyed,
-        "pod": {"id": None, "name": None},
-        "source": {"id": None, "name": name.partition(".")[0]},
+        "pod": NOTHING,
+        "source": NOTHING | {"name": name.partition(".")[0]},
         "space": space(sum(part.size_bytes for part in parts), 0, kept),
         "suffix": name.partition(".")[2],
         "time_remaining": estate.remaining_milliseconds(parts[0]) if destroyed else None,

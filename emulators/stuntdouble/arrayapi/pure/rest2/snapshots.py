@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from stuntdouble.arrayapi.pure.bodies import check_fields, is_flag, is_text
 from stuntdouble.arrayapi.pure.operations import at_once, each
@@ -20,7 +21,7 @@ from stuntdouble.arrayapi.pure.rest2.calls import (
 from stuntdouble.arrayapi.pure.rest2.volumes import ids as volume_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from simpy.events import Event
 
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
     from stuntdouble.arrayapi.pure.estate import Estate
 
     Work = Generator[Event, Any, Reply]
-
-_EXAMPLE: Final = dict.fromkeys(
-    (
-        "id", "name", "created", "destroyed", "provisioned", "source", "source.name", "source.id",
-        "suffix", "time_remaining", "serial", "space", "space.snapshots", "space.total_physical",
-        "space.total_provisioned", "space.unique", "pod", "volume_group",
-    )
-)  # fmt: skip
 
 
 def ids(estate: Estate) -> dict[str, str]:
@@ -80,7 +73,7 @@ def listed(call: Call) -> Work:
         if destroyed is None or destroyed is (estate.destroyed_at(snapshot) is not None)
     ]
     yield from ()
-    return answer([shown.snapshot(estate, snapshot) for snapshot in wanted], query, _EXAMPLE)
+    return answer([shown.snapshot(estate, snapshot) for snapshot in wanted], query, shown.SNAPSHOT)
 
 
 def made(call: Call) -> Work:
@@ -108,12 +101,12 @@ def changed(call: Call) -> Work:
         raise clash(", ".join(body))
     operations = call.operations.snapshots
 
-    def do(name: str) -> Snapshot:
-        if "name" in body:
-            return operations.rename(name, body["name"])
-        return operations.destroy(name) if body["destroyed"] else operations.recover(name)
-
-    snapshots = yield from each(names, at_once(do))
+    do: Callable[[str], Generator[Event, Any, Snapshot]]
+    if "name" in body:
+        do = partial(operations.rename, new=body["name"])
+    else:
+        do = at_once(operations.destroy if body["destroyed"] else operations.recover)
+    snapshots = yield from each(names, do)
     return done([shown.snapshot(call.estate, snapshot) for snapshot in snapshots])
 
 

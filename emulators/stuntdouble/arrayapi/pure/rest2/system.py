@@ -154,7 +154,9 @@ def interfaces(call: Call) -> Work:
         }
         for number, port in enumerate(call.estate.ports())
     ]
-    example = dict.fromkeys(("name", "enabled", "eth", "eth.address", "services", "speed"))
+    example = dict.fromkeys(("name", "enabled", "interface_type", "services", "speed")) | {
+        "eth": dict.fromkeys(("address", "gateway", "mtu", "netmask", "subtype", "vlan"))
+    }
     yield from ()
     return answer(_picked(items, query.names("names"), "Network interface"), query, example)
 
@@ -174,7 +176,7 @@ def _picked(items: list[Item], names: tuple[str, ...] | None, kind: str) -> list
 
 def none_of(kind: str) -> Path:
     """Return a path that lists things of a kind that this array has none of."""
-    fields = dict.fromkeys(("id", "name", "destroyed", "created", "pod", "source"))
+    fields = dict.fromkeys(("id", "name", "destroyed", "created")) | {"pod": shown.NOTHING}
 
     def listed(call: Call) -> Work:
         query = call.listed("names", "ids", "destroyed", "group_names", "member_names")

@@ -27,9 +27,9 @@ TAGS_MAX: Final = 128  # of a volume.  Chosen.
 TEXT_LENGTH_MAX: Final = {"key": 64, "namespace": 64, "value": 256}
 """Characters, as the REST 2 reference has them."""
 
-_EXAMPLE: Final = dict.fromkeys(
-    ("resource", "resource.id", "resource.name", "namespace", "key", "value", "copyable")
-)
+_EXAMPLE: Final = dict.fromkeys(("namespace", "key", "value", "copyable")) | {
+    "resource": {"id": None, "name": None}
+}
 
 
 def listed(call: Call) -> Work:

@@ -37,16 +37,18 @@ if TYPE_CHECKING:
 
     Work = Generator[Event, Any, Reply]
 
-_ELSEWHERE: Final = ("pod", "volume_group", "qos", "priority_adjustment")
-_EXAMPLE: Final = dict.fromkeys(
-    (
-        "id", "name", "connection_count", "created", "destroyed", "provisioned", "serial", "space",
-        "time_remaining", "pod", "pod.name", "promotion_status", "requested_promotion_state",
-        "source", "source.name", "source.id", "subtype", "volume_group", "volume_group.name",
-        "space.snapshots", "space.total_physical", "space.total_provisioned", "space.unique", "qos",
-        "priority",
-    )
-)  # fmt: skip
+_ELSEWHERE: Final = ("pod", "volume_group", "priority_adjustment")
+
+_NO_LIMIT: Final = {"bandwidth_limit": 549_755_813_888, "iops_limit": 100_000_000}
+"""The largest limits of a volume's I/O, by which clients say that there is none."""
+
+
+def _check_qos(body: dict[str, Any]) -> None:
+    """Take limits out of a body; refuse any that would limit something."""
+    limits = check_fields(body.pop("qos", None), dict.fromkeys(_NO_LIMIT, is_integer), of="qos")
+    for name, limit in limits.items():
+        if limit < _NO_LIMIT[name]:
+            raise unsupported(f"Limiting the I/O of a volume by '{name}'", "qos")
 
 
 def ids(estate: Estate) -> dict[str, str]:
@@ -59,7 +61,7 @@ def listed(call: Call) -> Work:
     query = call.listed("names", "ids", "destroyed", "pending", "pending_only")
     volumes = _wanted(call.estate, query)
     yield from ()
-    return answer([shown.volume(call.estate, one) for one in volumes], query, _EXAMPLE)
+    return answer([shown.volume(call.estate, one) for one in volumes], query, shown.VOLUME)
 
 
 def _wanted(estate: Estate, query: Query) -> list[Volume]:
@@ -97,8 +99,10 @@ def made(call: Call) -> Work:
         "subtype": is_text,
         "source": is_object,
         "destroyed": is_flag,
+        "qos": is_object,
     }
     body = check_fields(call.body(), known, _ELSEWHERE)
+    _check_qos(body)
     do = _maker(call, body, overwrite=bool(query.flag("overwrite")))
     volumes = yield from each(names, do)
     return done([shown.volume(call.estate, volume) for volume in volumes])
@@ -142,8 +146,13 @@ def changed(call: Call) -> Work:
         "provisioned": is_integer,
         "destroyed": is_flag,
         "requested_promotion_state": is_text,
+        "qos": is_object,
     }
     body = check_fields(call.body(), known, _ELSEWHERE)
+    if set(body) == {"qos"}:
+        _check_qos(body)
+        volumes = yield from each(names, at_once(call.estate.live_volume))
+        return done([shown.volume(call.estate, volume) for volume in volumes])
     if len(body) != 1 or ("name" in body and len(names) != 1):
         raise clash(", ".join(body))
     do = _changer(call, body, truncate=bool(query.flag("truncate")))
@@ -184,4 +193,4 @@ def spaces(call: Call) -> Work:
         for one in _wanted(call.estate, query)
     ]
     yield from ()
-    return answer(items, query, {"id": None, "name": None, "space": None})
+    return answer(items, query, {"id": None, "name": None, "space": shown.SPACE})
