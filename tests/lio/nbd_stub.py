@@ -84,6 +84,8 @@ class Stub:
         if kind == Option.STRUCTURED_REPLY:
             reply = Reply.ACK if self.structured else Reply.ERR_UNSUP
             return [nbd.option_reply(kind, reply)]
+        if kind != Option.GO:
+            return [nbd.option_reply(kind, Reply.ERR_UNSUP)]
         if self.refusal:
             return [nbd.option_reply(kind, self.refusal, b"no")]
         sizes = nbd.info_block_sizes(nbd.BlockSizes(512, 4096, 1 << 25))
