@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from stuntdouble.codecs import nbd
-from stuntdouble.codecs.nbd import Errno, Info, Option, Reply, TransmissionFlag
+from stuntdouble.codecs.nbd import Errno, Option, Reply, TransmissionFlag
 from stuntdouble.lio import NbdSource
 
 if TYPE_CHECKING:
@@ -116,6 +116,3 @@ def serving(stub: Stub, name: str = "lun/x") -> Iterator[NbdSource]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
-
-
-assert Info.EXPORT == 0

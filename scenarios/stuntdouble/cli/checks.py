@@ -42,10 +42,13 @@ PACKAGES: Final = (
 )
 
 SERVING: Final = (
-    *("cryptography", "fastapi", "fastapi-offline", "greenlet", "httptools", "httpx"),
+    *("crc32c", "cryptography", "fastapi", "fastapi-offline", "greenlet", "httptools", "httpx"),
     *("pyvmomi", "uvicorn"),
 )
 """What the extra ``serve`` adds."""
+
+EXPORTING: Final = ("rtslib-fb",)
+"""What the extra ``lio`` adds: it is missed where its exporters are looked for."""
 
 MACHINE: Final = Machine()
 _EXPORTERS: Final = {
