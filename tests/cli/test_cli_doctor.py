@@ -11,6 +11,7 @@ from importlib.metadata import requires
 import pytest
 
 from stuntdouble.cli import checks
+from stuntdouble.lio import Machine
 from stuntdouble.units import GIB
 
 
@@ -20,8 +21,9 @@ def machine(tmp_path, monkeypatch):
     nothing = tmp_path / "nothing"
     monkeypatch.setenv("PATH", str(nothing))
     monkeypatch.setattr(checks, "_ADMINISTRATION", ())
-    for name in ("TARGET", "LOOP", "MEMORY"):
-        monkeypatch.setattr(checks, name, nothing / name)
+    monkeypatch.setattr(checks, "MEMORY", nothing / "MEMORY")
+    names = ("target", "sys", "dev", "state", "directory")
+    monkeypatch.setattr(checks, "MACHINE", Machine(**{name: str(nothing / name) for name in names}))
     monkeypatch.setattr(checks, "CGROUP_LIMITS", (nothing / "limit",))
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(nothing / "cache"))
     nothing.mkdir()
@@ -39,26 +41,33 @@ def test_a_bare_machine_is_ready_and_told_what_to_install(run, machine):
     assert (code, ready) == (0, True)
     missing = [name for name, check in made.items() if not check["ok"]]
     assert missing == [
-        *("loop devices", "qemu-img", "qemu-storage-daemon", "fio", "nbdinfo", "go"),
-        *("LIO target", "iscsiadm", "redis-server"),
+        *("qemu-img", "qemu-storage-daemon", "fio", "nbdinfo", "go"),
+        *(f"exporter {name}" for name in ("lio-iscsi", "lio-loopback", "loop")),
+        *(f"source {name}" for name in ("nbd", "fuse", "copy")),
+        *("qemu-system-x86_64", "iscsiadm", "redis-server"),
     ]
     text = run("doctor").stdout
     for name in missing:
         assert made[name]["planned"] is not made[name]["optional"]
         line = next(line for line in text.splitlines() if f" {name} " in line)
         assert line.startswith("missing")
-        made_for = "make interop: " if name in {"nbdinfo", "go"} else "make lab: "
-        when = "planned: " if made[name]["planned"] else made_for
-        assert f"  {when}{made[name]['needed_for'].removeprefix(when)}" in line
+        when = "planned: " if made[name]["planned"] else ""
+        assert f"  {when}{made[name]['needed_for']}" in line
         assert made[name]["install"] in line
 
 
-def test_what_is_there_is_found(run, machine):
+def test_what_is_there_is_found(run, machine, monkeypatch):
     there = ("qemu-img", "qemu-storage-daemon", "fio", "nbdinfo", "go", "iscsiadm", "redis-server")
-    for command in there:
+    for command in (*there, "qemu-system-x86_64"):
         (machine / command).touch(mode=0o755)
-    (machine / "TARGET").mkdir()
-    (machine / "LOOP").touch()
+    modules = ("target_core_mod", "target_core_iblock", "iscsi_target_mod", "tcm_loop")
+    for folder in ("target", "directory", "dev", "state", "sys/block/nbd0"):
+        (machine / folder).mkdir(parents=True)
+    for module in modules:
+        (machine / "sys/module" / module).mkdir(parents=True)
+    for device in ("loop-control", "fuse"):
+        (machine / "dev" / device).touch()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     (machine / "MEMORY").write_text("MemTotal: 99999999 kB\nMemAvailable:  4194304 kB\n")
     _, _, made = found(run)
     assert all(check["ok"] for check in made.values())

@@ -22,7 +22,10 @@ HEAVY = {
 
 
 def test_the_commands_are_these():
-    assert COMMANDS == ["bench", "compare", "completion", "doctor", "restore", "scenarios", "serve"]
+    assert [
+        *("bench", "compare", "completion", "doctor", "export"),
+        *("restore", "scenarios", "serve", "unexport"),
+    ] == COMMANDS
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from stuntdouble.codecs import nbd
-from stuntdouble.codecs.nbd import Errno, Info, Option, Reply, TransmissionFlag
+from stuntdouble.codecs.nbd import Errno, Option, Reply, TransmissionFlag
 from stuntdouble.lio import NbdSource
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class Stub:
         if kind == Option.STRUCTURED_REPLY:
             reply = Reply.ACK if self.structured else Reply.ERR_UNSUP
             return [nbd.option_reply(kind, reply)]
+        if kind != Option.GO:
+            return [nbd.option_reply(kind, Reply.ERR_UNSUP)]
         if self.refusal:
             return [nbd.option_reply(kind, self.refusal, b"no")]
         sizes = nbd.info_block_sizes(nbd.BlockSizes(512, 4096, 1 << 25))
@@ -114,6 +116,3 @@ def serving(stub: Stub, name: str = "lun/x") -> Iterator[NbdSource]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
-
-
-assert Info.EXPORT == 0

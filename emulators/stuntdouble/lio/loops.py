@@ -111,13 +111,14 @@ class LoopStep:
 
 
 class _opened:  # noqa: N801  (a context manager, used as a function)
-    """A loop device, open."""
+    """A loop device, open; one that is open for reading is configured for reading alone."""
 
-    def __init__(self, machine: Machine, name: str) -> None:
+    def __init__(self, machine: Machine, name: str, flags: int = os.O_RDONLY) -> None:
         self._path = Path(machine.dev, name)
+        self._flags = flags
 
     def __enter__(self) -> int:
-        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.open(self._path, self._flags | os.O_CLOEXEC)
         return self._descriptor
 
     def __exit__(self, *_: object) -> None:
@@ -132,7 +133,7 @@ def _configure(machine: Machine, name: str, file: int, mark: str, *, read_only: 
     """Give a file to a device; say False where somebody was faster."""
     flags = _READ_ONLY if read_only else 0
     status = _STATUS.pack(*[0] * 8, flags, mark.encode(), b"", b"", 0, 0)
-    with _opened(machine, name) as device:
+    with _opened(machine, name, os.O_RDONLY if read_only else os.O_RDWR) as device:
         try:
             fcntl.ioctl(device, _CONFIGURE, _CONFIG.pack(file, SECTOR_BYTES) + status + _RESERVED)
         except OSError as error:

@@ -49,6 +49,9 @@ SERVING: Final = (
 EXPORTING: Final = ("rtslib-fb",)
 """What the extra ``lio`` adds."""
 
+EXPORTING: Final = ("rtslib-fb",)
+"""What the extra ``lio`` adds: it is missed where its exporters are looked for."""
+
 MACHINE: Final = Machine()
 _EXPORTERS: Final = {
     "lio-iscsi": ("exporter", "export: LUNs by the kernel's iSCSI target"),

@@ -31,9 +31,8 @@ _store = click.option(
 @click.command(
     short_help="Let a LUN out by iSCSI, as a SCSI disk or as a loop device.",
     epilog=examples(
-        "stuntdouble export nbd://127.0.0.1:10809/lun/6000… --as loop",
-        "stuntdouble export disk.raw --portal 192.0.2.1:3260"
-        " --initiator iqn.2026-11.org.example:host",
+        "stuntdouble export nbd://127.0.0.1:10809/lun/NAA --as loop",
+        "stuntdouble export a.raw --portal 192.0.2.1:3260 --initiator iqn.2026-11.b.c",
         "stuntdouble export disk.raw --as lio-loopback --print-targetcli",
         after="The export stays until `stuntdouble unexport` ends it.  stuntdouble doctor says which"
         " exporters work here.",

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 HOME: Final = "lab"
 """Where it lies in the guest."""
 
-PACKAGES: Final = (
-    "stuntdouble.errors",
-    "stuntdouble.units",
-    "stuntdouble.codecs",
-    "stuntdouble.lio",
+PACKAGES: Final = tuple(
+    f"stuntdouble.{name}" for name in ("errors", "units", "codecs", "ports", "initiators", "lio")
 )
 FOREIGN: Final = ("rtslib_fb",)
 """Libraries that go along as they are installed here, so that the guest runs what we pin."""
