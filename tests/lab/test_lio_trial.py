@@ -33,9 +33,8 @@ class Device:
 class Guest:
     """Answers calls as a guest does in which all is well, but for what a test changes."""
 
-    ports = {3260: 9}
-
     def __init__(self, **answers) -> None:
+        self.ports = {3260: 9}
         self.made, self.ended = 0, 0
         self.answers = {
             "kernel_digest": DIGEST,

@@ -47,9 +47,6 @@ SERVING: Final = (
 )
 """What the extra ``serve`` adds."""
 EXPORTING: Final = ("rtslib-fb",)
-"""What the extra ``lio`` adds."""
-
-EXPORTING: Final = ("rtslib-fb",)
 """What the extra ``lio`` adds: it is missed where its exporters are looked for."""
 
 MACHINE: Final = Machine()
@@ -93,7 +90,6 @@ def checks() -> Iterator[Check]:
     yield _python()
     yield _packages()
     yield _extra("serve", SERVING, "serve, and vendors' interfaces in process")
-    yield _extra("lio", EXPORTING, "exporting LUNs by this kernel's own target")
     yield _cache()
     yield _memory()
     yield _disk()
