@@ -189,6 +189,14 @@ def test_verification_compares_what_it_is_asked_to(bench, opcode):
     assert bench.told(shape(opcode, 8, 4, 0x04), data) == "05/24/00"  # BYTCHK 10 is reserved
 
 
+@pytest.mark.parametrize("flags", [0x00, 0x02])
+def test_nothing_is_verified_at_the_end_and_not_beyond(bench, flags):
+    for block in (0, BLOCKS):
+        assert bench.sent(ten(0x2F, block, 0, flags)) == b""
+        assert bench.sent(sixteen(0x8E, block, 0, flags)) == b""
+    assert bench.told(ten(0x2F, BLOCKS + 1, 0, flags)) == "05/21/00"
+
+
 def test_verification_compares_one_block_with_each(bench):
     block = pattern(BLOCK)
     bench.unit.write(0, block * 5)

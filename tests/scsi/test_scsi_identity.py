@@ -117,8 +117,10 @@ def test_capacity(size, block, physical, exponent):
 
 
 def test_a_capacity_that_32_bits_cannot_say(bench, monkeypatch):
-    monkeypatch.setattr(bench.unit, "size_bytes", (1 << 32) * 512)
-    assert bench.sent("25 00 00000000 0000 00 00") == b"\xff" * 4 + b"\0\0\2\0"
+    for blocks in (1 << 32, (1 << 32) + 1, 1 << 43):
+        monkeypatch.setattr(bench.unit, "size_bytes", blocks * 512)
+        assert bench.sent("25 00 00000000 0000 00 00") == b"\xff" * 4 + b"\0\0\2\0"
+        assert bench.sent(sixteen(0x9E, 0, 32, 0x10))[:8] == (blocks - 1).to_bytes(8, "big")
     monkeypatch.setattr(bench.unit, "size_bytes", ((1 << 32) - 1) * 512)
     assert bench.sent("25 00 00000000 0000 00 00") == b"\xff\xff\xff\xfe" + b"\0\0\2\0"
 

@@ -181,6 +181,13 @@ def test_who_is_preempted_has_nothing_left(bench, action):
     assert bench.told(READ, nexus=bench.two) == CONFLICT
 
 
+def test_nothing_is_said_of_commands_that_were_not_there(bench):
+    bench.sent(*out(REGISTER, 0, 7))
+    bench.sent(*out(REGISTER, 0, 8), nexus=bench.two)
+    bench.sent(*out(ABORT, 7, 8, kind=1))
+    assert [bench.told(READY, nexus=bench.two) for _ in range(2)] == ["06/2a/05", "00"]
+
+
 def test_a_conflict_comes_before_what_is_told_of_it(bench):
     bench.sent(*out(REGISTER, 0, 7))
     bench.sent(*out(REGISTER, 0, 8), nexus=bench.two)
