@@ -6,6 +6,7 @@ import httpx
 
 from stuntdouble.native import create_app
 from stuntdouble.native import models as m
+from stuntdouble.native import overlays as o
 
 CLOCK = m.Clock(seconds=1.5, calendar="then", rate=2.0, paused=False, lag_seconds=0.0)
 DIGEST = m.Digest(
@@ -16,6 +17,7 @@ SNAPSHOT = m.ArraySnapshot(name="s", volume="v", created=1.0, valid=True, space_
 MAPPING = m.Mapping(volume="v", naa="6", initiator_iqn="iqn", lun=0, export="lun/6")
 QUIRK = m.Quirk(name="empty-pages", on=True, legal=True, description="x")
 PAGING = m.Paging(mode="areas", areas=1, span_bytes=0, modes=["areas"])
+FAULT = o.DataFault(plan={"kind": "busy"}, seen=4, fired=1)
 CHECKPOINT = m.Checkpoint(
     version="1", scenario={"name": "x"}, seed=1, engine="kernel", seconds=1.0, inputs=[]
 )
@@ -43,6 +45,11 @@ ANSWERS = {
     "volumes": [VOLUME],
     "array_snapshots": [SNAPSHOT],
     "mappings": [MAPPING],
+    "wire_faults": {"pure": o.WireFaults(unavailable=2)},
+    "set_wire_faults": o.WireFaults(),
+    "data_faults": [FAULT],
+    "set_data_faults": [FAULT],
+    "drop_sessions": o.Dropped(sessions=3),
     **dict.fromkeys(("clock", "set_rate", "pause", "resume", "advance", "restore"), CLOCK),
 }
 

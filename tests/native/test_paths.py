@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from native.puppet import CHECKPOINT, CLOCK, Puppet, client
 from stuntdouble import errors
 from stuntdouble.native import Access, create_app
+from stuntdouble.native.overlays import Drop, WireFaults
 from stuntdouble.native.problems import STATUSES, status_of
 
 REQUESTS = [
@@ -57,6 +58,17 @@ REQUESTS = [
         *("act", ("damage",)),
         {"array": "x", "volume": "v", "start": 0, "length": 1, "mode": "error"},
     ),
+    ("GET", "/faults/wire", None, "wire_faults", (), {}),
+    (
+        *("PUT", "/faults/wire/pure", {"no_body": 2}),
+        *("set_wire_faults", ("pure", WireFaults(no_body=2)), {}),
+    ),
+    ("GET", "/faults/data/x", None, "data_faults", ("x",), {}),
+    (
+        *("PUT", "/faults/data/x", {"plans": [{"kind": "busy"}]}),
+        *("set_data_faults", ("x", [{"kind": "busy"}]), {}),
+    ),
+    ("POST", "/faults/session-drop", {}, "drop_sessions", (Drop(),), {}),
     ("GET", "/arrays/x/volumes", None, "volumes", ("x",), {}),
     ("GET", "/arrays/x/snapshots", None, "array_snapshots", ("x",), {}),
     ("GET", "/arrays/x/mappings", None, "mappings", ("x",), {}),

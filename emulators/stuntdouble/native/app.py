@@ -19,6 +19,7 @@ from stuntdouble.native.changing import (
 )
 from stuntdouble.native.crossing import Crossing, Here
 from stuntdouble.native.limits import BodyLimit
+from stuntdouble.native.overlays import overlay_paths
 from stuntdouble.native.page import add_page, swagger_files
 from stuntdouble.native.problems import RESPONSES, say_problems
 from stuntdouble.native.watching import history_paths, oracle_paths, site_paths
@@ -86,7 +87,7 @@ def create_app(
         guarded.include_router(_token_paths(access))
     for paths in (site_paths, clock_paths, history_paths, oracle_paths):
         guarded.include_router(paths(control, cross))
-    for paths in (quirk_paths, fault_paths, array_paths, mapping_paths):
+    for paths in (quirk_paths, fault_paths, overlay_paths, array_paths, mapping_paths):
         guarded.include_router(paths(control, cross))
     app.include_router(guarded)
     add_page(app, PREFIX, swagger or swagger_files())

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stuntdouble.native import models as m
+    from stuntdouble.native import overlays as o
 
 
 class Control(Protocol):
@@ -133,6 +134,28 @@ class Control(Protocol):
 
     async def act(self, operation: str, **arguments: Any) -> Any:
         """Do one of the operations that change the site; return what it returns."""
+        ...
+
+    async def wire_faults(self) -> dict[str, o.WireFaults]:
+        """Return what goes wrong at the wire of each vendor's interface."""
+        ...
+
+    async def set_wire_faults(self, endpoint: str, wanted: o.WireFaults) -> o.WireFaults:
+        """Choose what goes wrong at one of them."""
+        ...
+
+    async def data_faults(self, array: str) -> list[o.DataFault]:
+        """Return the faults of an array's LUNs."""
+        ...
+
+    async def set_data_faults(
+        self, array: str, plans: Sequence[dict[str, Any]]
+    ) -> list[o.DataFault]:
+        """Choose the faults of an array's LUNs."""
+        ...
+
+    async def drop_sessions(self, wanted: o.Drop) -> o.Dropped:
+        """Cut iSCSI sessions."""
         ...
 
     async def volumes(self, array: str) -> list[m.Volume]:

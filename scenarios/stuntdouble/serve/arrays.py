@@ -78,7 +78,7 @@ class ArrayEndpoint:
         self._vendor = vendor
         self._array = array or next(iter(live.world.arrays))
         array_of(live.world, self._array)
-        self.faults = WireFaults()
+        self.faults = live.overlays.wire[vendor.name] = WireFaults()
         self._personalities: dict[Environment, Personality] = {}
         live.on_restored.append(self._forget_others)
         live.doors[vendor.name] = self._play

@@ -13,6 +13,7 @@ from stuntdouble.extents import State
 from stuntdouble.hypervisor import QUIRKS
 from stuntdouble.hypervisor.paging import Mode
 from stuntdouble.native import models as m
+from stuntdouble.native import overlays as o
 from stuntdouble.serve.operations import array_of
 from stuntdouble.serve.oracle import NOW, Digests, true_changes
 from stuntdouble.serve.showing import (
@@ -272,6 +273,30 @@ class SiteControl:
         done = await self._live.act(operation, arguments)
         show = OUTCOMES.get(operation)
         return None if show is None else show(done)
+
+    async def wire_faults(self) -> dict[str, o.WireFaults]:
+        """Return what goes wrong at the wire of each vendor's interface."""
+        return self._live.overlays.shown()
+
+    async def set_wire_faults(self, endpoint: str, wanted: o.WireFaults) -> o.WireFaults:
+        """Choose what goes wrong at one of them."""
+        return self._live.overlays.switch(endpoint, wanted)
+
+    async def data_faults(self, array: str) -> list[o.DataFault]:
+        """Return the faults of an array's LUNs."""
+        array_of(self._world, array)
+        return self._live.overlays.data(array)
+
+    async def set_data_faults(
+        self, array: str, plans: Sequence[dict[str, Any]]
+    ) -> list[o.DataFault]:
+        """Choose the faults of an array's LUNs."""
+        array_of(self._world, array)
+        return self._live.overlays.plan(array, plans)
+
+    async def drop_sessions(self, wanted: o.Drop) -> o.Dropped:
+        """Cut iSCSI sessions."""
+        return self._live.overlays.drop(wanted)
 
     async def volumes(self, array: str) -> list[m.Volume]:
         """Return the volumes of an array."""

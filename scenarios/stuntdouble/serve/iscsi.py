@@ -18,14 +18,17 @@ from stuntdouble.codecs.iscsi import Credentials
 from stuntdouble.errors import Misuse
 from stuntdouble.iscsi import Node, Server, Target
 from stuntdouble.iscsi.units import ArrayLuns
-from stuntdouble.scsi import DeviceServer
+from stuntdouble.scsi import FaultyDeviceServer
 from stuntdouble.serve.listening import Address, Listening
 from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stuntdouble.array import Array, Host, Volume
     from stuntdouble.iscsi.units import Written
     from stuntdouble.scenarios.build import World
+    from stuntdouble.scsi import FaultPlan
     from stuntdouble.serve.live import LiveSite
 
 DOOR: Final = "iscsi"
@@ -56,6 +59,9 @@ class IscsiEndpoint:
         self._paced = paced
         self._recorded = 0
         self._exchanging: asyncio.Task[None] | None = None
+        self._devices: dict[str, FaultyDeviceServer] = {}
+        self._plans: dict[str, tuple[FaultPlan, ...]] = {}
+        live.overlays.iscsi = self
         live.doors[DOOR] = _play
         live.on_restored.append(self._restored)
         self._server = self._new(live.world)
@@ -72,7 +78,10 @@ class IscsiEndpoint:
         record = partial(self._record, array.name)
         luns = ArrayLuns(array, paced=self._paced, on_write=record)
         name = target_name(array.name)
-        device = DeviceServer(luns, name)
+        env, draws = array.core.env, array.core.streams["data-faults", array.name]
+        device = FaultyDeviceServer(luns, name, draws, lambda: env.now)
+        device.plan(self._plans.get(array.name, ()))
+        self._devices[array.name] = device
 
         def changed(host: Host) -> None:
             for iqn in host.iqns:
@@ -103,6 +112,15 @@ class IscsiEndpoint:
             "data": text,
         }
         self._live.recorder.record(DOOR, payload)
+
+    def device(self, array: str) -> FaultyDeviceServer:
+        """Return the device server of an array."""
+        return self._devices[array]
+
+    def plan(self, array: str, plans: Iterable[FaultPlan]) -> None:
+        """Have these faults at an array's LUNs from now on, and no others, whichever the site is."""
+        self._plans[array] = tuple(plans)
+        self._devices[array].plan(self._plans[array])
 
     def drop(self, initiator: str | None = None, *, announced: bool = False) -> int:
         """Drop sessions, as a fault; return how many.  See ``iscsi.Server.drop``."""

@@ -10,6 +10,7 @@ from stuntdouble.clock import Pacer, completed
 from stuntdouble.errors import Bug, Interrupted, Unsupported
 from stuntdouble.serve import operations
 from stuntdouble.serve.inputs import Recorder
+from stuntdouble.serve.overlays import Overlays
 from stuntdouble.serve.reviving import described, in_thread, revived, understood
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class LiveSite:
 
     Everything here belongs to the site's loop.
 
+    ``overlays`` are the faults that lie over the site, whichever it is.
     ``doors`` says how the inputs of each door are lived through again: whoever opens one, adds it.
     ``on_restored`` are called with the new world, once its clock goes: what they kept of the old
     one is worth nothing any more.
@@ -54,6 +56,7 @@ class LiveSite:
         self.origin = origin
         self.world = world
         self.loop = loop
+        self.overlays = Overlays()
         self.doors: dict[str, Play] = {operations.DOOR: operations.play}
         self.on_restored: list[Callable[[World], object]] = []
         self._on_lag = on_lag
