@@ -511,3 +511,24 @@ def test_a_mapping_without_a_number_is_refused(location):
             await array.map_volume("v1", SERVER)
 
     using(talk)
+
+
+@pytest.mark.parametrize("status", [408, 502, 504])
+def test_what_took_too_long_may_have_been_done(status):
+    async def talk(array, rig, client):
+        real = client._sent
+
+        async def late(method, path, body, query, key):
+            answer = await real(method, path, body, query, key)
+            if (method, path) == ("POST", "volumes/v1"):
+                answer.status, answer.body = status, {"code": 7, "desc": "timeout"}
+            return answer
+
+        client._sent = late
+        (snapshot,) = await array.create_snapshots(naas(rig, "v1"), "s")
+        assert snapshot.name == "s"
+        rig.faults.change({"unavailable": 5, "match": "POST /api/v1/volumes/v1"})
+        with pytest.raises(Lost):
+            await array.create_snapshots(naas(rig, "v1"), "t")
+
+    using(talk)
