@@ -9,6 +9,7 @@ import pytest
 
 from arrayapi.wsapi_rig import PASSWORD, SERVER, URL, USER, build
 from stuntdouble.adapters.wsapi import WsapiArray, WsapiClient
+from stuntdouble.adapters.wsapi.hosts import own_name
 from stuntdouble.clock import run
 from stuntdouble.errors import (
     AccessDenied,
@@ -403,9 +404,9 @@ def test_many_requests_at_once_are_one_session():
         found = await asyncio.gather(*(array.volumes() for _ in range(8)))
         assert all(len(each) == 2 for each in found)
         assert rig.sessions.open == 1
-        rig.faults.change({"unauthorised": 3})
+        rig.faults.change({"unauthorised": 1})
         await asyncio.gather(*(array.volumes() for _ in range(3)))
-        assert rig.sessions.open <= 3
+        assert (rig.sessions.open, rig.faults.unauthorised) == (1, 0)
 
     using(talk)
 
@@ -426,5 +427,108 @@ def test_a_name_that_is_there_after_a_503_is_ones_own():
         client._sent = away
         (snapshot,) = await array.create_snapshots(naas(rig, "v1"), "s")
         assert (snapshot.name, left) == ("s", [])
+
+    using(talk)
+
+
+def test_a_set_that_was_left_is_used_if_it_is_the_same():
+    async def talk(array, rig, client):
+        left = {"name": "s", "setmembers": ["v1", "v2"]}
+        await client.ask("POST", "volumesets", left)
+        with pytest.raises(InvalidState, match="set exists"):
+            await array.create_snapshots(naas(rig, "v2", "v1"), "s")
+        assert [each["name"] for each in await client.listed("volumesets")] == ["s"]
+        assert len(await array.create_snapshots(naas(rig, "v1", "v2"), "s")) == 2
+        assert await client.listed("volumesets") == []
+
+    using(talk)
+
+
+def test_a_host_that_was_made_for_nothing_goes():
+    async def talk(array, rig, client):
+        rig.faults.change({"unavailable": 100, "match": "POST /api/v1/vluns"})
+        with pytest.raises(Unreachable):
+            await array.map_volume("v1", SERVER)
+        assert rig.array.hosts.all() == ()
+
+    using(talk)
+
+
+def test_a_host_whose_name_somebody_else_has_is_not_taken():
+    async def talk(array, rig, client):
+        rig.array.hosts.create(own_name(SERVER), (OTHER,))
+        with pytest.raises(InvalidState, match="host"):
+            await array.map_volume("v1", SERVER)
+        assert await array.mappings() == ()
+
+    using(talk)
+
+
+def test_a_request_for_a_host_that_did_not_arrive_is_lost():
+    async def talk(array, rig, client):
+        real = client._sent
+
+        async def deaf(method, path, body, query, key):
+            if (method, path) == ("POST", "hosts"):
+                raise Unreachable("the array")
+            return await real(method, path, body, query, key)
+
+        client._sent = deaf
+        with pytest.raises(Unreachable):
+            await array.map_volume("v1", SERVER)
+
+    using(talk)
+
+
+def test_a_snapshot_that_was_given_up_is_not_promoted():
+    async def talk(array, rig, client):
+        await array.create_snapshots(naas(rig, "v1"), "s")
+        volume, chunk = rig.array.volume("v1"), rig.array.parameters.chunk_bytes
+        with rig.env.entered():
+            for at in range(0, 32 * chunk, chunk):
+                rig.array.core.site.volume_write(volume.lun, at, chunk)
+        assert [each.valid for each in await array.snapshots()] == [False]
+        with pytest.raises(InvalidState, match="no longer valid"):
+            await array.promote("s", "c")
+        await array.delete_snapshot("s")
+
+    using(talk, reserve=1 << 20)
+
+
+@pytest.mark.parametrize("location", ["", "/api/v1/vluns/v1", "/api/v1/vluns/v1,x,h"])
+def test_a_mapping_without_a_number_is_refused(location):
+    async def talk(array, rig, client):
+        real = client._sent
+
+        async def elsewhere(method, path, body, query, key):
+            answer = await real(method, path, body, query, key)
+            if (method, path) == ("POST", "vluns"):
+                answer.location = location
+            return answer
+
+        client._sent = elsewhere
+        with pytest.raises(InvalidState, match="LUN"):
+            await array.map_volume("v1", SERVER)
+
+    using(talk)
+
+
+@pytest.mark.parametrize("status", [408, 502, 504])
+def test_what_took_too_long_may_have_been_done(status):
+    async def talk(array, rig, client):
+        real = client._sent
+
+        async def late(method, path, body, query, key):
+            answer = await real(method, path, body, query, key)
+            if (method, path) == ("POST", "volumes/v1"):
+                answer.status, answer.body = status, {"code": 7, "desc": "timeout"}
+            return answer
+
+        client._sent = late
+        (snapshot,) = await array.create_snapshots(naas(rig, "v1"), "s")
+        assert snapshot.name == "s"
+        rig.faults.change({"unavailable": 5, "match": "POST /api/v1/volumes/v1"})
+        with pytest.raises(Lost):
+            await array.create_snapshots(naas(rig, "v1"), "t")
 
     using(talk)
