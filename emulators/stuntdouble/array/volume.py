@@ -164,11 +164,15 @@ class Inventory:
 
     def visible(self, naa: str) -> Volume:
         """Return the volume, or the view of a snapshot, of this NAA identifier; or NotFound."""
-        views = (snapshot.view for snapshot in self.snapshots.values())
-        for view in views:
-            if view is not None and view.naa == naa:
-                return view
-        return self.by_naa(naa)
+        for volume in self.mappable():
+            if volume.naa == naa:
+                return volume
+        raise NotFound("volume with identifier", naa)
+
+    def mappable(self) -> list[Volume]:
+        """Return every volume, and the views of snapshots that are mapped themselves."""
+        views = [snapshot.view for snapshot in self.snapshots.values()]
+        return [*self.volumes.values(), *(view for view in views if view is not None)]
 
     def next_id(self) -> int:
         """Return a number that no volume or array snapshot has had."""

@@ -103,8 +103,7 @@ class World:
     def mapped_to_host(self, naa: str) -> Lun:
         """Return the LUN with this identity that an array lets the host see."""
         for each in self.arrays.values():
-            things = (*each.inventory.volumes.values(), *each.inventory.snapshots.values())
-            if naa in {thing.naa for thing in things}:
+            if naa in {volume.naa for volume in each.inventory.mappable()}:
                 return each.lun_for(HOST_IQN, naa)
         raise Unreachable(f"a volume with identity {naa}")
 
@@ -117,8 +116,8 @@ class World:
             volume.naa: volume.lun
             for each in self.arrays.values()
             if not each.core.lost
-            for volume in each.luns(HOST_IQN).values()
-            if volume.readable
+            for volume in each.inventory.mappable()
+            if volume.readable and each.masking.sees(HOST_IQN, volume)
         }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.errors import Misuse, NotFound
@@ -122,7 +121,8 @@ class _Luns:
             return [
                 volume.naa
                 for array in self._world.arrays.values()
-                for volume in array.masking.luns(BACKUP_IQN).values()
+                for volume in array.inventory.mappable()
+                if array.masking.sees(BACKUP_IQN, volume)
             ]
 
     def _export(self, name: str, naa: str) -> Export:
@@ -138,7 +138,6 @@ class _Luns:
 
     def _lun(self, naa: str) -> Any:
         for array in self._world.arrays.values():
-            with suppress(NotFound):
-                array.inventory.visible(naa)
+            if naa in {volume.naa for volume in array.inventory.mappable()}:
                 return array.lun_for(BACKUP_IQN, naa)
         raise NotFound("LUN", naa)

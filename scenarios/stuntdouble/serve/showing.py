@@ -112,14 +112,15 @@ def exports(world: World) -> Iterator[m.Export]:
                         read_only=True,
                     )
     for array in world.arrays.values():
-        for naa in dict.fromkeys(mapping.naa for mapping in array.masking.mappings()):
-            volume = array.inventory.visible(naa)
-            yield m.Export(
-                name=_name("lun", naa),
-                kind="lun",
-                size_bytes=volume.size_bytes,
-                read_only=volume.read_only,
-            )
+        seen = {mapping.naa for mapping in array.masking.mappings()}
+        for volume in array.inventory.mappable():
+            if volume.naa in seen:
+                yield m.Export(
+                    name=_name("lun", volume.naa),
+                    kind="lun",
+                    size_bytes=volume.size_bytes,
+                    read_only=volume.read_only,
+                )
 
 
 def _name(*parts: str | int) -> str:
