@@ -165,6 +165,13 @@ def test_initiators_come_and_go():
             "INV_INPUT_WRONG_TYPE",
         ),
         (
+            {
+                "chapOperation": 1, "chapOperationMode": 1, "chapSecret": "fe" * 16,
+                "chapSecretHex": True,
+            },
+            "UNSUP_OP",
+        ),
+        (
             {"chapOperation": 1, "chapOperationMode": 2, "chapSecret": "x" * 12},
             "NO_INITIATOR_CHAP",
         ),

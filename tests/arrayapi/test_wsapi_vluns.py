@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from arrayapi.wsapi_rig import SERVER, refused, talking
@@ -204,5 +206,17 @@ def test_a_snapshot_is_exported_itself_under_its_own_identity():
         await rig.fine("DELETE", "vluns/s1,0,h1")
         assert refused(await rig("DELETE", "vluns/s1,0,h1"), "NON_EXISTENT_VLUN")
         await rig.fine("DELETE", "volumes/s1")
+
+    exporting(talk)
+
+
+def test_exports_by_two_ports_at_once_are_one_mapping():
+    async def talk(rig):
+        asked = (export(rig, lun=4, portPos=port) for port in (PORT0, PORT1))
+        first, second = await asyncio.gather(*asked)
+        assert (first.status, second.status) == (201, 201)
+        assert second.location == "/api/v1/vluns/v1,4,h1,1:2:1"
+        found = (await rig.fine("GET", "vluns", query="active EQ false")).body
+        assert (found["total"], list(rig.array.luns(SERVER))) == (2, [4])
 
     exporting(talk)

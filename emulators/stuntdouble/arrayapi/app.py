@@ -83,9 +83,9 @@ class _App:
             await asyncio.sleep(faults.slow_seconds)
         if meets and faults.take("unavailable"):
             return self._manners.refuse(503, "the service is unavailable: ask again later")
-        if meets and faults.take("unauthorised"):
-            return self._sessions.expel(request)
         reply = self._sessions.admit(request)
+        if reply is None and meets and faults.take("unauthorised"):
+            return self._sessions.expel(request)
         if reply is None:
             reply = await self._done(request)
         return self._spoiled(reply) if meets else reply

@@ -27,7 +27,7 @@ class WireFaults:
 
     Args:
         unavailable: so many requests are answered 503, and not done.
-        unauthorised: so many requests lose their session, and are not done.
+        unauthorised: so many requests that had a session lose it, and are not done.
         drop_after_commit: so many requests are done, and their connection is cut without a word.
         no_body: so many requests are done, and answered with no body where one is due.
         truncated: so many lists are cut in half, and what is said of their length stays.

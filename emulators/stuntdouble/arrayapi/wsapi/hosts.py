@@ -271,7 +271,7 @@ def _without_chap(host: Host, found: dict[str, Any]) -> Chap | None:
 
 
 def _secret(found: dict[str, Any]) -> str:
-    """Return a secret as text: one in hexadecimal has 16 bytes, and each is a character."""
+    """Return a secret as text; one in hexadecimal has 16 bytes."""
     secret: str = found["chapSecret"]
     if not found.get("chapSecretHex"):
         if len(secret) not in SECRET_LENGTHS or not secret.isascii():
@@ -284,4 +284,6 @@ def _secret(found: dict[str, Any]) -> str:
         raise Refusal("INV_INPUT_WRONG_TYPE", "no hexadecimal digits", "chapSecret") from None
     if len(digits) != HEX_DIGITS:
         raise Refusal("INV_INPUT_BAD_LENGTH", "16 bytes", "chapSecret")
-    return value.decode("latin-1")
+    if not value.isascii():
+        raise unsupported("a CHAP secret that is no ASCII text")
+    return value.decode()

@@ -112,21 +112,26 @@ class Wsapi:
             return refusal.reply()
         except Error as error:
             overtaken = self._array.core.env.now > began
-            said = self._overtaken(request) if overtaken else None
-            return (said or _said(error)).reply()
+            reply = self._overtaken(request) if overtaken else None
+            return reply or _said(error).reply()
 
-    def _overtaken(self, request: Request) -> Refusal | None:
-        """Return what stands in the way of a request that another one has overtaken, if it still does.
+    def _overtaken(self, request: Request) -> Reply | None:
+        """Return the answer to a request that another one has overtaken, if it takes no time by now.
 
-        What takes time does nothing before its first event.
+        That is what stands in its way, or that the other one has done the most of it.  What takes
+        time does nothing before its first event, and is not begun again.
         """
         try:
             handled = self._route(request)
-            if not isinstance(handled, Reply):
-                next(handled, None)
-                handled.close()
+            if isinstance(handled, Reply):
+                return handled
+            next(handled)
+            handled.close()
+        except StopIteration as done:
+            reply: Reply = done.value
+            return reply
         except Refusal as refusal:
-            return refusal
+            return refusal.reply()
         except Error:
             pass
         return None
