@@ -330,3 +330,11 @@ def test_a_promoted_volume_reverts_to_its_own_snapshots(build, rank, writes) -> 
     rack.do(rack.array.revert("c", f"t{rank}"))
     assert contents(copy) == moments[rank]
     assert [shown(rack.array.snapshot(f"t{n}")) for n in range(3)] == moments
+
+
+def test_tasks_that_are_over_are_forgotten_at_last(rack, monkeypatch) -> None:
+    monkeypatch.setattr("stuntdouble.array.task._KEPT", 2)
+    rack.volume(size=MIB), rack.volume("v2", MIB)
+    done = [rack.do(rack.array.copy_volume("v1", "v2")).id for _ in range(4)]
+    going = rack.do(rack.array.start_copy("v1", "v2")).id
+    assert list(rack.array.tasks) == [*done[-2:], going]

@@ -66,6 +66,7 @@ class Parameters:
             published break-down of a backup from storage snapshots.  The time of a request as its
             client sees it; the fence comes on top.
         promote_seconds, create_seconds, grow_seconds: no source; taken to be other such requests.
+            ``create_seconds`` is that of a new volume, and before a copy begins.
         snapshots_per_volume_max: 500 virtual copies of a base volume (HPE 3PAR).  ONTAP: 255 up
             to 9.3, 1023 from 9.4 on.
         snapshots_max: of the whole array; no source.
