@@ -36,6 +36,7 @@ def test_a_new_volume_is_shown_as_it_is(world):
     assert made["promotion_status"] == "promoted"
     assert made["id"] == volume.uuid
     assert OUI + made["serial"].lower() == volume.naa
+    assert made["serial"] == volume.serial  # VPD page 80
     assert len(made["serial"]) == 24
     assert made["space"]["total_provisioned"] == made["space"]["unique"] == 2 * MIB
     assert world.two("GET", "volumes") == [made]

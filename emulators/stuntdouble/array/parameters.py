@@ -20,7 +20,7 @@ COUNT_MAX: Final = 1 << 20
 LUN_MAX: Final = 16383
 """The last LUN number of flat space addressing: 14 bits (SAM-5, 4.7.7.2)."""
 
-_NAA_PREFIX: Final = re.compile("6[0-9a-f]{1,15}")  # type 6; 64 bits at least are left
+_NAA_PREFIX: Final = re.compile("6[0-9a-f](?:[0-9a-f]{2}){0,7}")  # 64 bits at least are left
 
 SnapshotKind = Literal["copy-on-write", "redirect-on-write", "split-mirror"]
 CopyPolicy = Literal["copy-into-newest", "copy-into-each"]
@@ -137,7 +137,10 @@ class Parameters:
         if not 0.0 <= self.reserve_fraction < 1.0:
             raise Misuse("reserve_fraction", f"{self.reserve_fraction} is not in [0, 1)")
         if not _NAA_PREFIX.fullmatch(self.naa_prefix):
-            raise Misuse("naa_prefix", f"{self.naa_prefix!r} is not 6 and up to 15 hex digits")
+            raise Misuse(
+                "naa_prefix",
+                f"{self.naa_prefix!r} is not 6 and hex digits, 16 at most and an even number",
+            )
         if not 0 <= self.lun_max <= LUN_MAX:
             raise Unsupported(f"LUN {self.lun_max}", f"LUN numbers are 0 to {LUN_MAX}")
         if not 1 <= self.mirrors_per_volume_max <= REPLICAS_MAX:

@@ -60,8 +60,8 @@ class Volume:
 
     @property
     def serial(self) -> str:
-        """The unit serial number (VPD page 80): the vendor's part of the identifier."""
-        return self.naa[-16:].upper()
+        """The unit serial number (VPD page 80): what follows the vendor's eight digits."""
+        return self.naa[8:].upper()
 
     @property
     def readable(self) -> bool:

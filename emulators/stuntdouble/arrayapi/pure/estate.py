@@ -13,6 +13,7 @@ another interface has the array's name as its suffix.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -111,11 +112,17 @@ class Estate:
 
     def find_volume(self, name: str) -> Volume | None:
         """Return the volume of this name, or None."""
-        return _named(self.volumes(), name, lambda volume: volume.name)
+        volumes = self.array.inventory.volumes
+        found = volumes.get(name)  # as it is written, mostly
+        return found or _named(volumes.values(), name, lambda volume: volume.name)
 
     def find_snapshot(self, name: str) -> Snapshot | None:
         """Return the snapshot of this name, or None."""
-        return _named(self.snapshots(), name, self.snapshot_name)
+        snapshots = self.array.inventory.snapshots
+        found = snapshots.get(name)
+        if found is not None and self.snapshot_name(found) == name:
+            return found
+        return _named(snapshots.values(), name, self.snapshot_name)
 
     def volume(self, name: str) -> Volume:
         """Return the volume of this name, destroyed or not; refuse where there is none."""
@@ -176,9 +183,9 @@ class Estate:
         if snapshot.name != wanted:
             yield from self.array.rename(snapshot.name, self.free_name(wanted))
 
-    def connections(self, volume: Volume) -> int:
-        """Return how many hosts a volume is connected to."""
-        return sum(each.naa == volume.naa for each in self.array.masking.to_hosts())
+    def connections(self) -> Counter[str]:
+        """Return how many hosts each volume is connected to, by its identifier."""
+        return Counter(each.naa for each in self.array.masking.to_hosts())
 
     # Being destroyed. ------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from stuntdouble.arrayapi.pure.estate import ERADICATION_SECONDS, SOURCE, serial
 from stuntdouble.arrayapi.pure.hosts import PERSONALITY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from stuntdouble.array import Host, Volume
     from stuntdouble.arrayapi.pure.estate import Estate, ProtectionGroup
@@ -85,12 +85,18 @@ def volume_space(volume: Volume) -> Item:
     return space(volume.size_bytes, unique, kept)
 
 
-def volume(estate: Estate, each: Volume) -> Item:
-    """Return a volume."""
+def volumes(estate: Estate, wanted: Iterable[Volume]) -> list[Item]:
+    """Return volumes."""
+    connections = estate.connections()
+    return [volume(estate, each, connections[each.naa]) for each in wanted]
+
+
+def volume(estate: Estate, each: Volume, connections: int) -> Item:
+    """Return a volume, which so many hosts see."""
     return {
         "id": each.uuid,
         "name": each.name,
-        "connection_count": estate.connections(each),
+        "connection_count": connections,
         "created": estate.milliseconds(each.created),
         "destroyed": estate.destroyed_at(each) is not None,
         "host_encryption_key_status": "none",

@@ -61,7 +61,7 @@ def listed(call: Call) -> Work:
     query = call.listed("names", "ids", "destroyed", "pending", "pending_only")
     volumes = _wanted(call.estate, query)
     yield from ()
-    return answer([shown.volume(call.estate, one) for one in volumes], query, shown.VOLUME)
+    return answer(shown.volumes(call.estate, volumes), query, shown.VOLUME)
 
 
 def _wanted(estate: Estate, query: Query) -> list[Volume]:
@@ -105,7 +105,7 @@ def made(call: Call) -> Work:
     _check_qos(body)
     do = _maker(call, body, overwrite=bool(query.flag("overwrite")))
     volumes = yield from each(names, do)
-    return done([shown.volume(call.estate, volume) for volume in volumes])
+    return done(shown.volumes(call.estate, volumes))
 
 
 def _maker(
@@ -152,12 +152,12 @@ def changed(call: Call) -> Work:
     if set(body) == {"qos"}:
         _check_qos(body)
         volumes = yield from each(names, at_once(call.estate.live_volume))
-        return done([shown.volume(call.estate, volume) for volume in volumes])
+        return done(shown.volumes(call.estate, volumes))
     if len(body) != 1 or ("name" in body and len(names) != 1):
         raise clash(", ".join(body))
     do = _changer(call, body, truncate=bool(query.flag("truncate")))
     volumes = yield from each(names, do)
-    return done([shown.volume(call.estate, volume) for volume in volumes])
+    return done(shown.volumes(call.estate, volumes))
 
 
 def _changer(
