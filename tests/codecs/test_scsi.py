@@ -98,6 +98,9 @@ def test_pages_that_are_cut_off_or_others_are_refused():
     for wrong in (b"", whole[:-1], page(0x80, NAA6)):
         with pytest.raises(Misuse, match="INQUIRY"):
             scsi.parse_identification(wrong)
+    assert scsi.page_bytes(whole[:4]) == len(whole)
+    with pytest.raises(Misuse, match="no head of a page"):
+        scsi.page_bytes(whole[:3])
     for body in (bytes([1, 3, 0]), bytes([1, 3, 0, 16]) + NAA6[:-1]):
         with pytest.raises(Misuse, match="cut off"):
             scsi.parse_identification(page(0x83, body))

@@ -47,6 +47,7 @@ class Disk:
     naa: str = NAA
     read_only: bool = False
     most: int = 0
+    names: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Scripted:
     portal: str = ""
     agreed: set[str] = field(default_factory=set)
     on_answer: Any = None
+    on_login: Any = None
     errors: list[BaseException] = field(default_factory=list)
 
     async def serve(self, reader, writer):
@@ -213,6 +215,8 @@ class Conversation:
         if self.keys is None:
             self.begin(asked, pairs)
         answers, status = self.security(pairs), self.target.status
+        if self.target.on_login is not None:
+            status = self.target.on_login(self)
         if answers is None:
             answers, status = [], 0x0201
         own = iscsi.CHAP_KEYS | {"AuthMethod"}
@@ -296,6 +300,9 @@ class Conversation:
         if word == DROP:
             raise ConnectionError
         if word == SILENT:
+            return
+        if word == "failure":
+            await self.send(ScsiResponse(asked.itt, self.numbers(), 0, 1).pack())
             return
         if isinstance(word, Fail):
             await self.fail(asked, word)
@@ -413,7 +420,7 @@ def inquired(disk, lun, cdb):
     if disk is None:
         return Fail(Sense(Key.ILLEGAL_REQUEST, 0x24, 0))
     if cdb[2] == 0x83:
-        body = bytes([1, 3, 0, 16]) + bytes.fromhex(disk.naa)
+        body = disk.names + bytes([1, 3, 0, 16]) + bytes.fromhex(disk.naa)
     elif cdb[2] == 0xB0 and disk.most:
         body = struct.pack(">BBHII", 0, 0, 1, disk.most // BLOCK, 0) + bytes(48)
     else:

@@ -1,26 +1,23 @@
-"""From a portal to a LUN: discovery, login, proofs, finding a volume, and wires that go wrong."""
+"""From a portal to a LUN: discovery, login, proofs, and finding a volume."""
 
 from __future__ import annotations
 
 import asyncio
-import struct
-from contextlib import asynccontextmanager
 
 import pytest
 
+from initiators.attaching import BOTH, OTHER, QUICK, USER, attached, disk, fails, read, run
 from initiators.scripted import (
     IQN,
     NAA,
     TARGET,
-    Disk,
     Scripted,
     served,
 )
 from stuntdouble.codecs import iscsi
-from stuntdouble.codecs.iscsi import NO_TAG, AsyncMessage, Credentials, DataIn, NopIn, R2t, Reject
+from stuntdouble.codecs.iscsi import Credentials
 from stuntdouble.errors import (
     AccessDenied,
-    Error,
     InvalidState,
     Misuse,
     NotFound,
@@ -28,7 +25,6 @@ from stuntdouble.errors import (
     Unreachable,
     Unsupported,
 )
-from stuntdouble.extents import Runs
 from stuntdouble.initiators.iscsi import (
     DigestUse,
     IscsiInitiator,
@@ -37,55 +33,9 @@ from stuntdouble.initiators.iscsi import (
     discover,
     new_isid,
     session,
-    wire,
 )
 from stuntdouble.initiators.iscsi.talk import parse_portal
-from stuntdouble.ports import Mapping, Throttle
-from stuntdouble.units import KIB
-
-SIZE = 256 * KIB
-OTHER = "6000" + "cd" * 14
-QUICK = Limits(patience_seconds=5.0, rescan_seconds=0.0)
-USER = Credentials("user", "secret of user")
-BOTH = Credentials("user", "secret of user", "array", "secret of array")
-
-
-def disk(naa=NAA):
-    return Disk(bytearray(range(256)) * (SIZE // 256), naa=naa)
-
-
-def run(scenario, target=None):
-    target = target or Scripted({5: disk()})
-
-    async def main():
-        async with served(target):
-            return await scenario(target)
-
-    return asyncio.run(main())
-
-
-@asynccontextmanager
-async def attached(target, lun=5, **kw):
-    kw.setdefault("limits", QUICK)
-    device = await IscsiInitiator(target.portal, IQN, TARGET, **kw).attach(target.mapping(lun))
-    try:
-        yield device
-    finally:
-        await device.close()
-
-
-async def read(device):
-    throttle = Throttle()
-    runs = Runs.single(0, device.size_bytes)
-    return b"".join([bytes(span.data) async for span in device.read(runs, throttle)])
-
-
-async def fails(target, error, text, **kw):
-    with pytest.raises(error, match=text) as raised:
-        async with attached(target, **kw):
-            pass
-    assert "\n" not in str(raised.value)
-
+from stuntdouble.ports import Mapping
 
 # Portals. -----------------------------------------------------------------------------------------
 
@@ -299,6 +249,26 @@ def test_the_volume_counts_and_not_its_number():
     run(scenario, Scripted({5: disk(OTHER), 300: disk()}))
 
 
+def test_a_unit_with_many_names_is_known():
+    async def scenario(target):
+        target.luns[5].names = (bytes([2, 1, 0, 200]) + bytes(200)) * 2
+        async with attached(target) as device:
+            assert device.identity == NAA
+
+    run(scenario)
+
+
+def test_a_target_that_is_not_for_us_is_passed_over():
+    async def scenario(target):
+        initiator = IscsiInitiator(target.portal, IQN, limits=QUICK)
+        target.on_login = lambda talk: 0 if talk.discovery else 0x0202
+        with pytest.raises(NotFound, match=NAA):
+            await initiator.attach(target.mapping(5))
+        await fails(target, AccessDenied, IQN)
+
+    run(scenario)
+
+
 def test_what_is_not_there_is_named():
     async def scenario(target):
         await fails(target, NotFound, f"no volume named '{NAA} .LUN 7 at", lun=7)
@@ -347,115 +317,3 @@ def test_luns_of_a_target_share_its_sessions():
         await three.close()
 
     run(scenario, Scripted({5: disk(), 6: disk(OTHER)}))
-
-
-# Wires. -------------------------------------------------------------------------------------------
-
-
-async def with_word(target, word):
-    """Read while the target puts a word in before the first answer; return what came of it."""
-    said = []
-
-    async def say(talk):
-        await word(talk)
-
-    def script(talk, asked):
-        if asked.cdb[0] == 0x88 and not said:
-            said.append(asyncio.get_running_loop().create_task(say(talk)))
-
-    target.script = script
-    async with attached(target, sessions=1) as device:
-        got = await read(device)
-        await said[0]
-        assert got == bytes(target.luns[5].data)
-    return len(target.isids)
-
-
-def test_pings_are_answered():
-    async def word(talk):
-        ping = NopIn(NO_TAG, 0x1234, talk.numbers(status=False))
-        await talk.send(ping.pack())
-
-    async def scenario(target):
-        seen = []
-        target.on_answer = seen.append
-        assert await with_word(target, word) == 1
-        assert seen == [0x1234]
-
-    run(scenario)
-
-
-@pytest.mark.parametrize(("event", "logins"), [(0, 1), (255, 1), (1, 2), (2, 2), (3, 2), (4, 2)])
-def test_a_target_that_wants_us_off_is_left_and_come_back_to(event, logins):
-    async def word(talk):
-        await talk.send(AsyncMessage(event, talk.numbers()).pack())
-
-    async def scenario(target):
-        assert await with_word(target, word) == logins
-
-    run(scenario)
-
-
-def _wrong(number):
-    async def word(talk):
-        numbers = talk.numbers(status=False)
-        match number:
-            case 0:
-                header = Reject(4, numbers).pack()
-            case 1:
-                header = bytes([0x2A]) + bytes(47)
-            case 2:
-                header = DataIn(bytes(8), 0x777, numbers, 0, 0).pack(4) + bytes(4)
-            case 3:
-                header = R2t(bytes(8), 0x777, 1, numbers, 0, 0, 512).pack()
-            case 4:
-                header = NopIn(5, NO_TAG, numbers._replace(statsn=99)).pack()
-            case 5:
-                header = bytes([0x20, 0x80, 0, 0, 0, 255, 255, 255]) + bytes(40)
-            case _:
-                header = struct.pack(">48s", b"\x21")
-        talk.writer.write(header)
-
-    return word
-
-
-@pytest.mark.parametrize("number", range(7))
-def test_what_makes_no_sense_ends_the_connection_alone(number):
-    async def scenario(target):
-        assert await with_word(target, _wrong(number)) == 2
-
-    run(scenario, Scripted({5: disk()}, digests="None"))
-
-
-@pytest.mark.parametrize("still", [False, True], ids=["alive", "dead"])
-def test_a_silent_target_is_asked_and_then_left(monkeypatch, still):
-    monkeypatch.setattr(wire, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(wire, "COMMAND_SECONDS", 0.3)
-
-    async def scenario(target):
-        silent = []
-
-        def script(talk, asked):
-            if asked.cdb[0] == 0x88 and not silent:
-                silent.append(talk)
-                talk.dead = still
-                return "silent"
-            return None
-
-        target.script = script
-        async with attached(target, sessions=1) as device:
-            assert await read(device) == bytes(target.luns[5].data)
-        assert len(target.isids) == 2
-
-    run(scenario)
-
-
-def test_errors_of_logins_reach_whoever_waits():
-    async def scenario(target):
-        async with attached(target, sessions=2) as device:
-            target.status = 0x0202
-            target.drop_all()
-            with pytest.raises(Error, match=IQN):
-                await read(device)
-
-    run(scenario)

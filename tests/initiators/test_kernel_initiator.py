@@ -68,6 +68,7 @@ def test_a_lun_is_read_and_nothing_is_left(double):
     async def scenario():
         device = await initiator(double).attach(mapping())
         assert (device.identity, device.size_bytes, device.disk) == (ONE, len(DATA), "sda")
+        assert device.path == str(double.root / "dev" / "sda")
         assert double.get("ifaces")["stuntdouble"] == {"iface.initiatorname": IQN}
         record = double.get("nodes")[KEY]
         assert record["node.startup"] == "manual"

@@ -270,7 +270,7 @@ def answering(data=b"", **status):
         assert request == 0x2285
         assert ctypes.sizeof(header) == 88  # on a machine of 64 bits
         cdb = ctypes.string_at(header.cmdp, header.cmd_len)
-        assert cdb == scsi.inquiry(0x83)
+        assert cdb == scsi.inquiry(0x83, header.dxfer_len)
         ctypes.memmove(header.dxferp, data, min(len(data), header.dxfer_len))
         for name, value in status.items():
             setattr(header, name, value)
@@ -281,6 +281,8 @@ def answering(data=b"", **status):
 def test_a_unit_is_asked_itself():
     assert identification(0, "disk", answering(page(NAA))) == NAA
     assert identification(0, "disk", answering(page(NAA)[:1] + b"\x83\0\0")) == ""
+    long = page(NAA)[4:] + bytes([2, 1, 0, 250]) + bytes(250)
+    assert identification(0, "disk", answering(bytes([0, 0x83, 1, 18]) + long)) == NAA
     for status in ({"status": 2}, {"host_status": 1}, {"driver_status": 8}):
         with pytest.raises(Unreachable, match="an inquiry ends with"):
             identification(0, "disk", answering(page(NAA), **status))

@@ -236,6 +236,13 @@ def parse_page(data: bytes, page: int) -> bytes:
     return bytes(data[4 : 4 + length])
 
 
+def page_bytes(data: bytes) -> int:
+    """Return how long a vital product data page is, head included, by its head alone."""
+    if len(data) < 4:
+        raise Misuse("INQUIRY", f"{len(data)} bytes are no head of a page")
+    return 4 + int.from_bytes(data[2:4], "big")
+
+
 def parse_serial(data: bytes) -> str:
     """Return the unit's serial number, from page 80h (SPC-4, 7.8.15)."""
     return _text(parse_page(data, Page.SERIAL))

@@ -238,6 +238,7 @@ class KernelDevice:
         self.identity = device.identity
         self.size_bytes = device.size_bytes
         self.disk = disk
+        self.path = device.path
         self._initiator = initiator
         self._device = device
         self._closed = False

@@ -107,8 +107,19 @@ def identification(
         InvalidState: it is no SCSI disk.
         Unreachable: it does not answer.
     """
-    cdb = (ctypes.c_ubyte * 6)(*scsi.inquiry(scsi.Page.IDENTIFICATION))
-    data = (ctypes.c_ubyte * scsi.ALLOCATION_BYTES)()
+    page = _page(descriptor, where, scsi.ALLOCATION_BYTES, ioctl)
+    whole = scsi.page_bytes(page)
+    if whole > len(page):
+        page = _page(descriptor, where, whole, ioctl)
+    return scsi.naa_of(scsi.parse_identification(page))
+
+
+def _page(
+    descriptor: int, where: str, length: int, ioctl: Callable[[int, int, ctypes.Structure], object]
+) -> bytes:
+    """Return what page 83h says, as far as *length* goes."""
+    cdb = (ctypes.c_ubyte * 6)(*scsi.inquiry(scsi.Page.IDENTIFICATION, length))
+    data = (ctypes.c_ubyte * length)()
     sense = (ctypes.c_ubyte * 32)()
     header = _Header(
         interface_id=ord("S"),
@@ -129,4 +140,4 @@ def identification(
     if any(status):
         text = "status {:02x}h, host {:02x}h, driver {:02x}h".format(*status)
         raise Unreachable(f"{where} (an inquiry ends with {text})")
-    return scsi.naa_of(scsi.parse_identification(bytes(data)))
+    return bytes(data)

@@ -174,7 +174,10 @@ class Commands:
     # Carrying out. -----------------------------------------------------------------------------
 
     def _execute(self, task: Task, data: memoryview | bytes) -> None:
-        answer = self._device.execute(self._nexus, task.command.lun, task.cdb, data)
+        command = task.command
+        answer = self._device.execute(
+            self._nexus, command.lun, task.cdb, data, command.expected_length
+        )
         if isinstance(answer, Answer):
             self._finish(task, answer)
         else:

@@ -5,8 +5,10 @@ transport says who asks (``Nexus``), and carries CDB, data and ``Answer``.
 """
 
 from stuntdouble.scsi.answers import Answer, Direction, Nexus, Transfer
+from stuntdouble.scsi.faults import Armed, FaultyDeviceServer
 from stuntdouble.scsi.lun import LUN_MAX, pack_lun, unpack_lun
 from stuntdouble.scsi.memory import MemoryLuns, MemoryUnit
+from stuntdouble.scsi.plans import FaultKind, FaultPlan
 from stuntdouble.scsi.sense import Key, Sense, Status
 from stuntdouble.scsi.server import DeviceServer
 from stuntdouble.scsi.units import LunMap, Run, Unit
@@ -14,8 +16,12 @@ from stuntdouble.scsi.units import LunMap, Run, Unit
 __all__ = [
     "LUN_MAX",
     "Answer",
+    "Armed",
     "DeviceServer",
     "Direction",
+    "FaultKind",
+    "FaultPlan",
+    "FaultyDeviceServer",
     "Key",
     "LunMap",
     "MemoryLuns",

@@ -54,6 +54,14 @@ def extent16(cdb: bytes) -> Extent:
     return block, count
 
 
+_BY_GROUP: Final = {0: extent6, 1: extent10, 2: extent10, 4: extent16, 5: extent12}
+
+
+def extent_of(cdb: bytes) -> Extent:
+    """Return block and count of a CDB that has them, by the group of its opcode (SPC-4 4.2.5.1)."""
+    return _BY_GROUP[cdb[0] >> 5](cdb)
+
+
 def check_extent(unit: Unit, block: int, count: int) -> Extent:
     """Return a range of blocks in bytes, or refuse it: it has to lie on the unit.
 

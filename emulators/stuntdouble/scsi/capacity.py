@@ -6,7 +6,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.scsi.answers import Direction, Transfer, sends
-from stuntdouble.scsi.command import Access, Call, Command
+from stuntdouble.scsi.command import Call, Command
 from stuntdouble.scsi.sense import bad_cdb
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ COMMANDS: Final = (
         "00ffffffff00000000",
         _short,
         lambda _cdb, _size: Transfer(Direction.IN, _SHORT.size),
+        unready=True,
     ),
     Command(
         "READ CAPACITY(16)",
@@ -53,6 +54,6 @@ COMMANDS: Final = (
         _long,
         lambda cdb, _size: Transfer(Direction.IN, _U32.unpack_from(cdb, 10)[0]),
         action=0x10,
-        access=Access.FREE,
+        unready=True,
     ),
 )

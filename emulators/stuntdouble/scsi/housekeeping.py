@@ -147,9 +147,16 @@ COMMANDS: Final = (
         "START STOP UNIT", 0x1B, "01000ff700", _start_stop, access=_start_stop_access, unready=True
     ),
     Command(
-        "PREVENT ALLOW MEDIUM REMOVAL", 0x1E, "0000000300", _prevent_allow, access=_prevent_access
+        "PREVENT ALLOW MEDIUM REMOVAL",
+        0x1E,
+        "0000000300",
+        _prevent_allow,
+        access=_prevent_access,
+        unready=True,
     ),
-    Command("SEND DIAGNOSTIC", 0x1D, "0400000000", _send_diagnostic, access=Access.WRITE),
+    Command(
+        "SEND DIAGNOSTIC", 0x1D, "0400000000", _send_diagnostic, access=Access.WRITE, unready=True
+    ),
 )
 REQUEST_SENSE: Final = Command(
     "REQUEST SENSE",

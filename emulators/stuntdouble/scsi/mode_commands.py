@@ -131,6 +131,7 @@ COMMANDS: Final = (
         _sense6,
         lambda cdb, _size: Transfer(Direction.IN, cdb[4]),
         access=Access.LOOK,
+        unready=True,
     ),
     Command(
         "MODE SENSE(10)",
@@ -139,6 +140,7 @@ COMMANDS: Final = (
         _sense10,
         lambda cdb, _size: Transfer(Direction.IN, _U16.unpack_from(cdb, 7)[0]),
         access=Access.LOOK,
+        unready=True,
     ),
     Command(
         "MODE SELECT(6)",
@@ -147,6 +149,7 @@ COMMANDS: Final = (
         _select6,
         lambda cdb, _size: Transfer(Direction.OUT, cdb[4]),
         access=Access.WRITE,
+        unready=True,
     ),
     Command(
         "MODE SELECT(10)",
@@ -155,5 +158,6 @@ COMMANDS: Final = (
         _select10,
         lambda cdb, _size: Transfer(Direction.OUT, _U16.unpack_from(cdb, 7)[0]),
         access=Access.WRITE,
+        unready=True,
     ),
 )

@@ -52,7 +52,7 @@ _ALL_SUBPAGES: Final = 0xFF
 CURRENT, CHANGEABLE, DEFAULT, SAVED = range(4)  # page control (SPC-4 table 176)
 
 
-@dataclass(eq=False)
+@dataclass
 class Modes:
     """The mode pages of one unit."""
 
@@ -79,11 +79,13 @@ class Modes:
         Returns:
             nothing where there is no such page.
         """
+        if page == _ALL and subpage not in (0, _ALL_SUBPAGES):
+            return b""
         values = (self.current, _CHANGEABLE, _DEFAULTS, self.saved)[control]
         return b"".join(
             _packed(code, values[code])
             for code in sorted(_DEFAULTS)
-            if (page in (code.page, _ALL) and subpage in (code.subpage, _ALL_SUBPAGES))
+            if page in (code.page, _ALL) and subpage in (code.subpage, _ALL_SUBPAGES)
         )
 
     def select(self, data: bytes, start: int, *, save: bool) -> bool:

@@ -26,6 +26,11 @@ LUNS_CHANGED: Final = (0x3F, 0x0E)
 _RESET: Final = 0x29
 
 
+def is_reset(code: Code) -> bool:
+    """Whether a code tells of a reset."""
+    return code[0] == _RESET
+
+
 @dataclass(eq=False)
 class Path:
     """An I_T_L nexus: one session's way to one unit.
@@ -44,7 +49,7 @@ class Path:
         """
         if code in self.attentions:
             return
-        if code[0] == _RESET:
+        if is_reset(code):
             self.attentions.insert(0, code)
         else:
             self.attentions.append(code)

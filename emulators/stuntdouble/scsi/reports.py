@@ -137,7 +137,7 @@ def _in(cdb: bytes, _block_bytes: int) -> Transfer:
 
 def _maintenance(name: str, usage: str, run: Run, access: Access = Access.FREE) -> Command:
     action = int(usage[:2], 16) & 0x1F
-    return Command(name, 0xA3, usage, run, _in, action=action, access=access)
+    return Command(name, 0xA3, usage, run, _in, action=action, access=access, unready=True)
 
 
 COMMON: Final = (
@@ -161,5 +161,6 @@ COMMANDS: Final = (
         "00ff0000ffffffff00",
         _log_sense,
         lambda cdb, _size: Transfer(Direction.IN, _U16.unpack_from(cdb, 7)[0]),
+        unready=True,
     ),
 )

@@ -25,8 +25,8 @@ _PARAMETERS: Final = Struct(">QQ4xB3x")
 RELATIVE_PORT: Final = 1
 """The relative target port identifier of the one target port."""
 
-_ALL_TG_PT, _R_HOLDER = 0x02, 0x01
-_SPEC_I_PT, _APTPL = 0x08, 0x01
+_R_HOLDER: Final = 0x01
+_SPEC_I_PT, _ALL_TG_PT, _APTPL = 0x08, 0x04, 0x01
 _TRANSPORT_ID: Final = 0x45  # an iSCSI initiator port, name and ISID (SPC-4 table 432)
 _TRANSPORT_ID_BYTES_MIN: Final = 20  # its additional length (SPC-4 7.6.4.6)
 
@@ -184,6 +184,7 @@ def _in(name: str, action: int, run: Run) -> Command:
         run,
         lambda cdb, _size: Transfer(Direction.IN, _U16.unpack_from(cdb, 7)[0]),
         action=action,
+        unready=True,
     )
 
 
@@ -195,6 +196,7 @@ def _out(name: str, action: int, run: Run) -> Command:
         run,
         lambda cdb, _size: _list_length(cdb),
         action=action,
+        unready=True,
     )
 
 
@@ -217,8 +219,8 @@ COMMANDS: Final = (
     _out("PREEMPT", 0x04, _preempt),
     _out("PREEMPT AND ABORT", 0x05, _preempt_and_abort),
     _out("REGISTER AND IGNORE EXISTING KEY", 0x06, _register_ignoring),
-    Command("RESERVE(6)", 0x16, "0000000000", _reserve_old),
-    Command("RELEASE(6)", 0x17, "0000000000", _release_old),
-    Command("RESERVE(10)", 0x56, "000000000000000000", _reserve_old),
-    Command("RELEASE(10)", 0x57, "000000000000000000", _release_old),
+    Command("RESERVE(6)", 0x16, "0000000000", _reserve_old, unready=True),
+    Command("RELEASE(6)", 0x17, "0000000000", _release_old, unready=True),
+    Command("RESERVE(10)", 0x56, "000000000000000000", _reserve_old, unready=True),
+    Command("RELEASE(10)", 0x57, "000000000000000000", _release_old, unready=True),
 )

@@ -31,7 +31,7 @@ from stuntdouble.scsi.answers import (
     check,
 )
 from stuntdouble.scsi.blocks import fast_read
-from stuntdouble.scsi.command import CDB_BYTES, NOTHING, Call, carried_out, check_reserved
+from stuntdouble.scsi.command import CDB_BYTES, NOTHING, Access, Call, carried_out, check_reserved
 from stuntdouble.scsi.housekeeping import STOPPED, sense_data
 from stuntdouble.scsi.identity import inquiry
 from stuntdouble.scsi.lun import unpack_lun
@@ -42,6 +42,7 @@ from stuntdouble.scsi.paths import (
     POWER_ON,
     Path,
     Session,
+    is_reset,
 )
 from stuntdouble.scsi.reservations import ConflictError, Port
 from stuntdouble.scsi.sense import CheckError, Key, Sense, Status, bad_cdb, illegal
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from stuntdouble.scsi.answers import Buffer, Nexus, Transfer
-    from stuntdouble.scsi.command import Outcome, Steps
+    from stuntdouble.scsi.command import Command, Outcome, Steps
     from stuntdouble.scsi.paths import Code
     from stuntdouble.scsi.reservations import Told
     from stuntdouble.scsi.table import Table
@@ -111,12 +112,20 @@ class DeviceServer:
                 if naa is None or path.state.naa == naa:
                     path.attend((asc, ascq))
 
+    def attend(self, nexus: Nexus, lun8: bytes, code: Code) -> None:
+        """Have one session told something by one unit that it sees."""
+        unit = self.unit_at(nexus, lun8)
+        if unit is not None:
+            session = self._sessions[nexus]
+            (session.paths.get(unit.naa) or self._new_path(session, unit.naa)).attend(code)
+
     def luns_changed(self, initiator_iqn: str) -> None:
         """Tell an initiator that something was mapped or unmapped."""
         seen = {unit.naa for unit in self.luns.units(initiator_iqn).values()}
         for session in self._of(initiator_iqn):
             for naa in set(session.paths) - seen - {_CONTROLLER}:
                 del session.paths[naa]
+        self._forget()
         self.attention(initiator_iqn, *LUNS_CHANGED)
 
     def capacity_changed(self, naa: str) -> None:
@@ -151,7 +160,7 @@ class DeviceServer:
         """Reset one unit (LOGICAL UNIT RESET); False where there is none at this LUN."""
         unit = self.unit_at(nexus, lun8)
         if unit is not None:
-            self._reset(self._state(unit.naa))
+            self._reset(self.state(unit.naa))
         return unit is not None or unpack_lun(bytes(lun8)) == 0
 
     def reset_target(self) -> None:
@@ -194,6 +203,8 @@ class DeviceServer:
             announced: how many bytes the initiator said that it would send, where a transport
                 knows; COMPARE AND WRITE and WRITE SAME refuse what does not fit their CDB.
         """
+        if len(cdb) != CDB_BYTES:
+            cdb = bytes(cdb[:CDB_BYTES]).ljust(CDB_BYTES, b"\0")
         session = self._sessions[nexus]
         number = unpack_lun(bytes(lun8))
         unit = None if number is None else self.luns.units(nexus.initiator_iqn).get(number)
@@ -214,8 +225,7 @@ class DeviceServer:
             path = session.paths.get(_CONTROLLER) or self._new_path(session, _CONTROLLER)
         else:
             path = Path(nexus, UnitState("absent"))
-        padded = bytes(cdb[:CDB_BYTES]).ljust(CDB_BYTES, b"\0")
-        call = Call(self, path, unit, padded, data_out, announced)
+        call = Call(self, path, unit, bytes(cdb), data_out, announced)
         return carried_out(self._steps(call, absent=unit is None and number != 0))
 
     def _steps(self, call: Call, *, absent: bool) -> Steps:
@@ -235,17 +245,23 @@ class DeviceServer:
     def _begun(self, call: Call) -> Outcome:
         commands, state = self.commands(call.unit), call.path.state
         command = commands.find(call.cdb)
-        if call.path.attentions and (command is None or not command.exempt):
-            raise CheckError(Sense(Key.UNIT_ATTENTION, *call.path.attentions.pop(0)))
+        self._check_attention(call.path, command, resets=True)
+        access = Access.FREE if command is None else command.access_of(call.cdb)
+        if not state.open and state.reservations.keeps_from(call.path.nexus, access):
+            raise ConflictError
+        self._check_attention(call.path, command, resets=False)
         if command is None:
             raise bad_cdb(1, 4) if call.cdb[0] in commands.with_actions else illegal(0x20)
-        if not state.open:
-            if state.reservations.keeps_from(call.path.nexus, command.access_of(call.cdb)):
-                raise ConflictError
-            if state.stopped and not command.unready:
-                raise CheckError(STOPPED)
+        if state.stopped and not command.unready:
+            raise CheckError(STOPPED)
         check_reserved(call.cdb, commands.reserved(command))
         return command.run(call)
+
+    def _check_attention(self, path: Path, command: Command | None, *, resets: bool) -> None:
+        """Have the unit tell what it has to; resets come before reservations (SAM-5 5.3.3)."""
+        exempt = command is not None and command.exempt
+        if path.attentions and not exempt and (not resets or is_reset(path.attentions[0])):
+            raise CheckError(Sense(Key.UNIT_ATTENTION, *path.attentions.pop(0)))
 
     def _absent(self, call: Call) -> Outcome:
         """Answer where nothing is mapped (SAM-5 5.11)."""
@@ -258,12 +274,20 @@ class DeviceServer:
     # Units. ------------------------------------------------------------------------------------
 
     def _new_path(self, session: Session, naa: str) -> Path:
-        path = Path(session.nexus, self._state(naa), [POWER_ON])
+        path = Path(session.nexus, self.state(naa), [POWER_ON])
         session.paths[naa] = path
         return path
 
-    def _state(self, naa: str) -> UnitState:
+    def state(self, naa: str) -> UnitState:
+        """Return what a unit remembers."""
         return self._states.setdefault(naa, UnitState(naa))
+
+    def _forget(self) -> None:
+        """Let go of units that nobody looks at and that have nothing to remember."""
+        known = {naa for session in self._sessions.values() for naa in session.paths}
+        for naa in [one for one, state in self._states.items() if state.is_new]:
+            if naa not in known:
+                del self._states[naa]
 
     def _of(self, initiator_iqn: str) -> Iterator[Session]:
         return (one for one in self._sessions.values() if one.nexus.initiator_iqn == initiator_iqn)

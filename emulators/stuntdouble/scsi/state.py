@@ -29,6 +29,11 @@ class UnitState:
         """Whether anybody may do anything: nothing is reserved and the unit is started."""
         return not self.stopped and self.reservations.none
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it remembers nothing that a unit that nobody has met would not."""
+        return self.open and not self.reservations.keys and self.modes == Modes()
+
     def reset(self) -> None:
         """Forget what a reset forgets: persistent reservations stay (SAM-5 6.3.3)."""
         self.stopped = False

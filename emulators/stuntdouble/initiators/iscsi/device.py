@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, cast
 
 from stuntdouble.codecs import scsi
-from stuntdouble.errors import Interrupted, InvalidState, Lost, Misuse
+from stuntdouble.errors import AccessDenied, Interrupted, InvalidState, Lost, Misuse
 from stuntdouble.initiators.iscsi.verdict import Asked, Next, judge
 from stuntdouble.initiators.reading import Reading, carriers, pieces
 from stuntdouble.units import MIB
@@ -43,9 +43,8 @@ async def identify(pool: Pool, session: Session, lun: bytes) -> str:
     data = await pool.ask(session, lun, scsi.inquiry(), scsi.ALLOCATION_BYTES, where)
     if not scsi.Inquiry.parse(bytes(data)).is_disk:
         return ""
-    cdb = scsi.inquiry(scsi.Page.IDENTIFICATION)
-    data = await pool.ask(session, lun, cdb, scsi.ALLOCATION_BYTES, where)
-    return scsi.naa_of(scsi.parse_identification(bytes(data)))
+    page = await pool.page(session, lun, scsi.Page.IDENTIFICATION, where)
+    return scsi.naa_of(scsi.parse_identification(page))
 
 
 class IscsiDevice:
@@ -77,10 +76,10 @@ class IscsiDevice:
         """Learn who and how large it is, and how long a command may be."""
         session = await self._pool.pick()
         await self._verify(session)
-        cdb = scsi.inquiry(scsi.Page.BLOCK_LIMITS)
+        limits = scsi.Page.BLOCK_LIMITS
         try:
-            data = await self._ask(session, cdb, scsi.ALLOCATION_BYTES)
-            most = scsi.BlockLimits.parse(bytes(data)).most * self.block_bytes
+            page = await self._pool.page(session, self._lun, limits, self._where)
+            most = scsi.BlockLimits.parse(page).most * self.block_bytes
         except Misuse:  # a unit need not have the page
             most = 0
         self._command_bytes = min(most or COMMAND_BYTES_MAX, COMMAND_BYTES_MAX)
@@ -98,23 +97,34 @@ class IscsiDevice:
         """Ask who and how large it is, after all that it has to say by itself.
 
         Raises:
+            AccessDenied: it is not mapped to us any more.
             InvalidState: it is another volume by now.
         """
-        login = session.logins
-        self._doubted.discard(session)  # whatever is said from now on is a new doubt
-        await self._ask(session, scsi.test_unit_ready(), 0)
-        data = await self._ask(session, scsi.read_capacity(), scsi.CAPACITY_BYTES)
+        login, patience = session.logins, self._pool.patience()
+        while True:
+            self._doubted.discard(session)  # whatever is said from now on is a new doubt
+            await self._ask(session, scsi.test_unit_ready(), 0)
+            self._require_ours(await identify(self._pool, session, self._lun))
+            heard: list[str] = []
+            data = await self._ask(session, scsi.read_capacity(), scsi.CAPACITY_BYTES, heard)
+            if not heard:
+                break
+            patience.heard(self._where)
         capacity = scsi.Capacity.parse(bytes(data))
-        found = await identify(self._pool, session, self._lun)
-        if found != self.identity:
-            number = f"LUN {scsi.parse_lun(self._lun)} of {self._pool.where}"
-            state = f"volume {found}" if found else "no disk with a name"
-            raise InvalidState(number, state, f"read {self.identity} there")
         self.size_bytes, self.block_bytes = capacity.size_bytes, capacity.block_bytes
         self._trusted[session] = login
 
-    async def _ask(self, session: Session, cdb: bytes, length: int) -> memoryview:
-        return await self._pool.ask(session, self._lun, cdb, length, self._where)
+    def _require_ours(self, found: str) -> None:
+        number = f"LUN {scsi.parse_lun(self._lun)} of {self._pool.where}"
+        if not found:
+            raise AccessDenied(self._pool.iqn, f"{self._where}: it is not mapped at {number}")
+        if found != self.identity:
+            raise InvalidState(number, f"volume {found}", f"read {self.identity} there")
+
+    async def _ask(
+        self, session: Session, cdb: bytes, length: int, heard: list[str] | None = None
+    ) -> memoryview:
+        return await self._pool.ask(session, self._lun, cdb, length, self._where, heard)
 
     async def _settled(self) -> None:
         """Return when no unit attention stands that has not been looked into."""

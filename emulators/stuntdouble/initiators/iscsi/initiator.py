@@ -119,7 +119,12 @@ class IscsiInitiator:
         """Look for the volume at all targets; also return what is at the mapping's LUN instead."""
         there = ""
         for target in await self.targets():
-            pool = await self._pool(target)
+            try:
+                pool = await self._pool(target)
+            except AccessDenied:
+                if self._target:
+                    raise
+                continue  # one of several, and not for us
             pool.users += 1
             try:
                 lun, found = await _find(pool, mapping)

@@ -106,11 +106,17 @@ class Pool:
         return session
 
     async def ask(
-        self, session: Session, lun: bytes, cdb: bytes, length: int, where: str
+        self,
+        session: Session,
+        lun: bytes,
+        cdb: bytes,
+        length: int,
+        where: str,
+        heard: list[str] | None = None,
     ) -> memoryview:
         """Run a command that tells something; return what it tells.
 
-        Unit attentions are let pass.  Raises what ``judge`` does, and Lost.
+        Unit attentions are let pass, and put down in *heard*.  Raises what ``judge`` does, and Lost.
         """
         asked = Asked(self.iqn, where, 0, length)
         patience = self.patience()
@@ -124,6 +130,17 @@ class Pool:
                 await patience.again(trouble)
                 continue
             patience.heard(where)
+            if heard is not None:
+                heard.append(where)
+
+    async def page(self, session: Session, lun: bytes, page: int, where: str) -> bytes:
+        """Return a page of vital product data, all of it."""
+        length = scsi.ALLOCATION_BYTES
+        data = await self.ask(session, lun, scsi.inquiry(page, length), length, where)
+        whole = scsi.page_bytes(bytes(data))
+        if whole > length:
+            data = await self.ask(session, lun, scsi.inquiry(page, whole), whole, where)
+        return bytes(data)
 
     async def luns(self, session: Session) -> tuple[bytes, ...]:
         """Return the LUN fields that the target shows us."""

@@ -1,0 +1,1 @@
+"""iSCSI reads, side by side with tgtd."""
