@@ -11,6 +11,7 @@ import pytest
 from stuntdouble.errors import AccessDenied, Unreachable
 from stuntdouble.lab.lio import trial
 from stuntdouble.lab.lio.trial import CHECKS, STRANGER, Finding, Lab, contract, site_checks
+from stuntdouble.lio import KernelError
 from stuntdouble.ports import Mapping, Span
 
 NAA = "6" * 32
@@ -42,12 +43,19 @@ class Guest:
             "sessions": [],
             "by_hand": [["a = 1"], ["a = 1"]],
             "killed": "4 kills",
+            "fileio": "read-only",
+            "truth": "/truth",
+            "refused": KernelError("listen", "no such address"),
             "listing": [],
             "recover": {"ended": [], "left": {}},
             **answers,
         }
 
     async def call(self, name, facts=None, *, seconds=0, on_line=None):
+        if name == "export" and "portal" in facts["request"]:
+            if isinstance(self.answers["refused"], Exception):
+                raise self.answers["refused"]
+            return {}
         if name == "export":
             self.made += 1
             return {"id": "1", "naa": NAA, "lun": 1, "target": "t", "size_bytes": len(TRUTH)}
@@ -138,6 +146,8 @@ def test_all_is_well(lab) -> None:
         ("by_hand", [["a = 1"], ["a = 2"]], "2 lines differ"),
         ("killed", Unreachable("it"), "it does not answer"),
         ("listing", ["iscsi/iqn"], "left: iscsi/iqn"),
+        ("fileio", KernelError("write", "it holds zeros"), "it holds zeros"),
+        ("refused", {}, "it is exported"),
         ("recover", {"ended": ["1"], "left": {}}, "ended"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -11,13 +12,22 @@ import threading
 
 import pytest
 
+from lio.nbd_stub import Stub, serving
 from lio.rigs import PATIENCE, ModelRig, loops_work
 from stuntdouble.errors import Interrupted, InvalidState, TaskInProgress, TimedOut
-from stuntdouble.lio import KernelError, KernelExporter, Limits, configfs, recover
+from stuntdouble.lio import (
+    KernelError,
+    KernelExporter,
+    Limits,
+    children,
+    configfs,
+    contract,
+    recover,
+)
 
 pytestmark = pytest.mark.skipif(not loops_work(), reason="no loop devices here, or not as root")
 
-SHORT = Limits(step_seconds=2, lock_seconds=2, end_seconds=1)
+SHORT = Limits(step_seconds=5, lock_seconds=2, end_seconds=1)
 KINDS = ("lio-iscsi", "lio-loopback")
 
 
@@ -67,7 +77,7 @@ def test_a_child_that_hangs_is_ended_and_told_of(tmp_path, monkeypatch) -> None:
     before = rig.listing()
     exporter = KernelExporter("lio-iscsi", None, rig.machine, SHORT)
     rig.after("hang", 3)
-    with pytest.raises(TimedOut, match="took longer than 2 s"):
+    with pytest.raises(TimedOut, match="took longer than 5 s"):
         exporter.export(rig.request())
     assert rig.listing() == before
     assert exporter.records.all() == []
@@ -82,7 +92,7 @@ def test_whoever_waits_for_the_lock_is_told_who_has_it(tmp_path, monkeypatch) ->
         if line.get("step") == 1:
             hanging.set()
 
-    slow = KernelExporter("lio-iscsi", None, rig.machine, Limits(step_seconds=8), news)
+    slow = KernelExporter("lio-iscsi", None, rig.machine, Limits(step_seconds=20), news)
     failures: list[Exception] = []
 
     def hang() -> None:
@@ -212,4 +222,65 @@ def test_ctrl_c_takes_back_what_was_made_and_pressed_again_leaves_it_for_later(
     if presses == 2:
         assert rig.listing() != []
         assert len(recover(where=rig.machine, limits=PATIENCE, everything=True).ended) == 1
+    assert rig.listing() == []
+
+
+def test_a_child_that_the_kernel_holds_is_left_alone_and_told_of(tmp_path, monkeypatch) -> None:
+    rig = ModelRig("lio-iscsi", tmp_path, monkeypatch)
+    exporter = KernelExporter("lio-iscsi", None, rig.machine, SHORT)
+    real = children._Child.end
+    monkeypatch.setattr(children._Child, "end", lambda self: real(self) and False)
+    rig.after("hang", 3)
+    with pytest.raises(TimedOut, match=r"process \d+ hangs in the kernel and is left alone"):
+        exporter.export(rig.request())
+    assert rig.listing() == []
+
+
+def test_a_clean_up_that_fails_too_is_told_with_what_to_do(tmp_path, monkeypatch) -> None:
+    rig = ModelRig("lio-iscsi", tmp_path, monkeypatch)
+
+    def news(_pid: int, line: dict) -> None:
+        if line.get("step") == 2:
+            rig.after("hang", 0)  # the export hangs, and so does what is to undo it
+        if line.get("ready") and rig.exporter.records.all():
+            rig.after("hang", 0)
+
+    exporter = KernelExporter("lio-iscsi", None, rig.machine, SHORT, news)
+    with pytest.raises(KernelError, match=r"cannot undo .* which failed .*unexport --recover"):
+        exporter.export(rig.request())
+    (record,) = rig.exporter.records.all()
+    assert record.phase == "ending"
+    (rig.model.root / "hang").unlink(missing_ok=True)
+    found = recover(where=rig.machine, limits=PATIENCE, everything=True)
+    assert found.ended == (record.export.id,)
+    assert rig.listing() == []
+
+
+def test_others_go_on_while_a_lun_is_copied(tmp_path, monkeypatch) -> None:
+    rig = ModelRig("lio-iscsi", tmp_path, monkeypatch)
+    copying, go_on = threading.Event(), threading.Event()
+    stub = Stub(bytes(1 << 20))
+
+    def slowly(request) -> list[bytes]:
+        copying.set()
+        assert go_on.wait(60)
+        return stub.read(request)
+
+    stub.answer = slowly
+    made = []
+    with serving(stub) as source:
+        request = rig.request(source=source, by="copy")
+        thread = threading.Thread(target=lambda: made.append(rig.exporter.export(request)))
+        thread.start()
+        try:
+            assert copying.wait(60)
+            other = rig.exporter.export(rig.request())
+            rig.exporter.unexport(other)
+        finally:
+            go_on.set()
+            thread.join(60)
+    (export,) = made
+    with rig.opened(export) as path:
+        assert contract.digest(path) == hashlib.sha256(bytes(1 << 20)).hexdigest()
+    rig.exporter.unexport(export)
     assert rig.listing() == []

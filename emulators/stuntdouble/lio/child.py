@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from stuntdouble.errors import Error, InvalidState, Unsupported
 from stuntdouble.lio import devices
+from stuntdouble.lio.copying import CopyStep
 from stuntdouble.lio.machine import Machine
 from stuntdouble.lio.requests import Chap
 from stuntdouble.lio.steps import parsed
@@ -34,7 +35,7 @@ _LOOKS: Final = 10
 _LOOK_SECONDS: Final = 0.1
 """Whoever has a device open for an instant, as udev does when it is new, is not counted as a user."""
 
-_NEWS_BYTES: Final = 16 << 20  # of a copy between two lines about it
+_NEWS_BYTES: Final = 4 << 20  # of a copy between two lines about it: some, also from a slow server
 
 
 def main() -> None:
@@ -44,9 +45,9 @@ def main() -> None:
         machine = Machine(**job["machine"])
         secrets = {name: Chap(**chap) for name, chap in job["secrets"].items()}
         work = Work(machine, job["number"], secrets, _Progress().say)
-        lock = _locked(machine, f"export {job['number']} (process {os.getpid()})")
-        _tell({"done": _VERBS[job["verb"]](work, parsed(job["steps"]), job)})
-        os.close(lock)
+        lock = _Lock(machine, f"export {job['number']} (process {os.getpid()})")
+        lock.take()
+        _tell({"done": _VERBS[job["verb"]](work, lock, parsed(job["steps"]), job)})
     except Error as error:
         _tell({"error": type(error).__name__, "facts": list(map(str, error.args))})
     except OSError as error:
@@ -67,23 +68,35 @@ class _Progress:
             _tell({"progress": [what, done, everything]})
 
 
-def _locked(machine: Machine, what: str) -> int:
-    """Wait for the lock, and say in its file who has it."""
-    try:
-        machine.lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(machine.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        text = f"cannot write {machine.state} ({error.strerror}): run it as root"
-        raise Unsupported("exporting here", text) from None
-    _tell({"wait": "lock"})
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, what.encode(), 0)
-    return descriptor
+class _Lock:
+    """The machine's lock; its file says who has it."""
+
+    def __init__(self, machine: Machine, what: str) -> None:
+        self._what = what
+        try:
+            machine.lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = os.open(machine.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            text = f"cannot write {machine.state} ({error.strerror}): run it as root"
+            raise Unsupported("exporting here", text) from None
+
+    def take(self) -> None:
+        """Wait for it."""
+        _tell({"wait": "lock"})
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, self._what.encode(), 0)
+
+    def give(self) -> None:
+        """Let others have it."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
-def _make(work: Work, steps: list[Step], job: dict[str, Any]) -> dict[str, Any]:
-    """Make an export: each step on top of the one before."""
+def _make(work: Work, lock: _Lock, steps: list[Step], job: dict[str, Any]) -> dict[str, Any]:
+    """Make an export: each step on top of the one before.
+
+    A copy may take hours and is not of the kernel's configuration: others have the lock meanwhile.
+    """
     for step in steps:
         step.check(work)
     _ask({"ready": True})
@@ -92,11 +105,16 @@ def _make(work: Work, steps: list[Step], job: dict[str, Any]) -> dict[str, Any]:
         _ask({"step": number})
         if made.path and step.kind in {"loop", "backstore"}:
             size = devices.size_of(made.path)
-        made = step.do(work, made)
+        if step.kind == CopyStep.kind:
+            lock.give()
+            made = step.do(work, made)
+            lock.take()
+        else:
+            made = step.do(work, made)
     return {"path": made.path, "naa": made.naa, "size_bytes": size}
 
 
-def _undo(work: Work, steps: list[Step], job: dict[str, Any]) -> dict[str, Any]:
+def _undo(work: Work, _lock: _Lock, steps: list[Step], job: dict[str, Any]) -> dict[str, Any]:
     """Take an export away, from above to below; refused while somebody uses it, unless forced."""
     if not job["force"] and (users := _lasting(work, steps)):
         who = ", ".join(user.who for user in users)
@@ -119,7 +137,7 @@ def _lasting(work: Work, steps: list[Step]) -> list[Session]:
     return users
 
 
-def _users(work: Work, steps: list[Step], job: dict[str, Any]) -> dict[str, Any]:
+def _users(work: Work, _lock: _Lock, steps: list[Step], job: dict[str, Any]) -> dict[str, Any]:
     """Return who uses an export."""
     del job
     return {"sessions": [[user.who, user.where] for user in steps[-1].users(work)]}

@@ -112,7 +112,7 @@ class _Child:
     def __init__(self, what: str, machine: Machine, limits: Limits) -> None:
         self._what, self._machine, self._limits = what, machine, limits
         self._buffer = b""
-        self._locked = False
+        self._waiting = False  # for the lock
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in ``end``)
         inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         path = os.pathsep.join(filter(None, dict.fromkeys([*inherited, *sys.path])))
@@ -136,8 +136,8 @@ class _Child:
         """Return the next line."""
         while b"\n" not in self._buffer:
             assert self.process.stdout is not None
-            waiting = not self._locked and self._buffer == b""
-            seconds = self._limits.lock_seconds if waiting else self._limits.step_seconds
+            limits = self._limits
+            seconds = limits.lock_seconds if self._waiting else limits.step_seconds
             if not select.select([self.process.stdout], [], [], seconds)[0]:
                 raise self._late(seconds)
             data = os.read(self.process.stdout.fileno(), 1 << 16)
@@ -146,11 +146,11 @@ class _Child:
             self._buffer += data
         row, _, self._buffer = self._buffer.partition(b"\n")
         line: dict[str, Any] = json.loads(row)
-        self._locked = self._locked or "wait" not in line
+        self._waiting = "wait" in line
         return line
 
     def _late(self, seconds: float) -> Error:
-        if not self._locked:
+        if self._waiting:
             with suppress(OSError):
                 who = self._machine.lock.read_text("utf-8")
                 return TaskInProgress("the kernel target's configuration", who or "somebody")

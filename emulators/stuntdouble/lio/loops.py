@@ -68,7 +68,9 @@ class LoopStep:
         try:
             name = self._configured(work, file)
         except OSError as error:
-            raise KernelError(f"make a loop device of {below.path}", error.strerror) from None
+            where = f"{error.filename}: " if error.filename else ""
+            what = f"make a loop device of {below.path}"
+            raise KernelError(what, f"{where}{error.strerror}") from None
         finally:
             os.close(file)
         return Made(str(Path(work.machine.dev, name)))

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import traceback
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -231,6 +231,31 @@ def call_killed(request: dict[str, Any]) -> str:
         return contract.it_recovers_from_the_death_of_its_owner(rig)
     except AssertionError as error:
         raise KernelError("recover", str(error)) from None
+
+
+def call_truth() -> str:
+    """Return a file that may be exported."""
+    return str(_truth())
+
+
+def call_fileio() -> str:
+    """Let a file out by the page cache: protected by the mapping, then for writing by all."""
+    rig = Rig("lio-iscsi")
+    asked = replace(rig.request(), backstore="fileio")
+    rig.request = lambda: asked  # type: ignore[method-assign]
+    contract.it_shows_the_bytes(rig)
+    refused = contract.it_refuses_writes(rig)
+    local = KernelExporter("lio-loopback", None, MACHINE, LIMITS)
+    export = local.export(Request(PathSource(str(TRUTH)), read_only=False))
+    with Path(export.device).open("r+b", buffering=0) as device:
+        device.write(b"written" + bytes(505))
+        os.fsync(device.fileno())
+    local.unexport(export, force=True)
+    with TRUTH.open("rb") as file:
+        written = file.read(7)
+    if written != b"written":
+        raise KernelError("write to a file by way of the target", f"it holds {written!r}")
+    return f"read-only: {refused}; else it writes"
 
 
 def call_by_hand(kind: Kind, request: dict[str, Any]) -> list[list[str]]:

@@ -15,7 +15,7 @@ from stuntdouble.initiators import connect
 from stuntdouble.initiators.iscsi import IscsiInitiator, Limits
 from stuntdouble.lab.lio.guest import ADDRESS, PORTS
 from stuntdouble.lab.lio.site import opened
-from stuntdouble.lio import EXPORTERS
+from stuntdouble.lio import EXPORTERS, KernelError
 from stuntdouble.ports import Throttle
 from stuntdouble.scenarios.build import BACKUP_IQN
 from stuntdouble.units import MIB
@@ -204,6 +204,24 @@ async def _killed(lab: Lab) -> str:
         return str(await lab.guest.call("killed", facts, seconds=_CONTRACT_SECONDS))
 
 
+async def _fileio(lab: Lab) -> str:
+    return str(await lab.guest.call("fileio", seconds=_CONTRACT_SECONDS))
+
+
+async def _refused(lab: Lab) -> str:
+    before = await lab.guest.call("listing")
+    source = await lab.guest.call("truth")
+    portal = ["192.0.2.77", PORTS[0]]  # RFC 5737: of no machine
+    facts = {"source": source, "portal": portal, "initiators": [[GUEST, None]]}
+    try:
+        await lab.guest.call("export", {"kind": "lio-iscsi", "request": facts})
+    except KernelError as error:
+        after = await lab.guest.call("listing")
+        assert after == before, f"left: {', '.join(after)}"
+        return str(error)
+    raise AssertionError("it is exported")
+
+
 async def _nothing_left(lab: Lab) -> str:
     left = await lab.guest.call("listing")
     assert left == [], f"left: {', '.join(left)}"
@@ -219,5 +237,7 @@ CHECKS: Final[dict[str, Check]] = {
     "CHAP keeps others out": _chap,
     "the printed commands make what we make": _by_hand,
     "a kill between any two steps is recovered from": _killed,
+    "a file by the page cache is protected, or written": _fileio,
+    "a portal that is nobody's address leaves nothing": _refused,
     "nothing is left in the kernel's configuration": _nothing_left,
 }
