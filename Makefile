@@ -5,6 +5,7 @@
 #   make test               run the tests             (make test ARGS='-k chain' for a few)
 #   make differential       hold both engines against each other: ten thousand histories
 #   make interop            vendors' and standard clients against the served site
+#   make lio                a real kernel's iSCSI target in a guest, fed from a site (5 minutes)
 #   make lab                measure QEMU's block layer again and compare (ARGS=--quick: a minute)
 #   make validity           hold the model against theory, measurements and publications
 #   make check              what a change must pass: format, lint, types, floors, coverage
@@ -36,7 +37,7 @@ empty :=
 INCLUDE := $(subst $(empty) ,$(comma),$(WHOLE:%=*/stuntdouble/%/*))
 
 .NOTPARALLEL:
-.PHONY: help setup compare test differential interop lab check format lint types floors coverage lock clean validity bench
+.PHONY: help setup compare test differential interop lio lab check format lint types floors coverage lock clean validity bench
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -67,6 +68,10 @@ lab: $(READY)
 interop: $(READY)
 	$(STAGE) 'packages for interop' tools/interop-packages
 	@CI=1 $(BIN)/python -m $(PYTEST) tests/interop $(ARGS)
+
+lio: $(READY)
+	$(STAGE) 'packages for the guest' tools/lio-packages
+	@$(BIN)/python -m stuntdouble.lab.lio $(ARGS)
 
 validity: $(READY)
 	@$(BIN)/python -m stuntdouble.validity --sensitivity --json reports/baseline/validity.json \
