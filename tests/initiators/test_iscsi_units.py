@@ -326,7 +326,7 @@ def impatient():
     """Leave a silent target soon: for the rest of a PDU whose length is a lie, too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire, "PING_SECONDS", 0.02)
-        patch.setattr(session, "LOGIN_SECONDS", 0.5)
+        patch.setattr(session, "LOGIN_SECONDS", 0.2)
         yield
 
 
