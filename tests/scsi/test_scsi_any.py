@@ -95,6 +95,20 @@ def test_nobody_may_ask_for_auto_contingent_allegiance(command):
     assert Bench().told(bytes(cdb)) == "05/24/00"
 
 
+MEDIUM = (
+    "READ(", "WRITE", "VERIFY", "COMPARE AND WRITE", "ORWRITE", "UNMAP", "GET LBA STATUS",
+    "SYNCHRONIZE CACHE", "PRE-FETCH", "READ DEFECT DATA", "TEST UNIT READY",
+)  # fmt: skip
+
+
+@named
+def test_a_stopped_unit_does_what_needs_no_medium(command):
+    bench = Bench()
+    bench.server.state(bench.unit.naa).stopped = True
+    told = bench.told(sound(command), bytes(1024))
+    assert (told == "02/04/02") == command.name.startswith(MEDIUM)
+
+
 def test_lengths_of_commands_are_those_of_their_groups():
     for command in DISK.commands:
         assert len(command.mask) == {0: 6, 1: 10, 2: 10, 4: 16, 5: 12}[command.opcode >> 5]

@@ -109,6 +109,15 @@ def test_anything_may_be_told_by_one_unit_or_all(bench):
     assert hears(bench, bench.two) == []
 
 
+def test_one_session_may_be_told_something_by_a_unit_that_it_sees(bench):
+    new = Nexus(ONE, ISID, 3)
+    bench.server.connect(new)
+    bench.server.attend(new, pack_lun(1), (0x2A, 0x01))
+    bench.server.attend(new, pack_lun(2), (0x2A, 0x01))
+    assert hears(bench, new) == ["06/29/00", "06/2a/01"]
+    assert hears(bench, bench.one) == []
+
+
 def test_an_ended_session_is_told_nothing(bench):
     bench.server.disconnect(bench.two)
     bench.server.disconnect(bench.two)

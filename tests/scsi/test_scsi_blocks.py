@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from scsi.bench import BLOCK, Bench, complaint, information, pointer, sixteen, ten, twelve
 from stuntdouble.scsi import MemoryUnit
+from stuntdouble.scsi.blocks import fast_read
 from stuntdouble.units import KIB
 
 READS = {6: 0x08, 10: 0x28, 12: 0xA8, 16: 0x88}
@@ -111,6 +112,17 @@ def test_data_that_is_too_short_is_refused_and_nothing_is_written(bench):
     assert bytes(bench.unit.data) == before
 
 
+@pytest.mark.parametrize("length", [0, 1, 200, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK])
+@pytest.mark.parametrize("command", [ten(0x2A, 1, 2), sixteen(0x8A, 1, 2, 8), ten(0x2E, 1, 2, 2)])
+def test_who_announces_less_has_as_much_written(bench, command, length):
+    bench.unit.write(0, b"a" * 4 * BLOCK)
+    assert bench.sent(command, b"b" * length, announced=length) == b""
+    wanted = b"a" * BLOCK + b"b" * length + b"a" * (3 * BLOCK - length)
+    assert bytes(bench.unit.data[: 4 * BLOCK]) == wanted
+    if length:
+        assert bench.told(command, b"b" * (length - 1), announced=length) == "05/0e/03"
+
+
 def test_data_that_is_too_long_is_not_looked_at(bench):
     bench.sent(ten(0x2A, 0, 1), b"x" * 3 * BLOCK, announced=3 * BLOCK)
     assert bytes(bench.unit.data[: 2 * BLOCK]) == b"x" * BLOCK + bytes(BLOCK)
@@ -135,6 +147,30 @@ def test_a_read_only_unit_can_be_read(bench):
     assert bench.sent("1a 00 3f 00 ff 00")[2] & 0x80  # WP
 
 
+@pytest.mark.parametrize("flags", [0, 0x08, 0x18])
+def test_common_reads_take_the_short_way_and_no_others(bench, flags):
+    bench.unit.write(3 * BLOCK, pattern(2 * BLOCK))
+    for command in (ten(0x28, 3, 2, flags), sixteen(0x88, 3, 2, flags)):
+        padded = command.ljust(16, b"\0")
+        assert b"".join(fast_read(bench.unit, padded)) == pattern(2 * BLOCK)
+    for command in (
+        ten(0x28, 3, 0),
+        ten(0x28, BLOCKS - 1, 2),
+        ten(0x28, 3, 1, 0x20),
+        ten(0x28, 3, 1, 0x01),
+        ten(0x28, 3, 1)[:-1] + b"\x04",
+        ten(0x28, 3, 1)[:6] + b"\x20" + ten(0x28, 3, 1)[7:],
+        ten(0x2A, 3, 1),
+        sixteen(0x88, 3, 0),
+        sixteen(0x88, 1 << 63, 1),
+        sixteen(0x88, 3, 1, 0x80),
+        sixteen(0x88, 3, 1)[:-1] + b"\x04",
+        sixteen(0x88, 3, 1)[:14] + b"\x20\0",
+        twelve(0xA8, 3, 1),
+    ):
+        assert fast_read(bench.unit, command.ljust(16, b"\0")) is None
+
+
 # Looking and writing at once. ------------------------------------------------------------------
 
 
@@ -151,6 +187,14 @@ def test_verification_compares_what_it_is_asked_to(bench, opcode):
     assert complaint(answer) == "0e/1d/00"
     assert information(answer) == 700
     assert bench.told(shape(opcode, 8, 4, 0x04), data) == "05/24/00"  # BYTCHK 10 is reserved
+
+
+@pytest.mark.parametrize("flags", [0x00, 0x02])
+def test_nothing_is_verified_at_the_end_and_not_beyond(bench, flags):
+    for block in (0, BLOCKS):
+        assert bench.sent(ten(0x2F, block, 0, flags)) == b""
+        assert bench.sent(sixteen(0x8E, block, 0, flags)) == b""
+    assert bench.told(ten(0x2F, BLOCKS + 1, 0, flags)) == "05/21/00"
 
 
 def test_verification_compares_one_block_with_each(bench):

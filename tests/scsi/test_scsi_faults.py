@@ -159,6 +159,18 @@ def test_latency_passes_before_anything_else(bench):
     assert bench.unit.data[:2048] == DATA
 
 
+def test_a_session_may_end_while_its_command_is_late(bench):
+    bench.plan({"kind": "latency", "seconds": 1})
+
+    async def leave() -> int:
+        answer = bench.server.execute(bench.one, bytes((0, 1)) + bytes(6), WRITE, b"y" * 2048)
+        bench.server.disconnect(bench.one)
+        return (await answer).status
+
+    assert asyncio.run(leave()) == 0x40
+    assert bench.unit.data[:2048] == DATA
+
+
 def test_a_pulled_unit_is_gone_in_the_middle_of_a_read(bench):
     bench.plan({"kind": "pulled", "initiator_iqn": ONE, "after": 1})
     assert bench.sent(READ) == DATA
@@ -191,8 +203,6 @@ def test_corruption_is_silent_and_as_large_as_planned(count, cdb):
     assert len(wrong) == len(DATA)
     assert sum(a != b for a, b in zip(wrong, DATA, strict=True)) == count
     assert bench.unit.data[:2048] == DATA
-    bench.plan({"kind": "corruption", "bytes": count, "commands": ["write"]})
-    assert bench.sent(cdb) == DATA
 
 
 def test_no_more_is_corrupted_than_there_is():
@@ -243,6 +253,11 @@ def test_faults_strike_units_that_answer_later(bench, monkeypatch):
         ({"kind": "busy", "commands": []}, "fault.commands: [] is no list of read, write, other"),
         ({"kind": "busy", "commands": "read"}, "fault.commands: 'read' is no list"),
         ({"kind": "busy", "commands": ["erase"]}, "fault.commands: 'erase' is none of"),
+        (
+            {"kind": "no-space", "commands": ["write", "read"]},
+            "fault.commands: 'read' is not what no-space can hit: write",
+        ),
+        ({"kind": "medium-error", "block": 0, "commands": ["other"]}, "can hit: read, write"),
         ({"kind": ["busy"]}, "fault.kind: ['busy'] is none of"),
     ],
 )

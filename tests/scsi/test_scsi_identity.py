@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scsi.bench import ONE, TARGET, Bench, complaint, pointer, sixteen
@@ -53,9 +53,9 @@ def test_a_disk_is_known_by_its_identifier(bench):
     assert found[1] == (0x02, 0x01, b"STUNTDBLMEMORY UNIT     0000000000000001")
     assert (0x51, 0x94, b"\0\0\0\1") in found  # relative target port
     assert (0x51, 0x95, b"\0\0\0\1") in found  # target port group
-    names = [body for first, kind, body in found if kind & 0x0F == 0x08]
-    assert [name.rstrip(b"\0").decode() for name in names] == [f"{TARGET},t,0x0001", TARGET]
-    assert all(len(name) % 4 == 0 and name.endswith(b"\0") for name in names)
+    names = [(first, kind, body.rstrip(b"\0").decode()) for first, kind, body in found[4:]]
+    assert names == [(0x53, 0x98, f"{TARGET},t,0x0001"), (0x53, 0xA8, TARGET)]
+    assert all(len(body) % 4 == 0 and body.endswith(b"\0") for _, _, body in found[4:])
 
 
 def test_every_page_that_is_listed_is_there_and_no_other(bench):
@@ -86,6 +86,19 @@ def test_limits_and_provisioning_agree_with_each_other(thin):
     assert page(bench, 0xB1)[:2] == b"\0\1"  # does not rotate
 
 
+@pytest.mark.parametrize(("block", "most"), [(512, 65_536), (4096, 8192)])
+def test_no_more_than_so_many_bytes_are_moved_at_a_time(block, most):
+    bench = Bench(MemoryUnit(size_bytes=33 << 20, block_bytes=block, unmap_granularity_bytes=4096))
+    limits = page(bench, 0xB0)
+    assert [int.from_bytes(limits[at : at + 4], "big") for at in (4, 8)] == [most, most]
+    assert int.from_bytes(limits[32:40], "big") == most
+    assert int.from_bytes(limits[2:4], "big") == 4096 // block
+    for opcode in (0x88, 0x8A, 0x8E, 0x8F, 0x8B, 0x93):
+        assert bench.told(sixteen(opcode, 0, most + 1), bytes(block)) == "05/24/00"
+    assert len(bench.sent(sixteen(0x88, 0, most))) == 32 << 20
+    assert bench.told(sixteen(0x93, 0, most), bytes(block)) == "00"
+
+
 @pytest.mark.parametrize(
     ("size", "block", "physical", "exponent"), [(1 << 20, 512, 4096, 3), (1 << 20, 4096, 4096, 0)]
 )
@@ -104,8 +117,10 @@ def test_capacity(size, block, physical, exponent):
 
 
 def test_a_capacity_that_32_bits_cannot_say(bench, monkeypatch):
-    monkeypatch.setattr(bench.unit, "size_bytes", (1 << 32) * 512)
-    assert bench.sent("25 00 00000000 0000 00 00") == b"\xff" * 4 + b"\0\0\2\0"
+    for blocks in (1 << 32, (1 << 32) + 1, 1 << 43):
+        monkeypatch.setattr(bench.unit, "size_bytes", blocks * 512)
+        assert bench.sent("25 00 00000000 0000 00 00") == b"\xff" * 4 + b"\0\0\2\0"
+        assert bench.sent(sixteen(0x9E, 0, 32, 0x10))[:8] == (blocks - 1).to_bytes(8, "big")
     monkeypatch.setattr(bench.unit, "size_bytes", ((1 << 32) - 1) * 512)
     assert bench.sent("25 00 00000000 0000 00 00") == b"\xff\xff\xff\xfe" + b"\0\0\2\0"
 
@@ -114,6 +129,9 @@ def test_a_capacity_that_32_bits_cannot_say(bench, monkeypatch):
 
 
 @given(st.integers(0, LUN_MAX))
+@example(255)
+@example(256)
+@example(LUN_MAX)
 def test_an_address_says_its_number(lun):
     address = pack_lun(lun)
     assert unpack_lun(address) == lun
@@ -197,7 +215,7 @@ def test_commands_are_told_of_as_they_are(bench):
     for row in rows:
         opcode, action = row[0], int.from_bytes(row[2:4], "big")
         assert row[5] & 2  # with timeouts
-        assert row[8:12].hex() == "000a0000"
+        assert row[8:].hex() == "000a0000000000000000000a"
         how = 0x82 if row[5] & 1 else 0x81
         one = bench.sent(f"a3 0c {how:02x} {opcode:02x} {action:04x} 0000ffff 00 00")
         length = int.from_bytes(one[2:4], "big")
@@ -270,6 +288,7 @@ def test_port_groups_and_task_management(bench):
 
 def test_logs(bench):
     assert bench.sent("4d 00 40 00 00 0000 00ff 00").hex() == "00000003000d2f"
-    assert bench.sent("4d 00 4d 00 00 0001 00ff 00").hex() == "0d000006000103020041"
-    assert bench.told("4d 00 4d 00 00 0002 00ff 00") == "05/24/00"
-    assert bench.told("4d 00 43 00 00 0000 00ff 00") == "05/24/00"
+    assert bench.sent("4d 00 4d 00 00 0001 00ff 00").hex() == "0d0000060001030200ff"
+    beyond, unknown = bench("4d 00 4d 00 00 0002 00ff 00"), bench("4d 00 43 00 00 0000 00ff 00")
+    assert (complaint(beyond), pointer(beyond)) == ("05/24/00", (True, 5, None))
+    assert (complaint(unknown), pointer(unknown)) == ("05/24/00", (True, 2, 5))

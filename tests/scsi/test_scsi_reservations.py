@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scsi.bench import ISID, ONE, TWO, Bench, sixteen, ten
+from scsi.bench import ISID, ONE, TWO, Bench, complaint, pointer, sixteen, ten
 from stuntdouble.scsi import DeviceServer, MemoryLuns, Nexus, pack_lun
 
 KINDS = [1, 3, 5, 6, 7, 8]
@@ -181,6 +181,13 @@ def test_who_is_preempted_has_nothing_left(bench, action):
     assert bench.told(READ, nexus=bench.two) == CONFLICT
 
 
+def test_nothing_is_said_of_commands_that_were_not_there(bench):
+    bench.sent(*out(REGISTER, 0, 7))
+    bench.sent(*out(REGISTER, 0, 8), nexus=bench.two)
+    bench.sent(*out(ABORT, 7, 8, kind=1))
+    assert [bench.told(READY, nexus=bench.two) for _ in range(2)] == ["06/2a/05", "00"]
+
+
 def test_a_conflict_comes_before_what_is_told_of_it(bench):
     bench.sent(*out(REGISTER, 0, 7))
     bench.sent(*out(REGISTER, 0, 8), nexus=bench.two)
@@ -188,6 +195,17 @@ def test_a_conflict_comes_before_what_is_told_of_it(bench):
     bench.sent(*out(RESERVE, 7, kind=1))
     assert bench.told(WRITE, bytes(512), nexus=bench.two) == CONFLICT
     assert bench.told(READ, nexus=bench.two) == "06/2a/05"
+
+
+def test_a_reset_comes_before_a_conflict(bench):
+    bench.sent(*out(REGISTER, 0, 7))
+    bench.sent(*out(RESERVE, 7, kind=3))
+    bench.server.reset_target()
+    assert bench.told(WRITE, bytes(512), nexus=bench.two) == "06/29/03"
+    assert bench.told(WRITE, bytes(512), nexus=bench.two) == CONFLICT
+    bench.server.capacity_changed(bench.unit.naa)
+    assert bench.told(WRITE, bytes(512), nexus=bench.two) == CONFLICT
+    assert bench.told(READY, nexus=bench.two) == "06/2a/09"
 
 
 def test_all_others_are_preempted_with_no_key_where_all_hold(bench):
@@ -256,8 +274,10 @@ def test_the_full_status_names_who_is_registered(bench):
 def test_what_can_be_done_is_said(bench):
     assert bench.sent("5e 02 0000000000 00ff 00").hex() == "00080480ea010000"
     assert bench.sent(*out(REGISTER, 0, 7, flags=0x04)) == b""  # ALL_TG_PT: there is but one
-    assert bench.told(*out(IGNORE, 0, 7, flags=0x01)) == "05/26/00"  # APTPL
-    assert bench.told(*out(IGNORE, 0, 7, flags=0x08)) == "05/26/00"  # SPEC_I_PT
+    for flags, bit in ((0x01, 0), (0x08, 3), (0x02, None), (0x80, None)):  # APTPL, SPEC_I_PT
+        answer = bench(*out(IGNORE, 0, 7, flags=flags))
+        assert complaint(answer) == "05/26/00"
+        assert pointer(answer) == (False, 20, bit)
 
 
 def test_malformed_requests_are_refused(bench):

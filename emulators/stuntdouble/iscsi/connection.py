@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from stuntdouble.codecs import iscsi
 from stuntdouble.codecs.iscsi import (
+    HEADER_BYTES,
     LOGIN_SEGMENT_BYTES,
     NO_TAG,
     BrokenFraming,
@@ -26,7 +27,9 @@ from stuntdouble.codecs.iscsi import (
     Opcode,
     RejectReason,
     Stage,
+    pack_good,
     pack_pdu,
+    padding,
     serial_less,
 )
 from stuntdouble.iscsi.commands import Commands
@@ -60,6 +63,7 @@ _REASONS: Final[dict[int, RejectReason]] = {
 """Why requests are rejected that make no sense in a session; others are not known at all."""
 
 _M32: Final = 0xFFFF_FFFF
+_UNDERFLOW: Final = int(iscsi.ResponseFlag.UNDERFLOW)
 
 
 class Connection:
@@ -91,7 +95,7 @@ class Connection:
         self._out_bytes = 0
         self._held: dict[int, Pdu | None] = {}
         self._cid = 0
-        self._working = self._heard = self._pinged = False
+        self._working = self._heard = self._pinged = self._quick = False
 
     # For whoever drives it. --------------------------------------------------------------------
 
@@ -108,12 +112,14 @@ class Connection:
     def work(self) -> bool:
         """Take what has been received; say whether there may be more, but no room for answers."""
         self._working = self._heard = True
-        most = self.node.limits.output_bytes
+        most, framer = self.node.limits.output_bytes, self.framer
         try:
             while not self.closed:
                 if self._out_bytes >= most:
                     return True
-                pdu = self.framer.next()
+                if self._quick and not self._held and self.commands.read(framer):
+                    continue
+                pdu = framer.next()
                 if pdu is None:
                     break
                 self._take(pdu)
@@ -191,6 +197,18 @@ class Connection:
             self._out_bytes += len(header)
         if not self._working:
             self._woken()
+
+    def send_good(self, itt: int, parts: Sequence[Buffer], length: int, expected: int) -> None:
+        """Have data sent that are all there is to a read that went well; no digests are agreed on."""
+        statsn = self.statsn
+        self.statsn = (statsn + 1) & _M32
+        flags = _UNDERFLOW if length < expected else 0
+        numbers = (statsn, self.expcmdsn, self.maxcmdsn)
+        self._out.append(pack_good(itt, numbers, flags, length, expected - length))
+        self._out += parts
+        if length & 3:
+            self._out.append(padding(length))
+        self._out_bytes += HEADER_BYTES + length + (-length & 3)
 
     def reject(self, reason: RejectReason, header: Buffer) -> None:
         """Say that a PDU was not taken (§11.17)."""
@@ -328,6 +346,7 @@ class Connection:
         self.framer.data_bytes_max = SEGMENT_BYTES
         if self.session is not None and self.session.target is not None:
             self.commands.adopt(agreed, self.session)
+            self._quick = not any(self.digests)
 
     # Pings and logout. -------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _SENSE_LENGTH: Final = Struct(">H")  # §11.4.7: in front of sense data
 _LAST: Final = int(ResponseFlag.FINAL | ResponseFlag.STATUS)
 _FINAL: Final = int(ResponseFlag.FINAL)
+_READ: Final = int(CommandFlag.READ)
+_WRITE: Final = int(CommandFlag.WRITE)
 
 
 class Replies:
@@ -48,9 +50,9 @@ class Replies:
         status, parts, sense = answer
         expected = command.expected_length
         length = sum(map(len, parts))
-        moved = taken if command.flags & CommandFlag.WRITE else length
+        moved = taken if command.flags & _WRITE else length
         flags, count = residual(moved, expected) if moved != expected else (0, 0)
-        if not command.flags & CommandFlag.READ:
+        if not command.flags & _READ:
             length = 0
         elif length > expected:
             parts, length = tuple(trimmed(parts, expected)), expected

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stuntdouble.codecs.iscsi import AsyncEvent
 from stuntdouble.errors import InvalidState
 from stuntdouble.iscsi.client import Client
+from stuntdouble.units import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,9 @@ _ACCEPTED_MAX: Final = 16  # of them, how many are let in at a time
 _BREATH_SECONDS: Final = (
     0.1  # wall time before another try where the machine has no descriptor left
 )
-_SEND_BUFFER_BYTES: Final = 4 << 20  # what the kernel is asked to take off our hands
+_SEND_BUFFER_BYTES: Final = 256 * KIB
+"""What the kernel takes off our hands at a time.  Measured: what is more falls out of the processor's
+caches before the initiator comes to read it, and takes twice as long."""
 
 
 class Server:

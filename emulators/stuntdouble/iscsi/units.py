@@ -1,7 +1,7 @@
 """Volumes of an emulated array as SCSI units: bytes straight from the site's maps.
 
-What is read is rendered from tokens into the buffers that are sent; long zeros, and blocks whose
-bytes came from outside, are not even copied.  What is written is admitted like any other write:
+What is read is rendered from tokens into the buffers that are sent; of long zeros there is one copy
+for all.  What is written is admitted like any other write:
 fences, masking, read-only volumes and full reserves are the array's to decide, in the instant in
 which the data are whole.
 """
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from stuntdouble.clock import completed
-from stuntdouble.content import ZERO
-from stuntdouble.errors import AccessDenied, NotFound
+from stuntdouble.content import FIRST_LITERAL, ZERO
+from stuntdouble.errors import AccessDenied, MediumError, NotFound, TaskInProgress
 from stuntdouble.extents import Runs
 from stuntdouble.iops import Io, Purpose, StreamSpec
 from stuntdouble.scsi import Run
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 _PLAIN_BYTES: Final = 64 * KIB
 """What is rendered in one piece: for less it does not pay to look where zeros are.  Measured."""
+
+_PIECES_MAX: Final = 16
+"""Into how many pieces a read is cut at most, rather than rendered in one.  Measured: what a piece
+costs is what copying 16 KiB does."""
 
 _DEPTH: Final = 8  # I/Os of one long command at a time, where they take time: as NBD's
 
@@ -73,13 +77,14 @@ class ArrayUnit:
         initiator: who sees it.
         naming: what it says of itself.
         paced: whether commands take the time that their I/O takes in the model; else none.
+        thin: whether initiators are told what holds nothing but zeros, and may have it so.
         on_write: told of each change as it enters the site.
         link: the engine's station that what is read crosses, where commands take time, or -1.
     """
 
     def __init__(
         self, array: Array, volume: Volume, initiator: str, naming: Naming, *,
-        paced: bool = False, on_write: Callable[[Written], object] | None = None, link: int = -1,
+        paced: bool = False, thin: bool = True, on_write: Callable[[Written], object] | None = None, link: int = -1,
     ) -> None:  # fmt: skip
         self.array = array
         self.volume = volume
@@ -88,7 +93,7 @@ class ArrayUnit:
         self.serial = volume.serial
         self.vendor, self.product, self.revision = naming
         self.block_bytes = _LOGICAL_BYTES
-        self.thin = True
+        self.thin = thin
         self._site = array.core.site
         self._env = array.core.env
         self._paced = paced
@@ -133,13 +138,35 @@ class ArrayUnit:
         size = self._size
         first, last = offset // size, -(-(offset + length) // size)
         with self._env.entered():
-            if length <= _PLAIN_BYTES:
-                rendered = [self.array.show(self.volume, first, last - first)]
+            if length > _PLAIN_BYTES and not self._site.faults:
+                parts = self._pieces(first, last - first)
             else:
-                rendered = self.array.show_parts(self.volume, first, last - first)
-        parts: list[Buffer] = [rows.reshape(-1).data for rows in rendered]
+                rows = self.array.show(self.volume, first, last - first)
+                parts = [rows.reshape(-1).data]
         if offset % size or length % size:
             _trim(parts, offset - first * size, length)
+        return parts
+
+    def _pieces(self, first: int, count: int) -> list[Buffer]:
+        """Return the same in pieces: long zeros, and bytes that came from outside, as they lie."""
+        self.array.core.check_reachable()
+        if not self.volume.readable:
+            raise MediumError(self.naa, first * self._size)
+        site = self._site
+        tokens = self.volume.lun.tokens(first, count)
+        held = tokens & _HELD != 0
+        goes_on = (tokens[1:] - tokens[:-1] == 1) | ~(held[1:] | held[:-1])
+        edges = (np.flatnonzero(~goes_on) + 1).tolist()
+        if len(edges) > _PIECES_MAX:
+            return [site.render(tokens).reshape(-1).data]
+        parts: list[Buffer] = []
+        for begin, end in pairwise([0, *edges, count]):
+            if tokens[begin] >= FIRST_LITERAL:
+                row = int(tokens[begin]) - FIRST_LITERAL
+                rows = site.literals.rows[row : row + end - begin].view(np.uint8)
+            else:
+                rows = site.render(tokens[begin:end])
+            parts.append(rows.reshape(-1).data)
         return parts
 
     async def _read_later(self, offset: int, length: int) -> Sequence[Buffer]:
@@ -198,38 +225,52 @@ class ArrayUnit:
             NotFound: it is not mapped to the initiator any more.
             NoSpace: the snapshot reserve is full; what came before is written.
         """
-        return self._begin(partial(self._admit, offset, len(data), bytes(data)))
+        return self._changed(offset, len(data), bytes(data))
 
     def zero(self, offset: int, length: int, *, unmap: bool) -> Awaitable[None] | None:
         """Let a range read as zeros; raises as ``write``."""
         del unmap  # a volume is laid out in full, and a block of zeros has no content either way
-        return self._begin(partial(self._admit, offset, length, None))
+        return self._changed(offset, length, None)
 
     def change(
         self, offset: int, length: int, update: Callable[[bytes], bytes | None]
     ) -> Awaitable[None] | None:
-        """Replace the bytes of a range by what *update* makes of them, in one instant."""
+        """Replace the bytes of a range by what *update* makes of them, in one instant.
 
-        def admit() -> list[Event]:
+        Raises:
+            TaskInProgress: a snapshot is being taken, so nothing can be written in this instant.
+        """
+        with self._env.entered():
+            self._check()
+            if next(self.array.unfenced(self.volume.lun), None) is not None:
+                raise TaskInProgress(f"volume {self.naa}", "a snapshot")
             made = update(b"".join(self._shown(offset, length)))
-            return [] if made is None else self._admit(offset, length, made)
-
-        return self._begin(admit)
+            return None if made is None else self._changed(offset, length, made)
 
     def flush(self) -> None:
         """Do nothing: what is admitted stays."""
 
-    def _begin(self, admit: Callable[[], list[Event]]) -> Awaitable[None] | None:
-        """Admit a write now, or when the fences fall; with its time, where it takes any."""
+    def _changed(self, offset: int, length: int, data: bytes | None) -> Awaitable[None] | None:
         with self._env.entered():
-            self._check()
-            fence = next(self.array.unfenced(self.volume.lun), None)
-            if fence is None and not self._paced:
-                admit()
-                return None
-            process: Event = self._env.process(self._written(admit))
-            process.callbacks.append(_seen)
-            return completed(process)
+            event = self.begin(offset, length, data)
+            return None if event is None else completed(event)
+
+    def begin(self, offset: int, length: int, data: bytes | None) -> Event | None:
+        """Begin a write, or to zero a range where there are no data, within ``env.entered()``.
+
+        Returns:
+            The event of its end; None where it is over.  It goes on where its initiator leaves.
+        """
+        self._check()
+        if self._on_write is not None:
+            self._on_write(Written(self.initiator, self.naa, offset, length, data))
+        admit = partial(self._admit, offset, length, data)
+        if not self._paced and next(self.array.unfenced(self.volume.lun), None) is None:
+            admit()
+            return None
+        process: Event = self._env.process(self._written(admit))
+        process.callbacks.append(_seen)
+        return process
 
     def _written(self, admit: Callable[[], list[Event]]) -> Generator[Event, Any, None]:
         yield from self.array.unfenced(self.volume.lun)
@@ -247,10 +288,8 @@ class ArrayUnit:
 
     def _admit(self, offset: int, length: int, data: bytes | None) -> list[Event]:
         """Admit a write or a zeroing in this instant; return the ends of its I/Os, if any."""
-        if self._on_write is not None:
-            self._on_write(Written(self.initiator, self.naa, offset, length, data))
         site, lun, ended = self._site, self.volume.lun, []
-        for start, stop, part in self._pieces(offset, length, data):
+        for start, stop, part in self._cut(offset, length, data):
             if part is None:
                 steps = site.volume_zero(lun, start, stop - start)
             else:
@@ -259,7 +298,7 @@ class ArrayUnit:
                 ended.append(self.array.core.engine.submit(steps, Purpose.RESTORE))
         return ended
 
-    def _pieces(
+    def _cut(
         self, offset: int, length: int, data: bytes | None
     ) -> Iterator[tuple[int, int, memoryview | None]]:
         """Cut a change into whole content blocks, no longer than one I/O; None is zeros."""
@@ -295,16 +334,17 @@ class ArrayLuns:
     Args:
         array: whose volumes they are.
         naming: what units say of themselves.
-        paced, on_write, link: see ``ArrayUnit``.
+        paced, thin, on_write, link: see ``ArrayUnit``.
     """
 
     def __init__(
         self, array: Array, naming: Naming | None = None, *,
-        paced: bool = False, on_write: Callable[[Written], object] | None = None, link: int = -1,
+        paced: bool = False, thin: bool = True, on_write: Callable[[Written], object] | None = None, link: int = -1,
     ) -> None:  # fmt: skip
         self._array = array
         self._naming = naming or Naming()
-        self._options: dict[str, Any] = {"paced": paced, "on_write": on_write, "link": link}
+        options = {"paced": paced, "thin": thin, "on_write": on_write, "link": link}
+        self._options: dict[str, Any] = options
         self._known: dict[str, dict[int, ArrayUnit]] = {}
         array.on_luns_changed.insert(0, lambda _host: self._known.clear())
 

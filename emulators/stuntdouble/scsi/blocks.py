@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from stuntdouble.scsi.answers import GOOD, Direction, Transfer, sends
 from stuntdouble.scsi.command import Access, Call, Command
 from stuntdouble.scsi.sense import CheckError, Key, Sense, bad_cdb, illegal
+from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from typing import TypeAlias
+    from collections.abc import Awaitable, Callable, Generator, Sequence
+    from typing import Any, TypeAlias
 
     from stuntdouble.scsi.answers import Buffer
     from stuntdouble.scsi.command import Outcome, Steps
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     Extent: TypeAlias = tuple[int, int]
 
-TRANSFER_BLOCKS_MAX: Final = 65_536
-"""The most blocks of one command (Block Limits VPD page): one more than READ(10) can say.  Chosen."""
+TRANSFER_BYTES_MAX: Final = 32 * MIB
+"""The most that one command moves (Block Limits VPD page): as much as READ(10) can say in blocks of
+512 bytes, and one block more.  Chosen."""
 
 _SIX: Final = Struct(">xBHB")
 _TEN: Final = Struct(">2xIxH")
@@ -73,9 +75,9 @@ def check_extent(unit: Unit, block: int, count: int) -> Extent:
     return block * size, count * size
 
 
-def check_count(count: int, field: int) -> None:
-    """Refuse to move more blocks than the Block Limits page says."""
-    if count > TRANSFER_BLOCKS_MAX:
+def check_length(length: int, field: int) -> None:
+    """Refuse to move more bytes than the Block Limits page says; *field* has their count."""
+    if length > TRANSFER_BYTES_MAX:
         raise bad_cdb(field)
 
 
@@ -97,6 +99,25 @@ def taken(data: Buffer, length: int) -> Buffer:
     return data if len(data) == length else memoryview(data)[:length]
 
 
+def store(call: Call, offset: int, length: int) -> Generator[Any, Any, Buffer]:
+    """Write what an initiator sends for a range, and return it.
+
+    Where it has announced less than its CDB says, so much is written and the transport tells it how
+    much is missing, as transports ask for (FCP-4 9.4.2, RFC 7143 11.4.5.1); if that ends within a
+    block, the rest of the block stays.
+    """
+    unit = call.disk
+    data = taken(call.data, length if call.announced is None else min(length, call.announced))
+    size = unit.block_bytes
+    whole = len(data) // size * size
+    if whole:
+        yield unit.write(offset, data if whole == len(data) else memoryview(data)[:whole])
+    if whole < len(data):
+        rest = bytes(memoryview(data)[whole:])
+        yield unit.change(offset + whole, size, lambda old: rest + old[len(rest) :])
+    return data
+
+
 def check_announced(call: Call, length: int, refusal: CheckError) -> None:
     """Refuse if the initiator said that it would send more than a command takes.
 
@@ -116,8 +137,8 @@ def moves(
     """
 
     def data(cdb: bytes, block_bytes: int) -> Transfer:
-        count = extent(cdb)[1]
-        return Transfer(direction, count * block_bytes if count <= TRANSFER_BLOCKS_MAX else 0)
+        length = extent(cdb)[1] * block_bytes
+        return Transfer(direction, length if length <= TRANSFER_BYTES_MAX else 0)
 
     return data
 
@@ -126,7 +147,7 @@ def _read(extent: Callable[[bytes], Extent], field: int) -> Callable[[Call], Out
     def read(call: Call) -> Steps:
         block, count = extent(call.cdb)
         offset, length = check_extent(call.disk, block, count)
-        check_count(count, field)
+        check_length(length, field)
         if not length:
             return GOOD
         return sends(*(yield call.disk.read(offset, length)))
@@ -140,13 +161,11 @@ def _write(
     def write(call: Call) -> Steps:
         unit, (block, count) = call.disk, extent(call.cdb)
         offset, length = check_extent(unit, block, count)
-        check_count(count, field)
+        check_length(length, field)
         check_writable(call)
-        data = taken(call.data, length)
-        if length:
-            yield unit.write(offset, data)
-            if call.cdb[1] & fua:
-                yield unit.flush()
+        data = yield from store(call, offset, length)
+        if data and call.cdb[1] & fua:
+            yield unit.flush()
         return GOOD
 
     return write
@@ -166,9 +185,10 @@ def fast_read(unit: Unit, cdb: bytes) -> Sequence[Buffer] | Awaitable[Sequence[B
     else:
         return None
     size = unit.block_bytes
-    if not 0 < count <= TRANSFER_BLOCKS_MAX or block + count > unit.size_bytes // size:
+    length = count * size
+    if not 0 < length <= TRANSFER_BYTES_MAX or block + count > unit.size_bytes // size:
         return None
-    return unit.read(block * size, count * size)
+    return unit.read(block * size, length)
 
 
 COMMANDS: Final = (

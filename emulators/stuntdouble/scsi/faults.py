@@ -19,8 +19,8 @@ from stuntdouble.scsi.command import CDB_BYTES, Access
 from stuntdouble.scsi.lun import unpack_lun
 from stuntdouble.scsi.paths import LUNS_CHANGED
 from stuntdouble.scsi.plans import OTHER, READ, WRITE, FaultKind, FaultPlan
-from stuntdouble.scsi.sense import Key, Sense
-from stuntdouble.scsi.server import DeviceServer
+from stuntdouble.scsi.sense import Key, Sense, Status
+from stuntdouble.scsi.server import CONTROLLER_NAMES, DeviceServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -89,6 +89,7 @@ class FaultyDeviceServer(DeviceServer):
         stream: decides what is left to chance.
         now: the time in seconds, for plans that begin later.
         sleep: lets latency pass.
+        controller: vendor, product and revision of the controller.
     """
 
     def __init__(
@@ -98,9 +99,10 @@ class FaultyDeviceServer(DeviceServer):
         stream: Stream,
         now: Callable[[], float] = lambda: 0.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        controller: tuple[str, str, str] = CONTROLLER_NAMES,
     ) -> None:
         self._hiding = _Hiding(luns)
-        super().__init__(self._hiding, target_name)
+        super().__init__(self._hiding, target_name, controller)
         self._stream = stream
         self._now = now
         self._sleep = sleep
@@ -175,6 +177,8 @@ class FaultyDeviceServer(DeviceServer):
         call: tuple[Nexus, bytes, bytes, Buffer, int | None],
     ) -> Answer:
         await self._sleep(seconds)
+        if not self.is_connected(call[0]):
+            return Answer(Status.TASK_ABORTED)  # nobody is left who could be told
         answer = self._struck(plans, unit, call)
         return await answer if isinstance(answer, Awaitable) else answer
 

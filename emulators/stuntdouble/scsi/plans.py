@@ -54,6 +54,11 @@ _DEFAULT_COMMANDS: Final = {
     FaultKind.CORRUPTION: (READ,),
     FaultKind.NO_SPACE: (WRITE,),
 }
+_ALLOWED_COMMANDS: Final = {
+    FaultKind.MEDIUM_ERROR: (READ, WRITE),
+    FaultKind.CORRUPTION: (READ,),
+    FaultKind.NO_SPACE: (WRITE,),
+}
 _PARAMETERS: Final = {
     FaultKind.LATENCY: ("seconds",),
     FaultKind.ATTENTION: ("asc", "ascq"),
@@ -129,6 +134,11 @@ class FaultPlan:
             if key != "kind"
         }
         values.setdefault("commands", _DEFAULT_COMMANDS.get(kind, (READ, WRITE)))
+        possible = _ALLOWED_COMMANDS.get(kind, COMMAND_KINDS)
+        for one in values["commands"]:
+            if one not in possible:
+                problem = f"{one!r} is not what {kind.value} can hit: {', '.join(possible)}"
+                raise Misuse(f"{where}.commands", problem)
         return cls(kind, **values)
 
     def table(self) -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from stuntdouble.scsi.answers import GOOD, Direction, Transfer, sends
 from stuntdouble.scsi.blocks import (
+    TRANSFER_BYTES_MAX,
     check_announced,
     check_extent,
     check_writable,
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from stuntdouble.scsi.command import Outcome, Steps
     from stuntdouble.scsi.units import Run
 
-SAME_BLOCKS_MAX: Final = 65_536
-"""The most blocks of one WRITE SAME (Block Limits VPD page).  Chosen: so much is written at once."""
+SAME_BYTES_MAX: Final = TRANSFER_BYTES_MAX
+"""The most that one WRITE SAME writes (Block Limits VPD page).  Chosen: no more than others do."""
 
 UNMAP_BLOCKS_MAX: Final = 1 << 20
 """The most blocks of one UNMAP, over all its descriptors.  Chosen."""
@@ -56,7 +57,7 @@ def _write_same(extent: Callable[[bytes], Extent], field: int) -> command.Run:
         if cdb[1] & _UNMAP and not unit.thin:
             raise bad_cdb(1, 3)
         offset, length = check_extent(unit, block, count)
-        if not 0 < count <= SAME_BLOCKS_MAX:  # none would mean all that follow, but for WSNZ
+        if not 0 < length <= SAME_BYTES_MAX:  # none would mean all that follow, but for WSNZ
             raise bad_cdb(field)
         check_writable(call)
         size = 0 if cdb[1] & _NDOB else unit.block_bytes

@@ -108,10 +108,10 @@ def _port_groups(call: Call) -> Outcome:
 # LOG SENSE. ------------------------------------------------------------------------------------
 
 _LOG_PAGES: Final[dict[int, tuple[bytes, ...]]] = {
-    # Temperature: as it is, and where it would be too much, in °C (SPC-4 7.3.20).
-    0x0D: (bytes.fromhex("0000 03 02 00 19"), bytes.fromhex("0001 03 02 00 41")),
+    # Temperature, and the one that would be too much: not known, nothing is warm (SPC-4 7.3.20).
+    0x0D: (bytes.fromhex("0000 03 02 00 ff"), bytes.fromhex("0001 03 02 00 ff")),
     # Informational exceptions: none (SPC-4 7.3.11).
-    0x2F: (bytes.fromhex("0000 03 04 00 00 19 00"),),
+    0x2F: (bytes.fromhex("0000 03 04 00 00 ff 00"),),
 }
 
 

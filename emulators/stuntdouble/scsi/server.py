@@ -58,10 +58,11 @@ if TYPE_CHECKING:
     from stuntdouble.scsi.table import Table
     from stuntdouble.scsi.units import LunMap, Unit
 
+CONTROLLER_NAMES: Final = ("STUNTDBL", "ARRAY CONTROLLER", "0001")
+"""Vendor, product and revision of the controller, unless others are given."""
+
 _CONTROLLER: Final = ""  # where a unit has its NAA identifier
 _INQUIRY, _REQUEST_SENSE = 0x12, 0x03
-_NACA: Final = 0x04  # in the control byte, which is the last of a CDB (SAM-5 5.2)
-_CONTROLLER_NAMES: Final = ("STUNTDBL", "ARRAY CONTROLLER", "0001")
 _BLOCK_BYTES: Final = 512  # where no unit says another
 
 
@@ -82,7 +83,7 @@ class DeviceServer:
         self,
         luns: LunMap,
         target_name: str,
-        controller: tuple[str, str, str] = _CONTROLLER_NAMES,
+        controller: tuple[str, str, str] = CONTROLLER_NAMES,
     ) -> None:
         self.luns = luns
         self.target_name = target_name
@@ -102,6 +103,10 @@ class DeviceServer:
         self._sessions.pop(nexus, None)
         for state in self._states.values():
             state.leave(nexus)
+
+    def is_connected(self, nexus: Nexus) -> bool:
+        """Say whether a session is there."""
+        return nexus in self._sessions
 
     def attention(self, initiator_iqn: str, asc: int, ascq: int, lun: int | None = None) -> None:
         """Have all sessions of an initiator told something, by each of its units or by one."""
@@ -201,7 +206,7 @@ class DeviceServer:
             data_out: what came with it, as long as ``transfer`` said; what is longer is not looked
                 at, what is shorter is refused.
             announced: how many bytes the initiator said that it would send, where a transport
-                knows; COMPARE AND WRITE and WRITE SAME refuse what does not fit their CDB.
+                knows.  Writes make do with less; COMPARE AND WRITE and WRITE SAME refuse more.
         """
         if len(cdb) != CDB_BYTES:
             cdb = bytes(cdb[:CDB_BYTES]).ljust(CDB_BYTES, b"\0")

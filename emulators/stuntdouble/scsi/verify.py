@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 from stuntdouble.scsi.answers import GOOD, Direction, Transfer
 from stuntdouble.scsi.blocks import (
-    TRANSFER_BLOCKS_MAX,
+    TRANSFER_BYTES_MAX,
     check_announced,
-    check_count,
     check_extent,
+    check_length,
     check_writable,
     extent10,
     extent12,
     extent16,
     moves,
+    store,
     taken,
 )
 from stuntdouble.scsi.command import Access, Call, Command
@@ -39,13 +40,17 @@ def _check_method(cdb: bytes) -> int:
 
 
 def differs(parts: Sequence[Buffer], expected: Buffer) -> int | None:
-    """Return where the bytes of *parts* first differ from what is expected, or None."""
+    """Return where the bytes of *parts* first differ from what is expected, or None.
+
+    Bytes beyond what is expected are as they may be.
+    """
     view, at = memoryview(expected), 0
     for part in parts:
         want = view[at : at + len(part)]
-        if part != want:
-            pairs = zip(bytes(part), bytes(want), strict=True)
-            return at + next(place for place, (is_, wanted) in enumerate(pairs) if is_ != wanted)
+        is_ = part if len(part) == len(want) else memoryview(part)[: len(want)]
+        if is_ != want:
+            pairs = zip(bytes(is_), bytes(want), strict=True)
+            return at + next(place for place, (one, other) in enumerate(pairs) if one != other)
         at += len(part)
     return None
 
@@ -61,7 +66,7 @@ def _verify(extent: Callable[[bytes], Extent], field: int) -> Run:
         if how not in (_NOTHING, _ALL, _ONE):
             raise bad_cdb(1, 2)
         offset, length = check_extent(unit, block, count)
-        check_count(count, field)
+        check_length(length, field)
         wanted = taken(call.data, {_NOTHING: 0, _ALL: length, _ONE: unit.block_bytes}[how])
         if not length:
             return GOOD
@@ -79,7 +84,7 @@ def _verified(extent: Callable[[bytes], Extent]) -> Callable[[bytes, int], Trans
     def data(cdb: bytes, block_bytes: int) -> Transfer:
         count, how = extent(cdb)[1], _check_method(cdb)
         blocks = {_ALL: count, _ONE: 1}.get(how, 0)
-        if not blocks or count > TRANSFER_BLOCKS_MAX:
+        if not blocks or count * block_bytes > TRANSFER_BYTES_MAX:
             return Transfer(Direction.NONE, 0)
         return Transfer(Direction.OUT, blocks * block_bytes)
 
@@ -92,15 +97,17 @@ def _write_and_verify(extent: Callable[[bytes], Extent], field: int) -> Run:
         if how not in (_NOTHING, _ALL):
             raise bad_cdb(1, 2)
         offset, length = check_extent(unit, block, count)
-        check_count(count, field)
+        check_length(length, field)
         check_writable(call)
-        data = taken(call.data, length)
-        if length:
-            yield unit.write(offset, data)
-            yield unit.flush()
-            place = differs((yield unit.read(offset, length)), data)
-            if how == _ALL and place is not None:
-                raise miscompare(place)
+        data = yield from store(call, offset, length)
+        if not data:
+            return GOOD
+        yield unit.flush()
+        blocks = -(-len(data) // unit.block_bytes)
+        parts = yield unit.read(offset, blocks * unit.block_bytes)
+        place = differs(parts, data)
+        if how == _ALL and place is not None:
+            raise miscompare(place)
         return GOOD
 
     return write
@@ -142,7 +149,7 @@ def _compared(cdb: bytes, block_bytes: int) -> Transfer:
 def _orwrite(call: Call) -> Steps:
     unit, (block, count) = call.disk, extent16(call.cdb)
     offset, length = check_extent(unit, block, count)
-    check_count(count, 10)
+    check_length(length, 10)
     check_writable(call)
     bits = int.from_bytes(taken(call.data, length), "big")
     if length:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from stuntdouble.scsi.blocks import TRANSFER_BLOCKS_MAX
+from stuntdouble.scsi.blocks import TRANSFER_BYTES_MAX
 from stuntdouble.scsi.provisioning import (
-    SAME_BLOCKS_MAX,
+    SAME_BYTES_MAX,
     UNMAP_BLOCKS_MAX,
     UNMAP_DESCRIPTORS_MAX,
 )
@@ -111,6 +111,7 @@ def _mode_policy(call: Call) -> bytes:
 def _limits(call: Call) -> bytes:
     unit = call.disk
     grain = unit.unmap_granularity_bytes // unit.block_bytes
+    most = TRANSFER_BYTES_MAX // unit.block_bytes
     best = unit.physical_block_bytes // unit.block_bytes
     unmapping = (
         (UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX, grain, _UGAVALID) if unit.thin else (0, 0, 0, 0)
@@ -119,11 +120,11 @@ def _limits(call: Call) -> bytes:
         _WSNZ,
         COMPARED_BLOCKS_MAX,
         best,
-        TRANSFER_BLOCKS_MAX,
-        TRANSFER_BLOCKS_MAX,
+        most,
+        most,
         _PREFETCH_MAX,
         *unmapping,
-        SAME_BLOCKS_MAX,
+        SAME_BYTES_MAX // unit.block_bytes,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from stuntdouble.cli.bench_rows import show
 from stuntdouble.cli.examples import examples
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 BENCHMARKS: Final = ("reads", "in-process", "inventory", "changes", "crowd")
 
 _STDOUT: Final = Path("-")
-_WIDTH: Final = 110  # columns where there is no terminal to ask
 _ROUNDS: Final = 3  # a median needs three
 _QUICK_ROUNDS: Final = 1
 
@@ -75,14 +75,15 @@ def vsphere(
     turns = rounds or (_QUICK_ROUNDS if quick else _ROUNDS)
     rows = _run(names, turns, quick=quick)
     if json_file is not None:
-        from stuntdouble.bench.vsphere import Report  # noqa: PLC0415
+        from stuntdouble.bench.vsphere import Report, versions  # noqa: PLC0415
 
-        text = json.dumps(Report(turns, quick, rows).as_json(), indent=2) + "\n"
+        report = Report(turns, quick, rows, versions()).as_json()
+        text = json.dumps(report, indent=2) + "\n"
         if json_file == _STDOUT:
             click.echo(text, nl=False)
             return 0
         write_whole(json_file, text)
-    _show(rows)
+    show(rows)
     return 0
 
 
@@ -98,33 +99,3 @@ def _run(names: Sequence[str], rounds: int, *, quick: bool) -> list[Row]:
             status.update(f"{name}: round {number + 1} of {rounds}")
 
         return suite.run(suite.contests(names, quick=quick), rounds, began)
-
-
-def _show(rows: Sequence[Row]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
-    table = Table(box=None, padding=(0, 2))
-    for title, justify in (
-        ("benchmark", "left"),
-        ("figure", "left"),
-        ("", "right"),
-        ("asked", "left"),
-    ):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]  # one of its words
-    for row in rows:
-        asked_for = {goal.what for goal in row.goals}
-        for name, value in row.figures.items():
-            if name not in asked_for:
-                table.add_row(row.bench, name, f"{value:,.4g}", "")
-        for goal in row.goals:
-            sign = "≥" if goal.at_least else "≤"
-            asked = f"{sign} {goal.bound:,.4g}{'' if goal.met else ': missed'}"
-            table.add_row(row.bench, goal.what, f"{goal.value:,.4g}", asked)
-    console.print(table)
-    for row in rows:
-        for line in row.missing:
-            console.print(f"{row.bench}: without {line}", highlight=False)

@@ -11,7 +11,6 @@ A watch (a stream has ended, a limit is passed) is control at the instant of its
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from enum import IntEnum
 from heapq import heapify, heappop, heappush
 from math import inf
@@ -23,7 +22,7 @@ from simpy.core import EmptySchedule, StopSimulation
 from stuntdouble.errors import Bug
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from simpy.events import Event
 
@@ -82,6 +81,7 @@ class Environment(simpy.Environment):
         self._control = 0
         self._expected = 0
         self._withdrawn = 0
+        self._entered = Entered(self)
 
     @property
     def expecting(self) -> bool:
@@ -200,19 +200,30 @@ class Environment(simpy.Environment):
         if not event.ok and not event.defused:
             raise cast("BaseException", event.value)
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> Entered:
         """Come in from outside: catch up first, and see to it that what was scheduled happens.
 
         Everything but SimPy processes is outside.  Never await within.
         """
-        outermost = not self._inside
-        if self.driver is not None and outermost:
-            self.driver.catch_up()
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            if self.driver is not None and outermost:
-                self.driver.arm()
+        return self._entered
+
+
+class Entered:
+    """What ``Environment.entered`` returns: one for all who enter, since they nest."""
+
+    __slots__ = ("_env",)
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+
+    def __enter__(self) -> None:
+        env = self._env
+        if not env._inside and env.driver is not None:  # noqa: SLF001  (a part of it)
+            env.driver.catch_up()
+        env._inside += 1  # noqa: SLF001
+
+    def __exit__(self, *_error: object) -> None:
+        env = self._env
+        env._inside -= 1  # noqa: SLF001
+        if not env._inside and env.driver is not None:  # noqa: SLF001
+            env.driver.arm()

@@ -87,6 +87,7 @@ from stuntdouble.codecs.iscsi.replies import (
     ScsiResponse,
     TaskResponse,
     TextResponse,
+    pack_good,
 )
 from stuntdouble.codecs.iscsi.requests import (
     NO_LUN,
@@ -101,6 +102,7 @@ from stuntdouble.codecs.iscsi.requests import (
     is_immediate,
     opcode_of,
     segment_lengths,
+    unpack_read,
 )
 from stuntdouble.codecs.iscsi.text import (
     pack_binary,
@@ -187,6 +189,7 @@ __all__ = [
     "opcode_of",
     "pack_ahs",
     "pack_binary",
+    "pack_good",
     "pack_pdu",
     "pack_text",
     "padding",
@@ -198,4 +201,5 @@ __all__ = [
     "segment_lengths",
     "serial_add",
     "serial_less",
+    "unpack_read",
 ]

@@ -159,6 +159,24 @@ class Framer:
             if view:
                 self._needed = max(self._needed, len(self) + len(view))
 
+    def bare(self) -> tuple[memoryview, int] | None:
+        """Return the buffer, and where in it the next PDU begins, if that is a header alone.
+
+        It is for those who take commands in great numbers; whoever takes it calls ``skip``.
+        """
+        begin = self._begin
+        if self._end - begin < HEADER_BYTES or self.digests.header:
+            return None
+        view = self._view
+        if view[begin + 4] or view[begin + 5] or view[begin + 6] or view[begin + 7]:
+            return None
+        return view, begin
+
+    def skip(self) -> None:
+        """Take the header that ``bare`` returned."""
+        self._begin += HEADER_BYTES
+        self._needed = HEADER_BYTES
+
     def next(self) -> Pdu | None:
         """Return the next PDU, or None where it has not all come yet.
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _SCSI: Final = Struct(">BBBBI8xIIIIIIII")
 _DATA_IN: Final = Struct(">BBBBI8sIIIIIIII")
+_DATA_IN_OPCODE: Final = int(Opcode.DATA_IN)
+_WHOLE: Final = int(ResponseFlag.FINAL | ResponseFlag.STATUS)
 _NOP: Final = Struct(">BBHI8sIIIII12x")
 _TASK: Final = Struct(">BBBBI8xI4xIII12x")
 _LOGIN: Final = Struct(">BBBBI6sHI4xIIIBB10x")
@@ -93,6 +95,21 @@ class DataIn(NamedTuple):
         statsn, exp, most, datasn, offset, residual = rest
         numbers = Numbers(statsn, exp, most)
         return cls(lun, itt, numbers, datasn, offset, flags, status, residual, ttt)
+
+
+def pack_good(itt: int, numbers: tuple[int, int, int], flags: int, length: int, rest: int) -> bytes:
+    """Return the header of data that are all there is to a read that went well.
+
+    Args:
+        itt: the command's tag.
+        numbers: StatSN, ExpCmdSN and MaxCmdSN.
+        flags: which residual it is, if any (``ResponseFlag``).
+        length: of the data.
+        rest: how much the residual is.
+    """
+    return _DATA_IN.pack(
+        _DATA_IN_OPCODE, _WHOLE | flags, 0, 0, length, NO_LUN, itt, NO_TAG, *numbers, 0, 0, rest
+    )
 
 
 class NopIn(NamedTuple):

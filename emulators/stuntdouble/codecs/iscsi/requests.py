@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 NO_LUN: Final = bytes(8)
 
+_SCSI_OPCODE: Final = int(Opcode.SCSI_COMMAND)
+_DIRECTION: Final = int(CommandFlag.FINAL | CommandFlag.READ | CommandFlag.WRITE)
+_PLAIN_READ: Final = int(CommandFlag.FINAL | CommandFlag.READ)
+
 _COMMAND: Final = Struct(">BBHI8sIIII16s")
 _NOP: Final = Struct(">BBHI8sIIII16x")
 _TASK: Final = Struct(">BBHI8sIIIIII8x")
@@ -99,6 +103,17 @@ class ScsiCommand(NamedTuple):
         """Return the command that a header says."""
         first, flags, _, _, lun, itt, expected, cmdsn, expstatsn, cdb = _COMMAND.unpack(header)
         return cls(lun, itt, expected, cmdsn, expstatsn, cdb, flags, bool(first & IMMEDIATE))
+
+
+def unpack_read(view: memoryview, begin: int) -> tuple[bytes, int, int, int, bytes] | None:
+    """Return LUN, tag, expected length, CmdSN and CDB of a plain read in the order of commands.
+
+    None where a header without anything behind it is something else: other flags, or another PDU.
+    """
+    if view[begin] != _SCSI_OPCODE or view[begin + 1] & _DIRECTION != _PLAIN_READ:
+        return None
+    _, _, _, _, lun, itt, expected, cmdsn, _, cdb = _COMMAND.unpack_from(view, begin)
+    return lun, itt, expected, cmdsn, cdb
 
 
 class NopOut(NamedTuple):

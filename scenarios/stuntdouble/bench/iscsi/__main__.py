@@ -37,7 +37,7 @@ async def serve(array: Array, loop: PacedLoop) -> None:
     """Serve until the standard input ends."""
     env = array.core.env
     Pacer(env, loop).start()
-    luns = ArrayLuns(array)
+    luns = ArrayLuns(array, thin=False)
     device = DeviceServer(luns, TARGET)
     target = Target(
         TARGET, device, lambda iqn: array.hosts.by_iqn(iqn) is not None, lambda _iqn: None

@@ -7,7 +7,7 @@ changes     a million changed areas, against the client's bare parsing, and by a
 crowd       64 clients at once
 """
 
-from stuntdouble.bench.vsphere.figures import Contest, Figures, Goal, Report, Row, run
-from stuntdouble.bench.vsphere.suite import NAMES, contests
+from stuntdouble.bench.figures import Contest, Figures, Goal, Report, Row, run
+from stuntdouble.bench.vsphere.suite import NAMES, contests, versions
 
-__all__ = ["NAMES", "Contest", "Figures", "Goal", "Report", "Row", "contests", "run"]
+__all__ = ["NAMES", "Contest", "Figures", "Goal", "Report", "Row", "contests", "run", "versions"]

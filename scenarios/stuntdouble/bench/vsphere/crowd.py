@@ -10,13 +10,13 @@ from threading import Barrier
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.bench.cases import wall_seconds
+from stuntdouble.bench.figures import Goal
 from stuntdouble.bench.golang import built
-from stuntdouble.bench.vsphere.figures import Goal
 from stuntdouble.bench.vsphere.reading import first_vm
 from stuntdouble.bench.vsphere.servers import PASSWORD, USER, ours, simulator
 
 if TYPE_CHECKING:
-    from stuntdouble.bench.vsphere.figures import Figures
+    from stuntdouble.bench.figures import Figures
     from stuntdouble.bench.vsphere.servers import Server
 
 CROWD: Final = "crowd"

@@ -11,14 +11,14 @@ from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.bench.cases import wall_seconds
+from stuntdouble.bench.figures import Goal
 from stuntdouble.bench.golang import built
-from stuntdouble.bench.vsphere.figures import Goal
 from stuntdouble.bench.vsphere.servers import PASSWORD, USER, module, ours, simulator
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from stuntdouble.bench.vsphere.figures import Figures
+    from stuntdouble.bench.figures import Figures
 
 READS: Final = "reads"
 IN_PROCESS: Final = "in-process"

@@ -10,8 +10,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
+from stuntdouble.bench.figures import Goal
 from stuntdouble.bench.golang import built
-from stuntdouble.bench.vsphere.figures import Goal
 from stuntdouble.bench.vsphere.reading import first_vm
 from stuntdouble.bench.vsphere.servers import PASSWORD, USER, module, ours
 from stuntdouble.bench.vsphere.taping import parsing_seconds, taped, timed
@@ -21,7 +21,7 @@ from stuntdouble.units import MIB
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from stuntdouble.bench.vsphere.figures import Figures
+    from stuntdouble.bench.figures import Figures
     from stuntdouble.bench.vsphere.servers import Server
     from stuntdouble.bench.vsphere.taping import Tape
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from stuntdouble.bench.vsphere.crowd import CROWD, Crowd
@@ -11,7 +12,7 @@ from stuntdouble.bench.vsphere.retrieving import CHANGES, INVENTORY, Changes, In
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from stuntdouble.bench.vsphere.figures import Contest
+    from stuntdouble.bench.figures import Contest
 
 _KINDS: Final[dict[str, Callable[..., Contest]]] = {
     READS: Reads,
@@ -23,8 +24,15 @@ _KINDS: Final[dict[str, Callable[..., Contest]]] = {
 
 NAMES: Final = tuple(_KINDS)
 
+_PARTS: Final = ("pyvmomi", "numba", "numpy", "simpy")
+
 
 def contests(names: Iterable[str], *, quick: bool = False) -> list[Contest]:
     """Return some benchmarks, all where none is named."""
     chosen = tuple(names) or NAMES
     return [kind(quick=quick) for name, kind in _KINDS.items() if name in chosen]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what takes part."""
+    return {name: version(name) for name in _PARTS}

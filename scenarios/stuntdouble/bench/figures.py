@@ -5,14 +5,11 @@ from __future__ import annotations
 import platform
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-_PARTS: Final = ("pyvmomi", "numba", "numpy", "simpy")
 
 Figures = dict[str, float]
 
@@ -60,21 +57,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run of the suite found."""
+    """What a run of a suite found, with what: versions by name."""
 
     rounds: int
     quick: bool
     rows: list[Row]
+    versions: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
-        versions = {name: version(name) for name in _PARTS}
         return {
             "schema_version": 1,
             "rounds": self.rounds,
             "quick": self.quick,
             "machine": {"processor": platform.machine(), "system": platform.system()},
-            "versions": {"python": platform.python_version(), **versions},
+            "versions": {"python": platform.python_version(), **self.versions},
             "rows": [row.as_json() for row in self.rows],
         }
 
