@@ -10,6 +10,7 @@ import pytest
 
 from serve.going import going
 from stuntdouble.adapters.wsapi import WsapiArray, WsapiClient
+from stuntdouble.adapters.wsapi.problems import Answered
 from stuntdouble.arrayapi import Request
 from stuntdouble.errors import InvalidState, Lost, Misuse, NotFound
 from stuntdouble.scenarios.build import BACKUP_IQN
@@ -249,5 +250,22 @@ def test_a_snapshot_that_is_mapped_itself_is_shown_and_can_be_read():
         source = blocks._Luns(live.world)
         assert [name for name, _ in source.listing()] == [luns[0].name]
         assert source.find(luns[0].name).size_bytes == copy.size_bytes
+
+    opened(talk)
+
+
+def test_a_volume_that_carries_a_datastore_is_not_brought_back():
+    async def talk(live, control, endpoint, listening):
+        async def bring_back(array, client):
+            await array.create_snapshots(((await array.volumes())[0].naa,), "kept")
+            said = []
+            for online in (False, True):
+                body = {"action": 4, "online": online}
+                with pytest.raises(Answered) as refusal:
+                    await client.ask("PUT", "volumes/kept", body)
+                said.append((refusal.value.status, "datastore" in refusal.value.text))
+            return said
+
+        assert await beside(listening.url, bring_back) == [(409, True), (409, True)]
 
     opened(talk)
