@@ -23,6 +23,7 @@ pytestmark = pytest.mark.paced
 
 SERVER = "iqn.2026-11.org.example:backup-server"
 ANY = Address("127.0.0.1", 0)
+NEW = {"name": "new", "cpg": "pool-1", "sizeMiB": 256, "tpvv": True}
 
 
 def opened(talk, *, rate=20.0, limit_seconds=30.0, tls=False):
@@ -267,5 +268,19 @@ def test_a_volume_that_carries_a_datastore_is_not_brought_back():
             return said
 
         assert await beside(listening.url, bring_back) == [(409, True), (409, True)]
+
+    opened(talk)
+
+
+def test_a_volume_under_a_datastore_is_not_deleted():
+    async def talk(live, control, endpoint, listening):
+        async def delete(array, client):
+            with pytest.raises(InvalidState, match="datastore ds-1 lies on it"):
+                await array.delete_volume("vol-1")
+            await client.ask("POST", "volumes", NEW)
+            await array.delete_volume("new")
+            return [volume.name for volume in await array.volumes()]
+
+        assert await beside(listening.url, delete) == ["vol-1"]
 
     opened(talk)
