@@ -219,6 +219,11 @@ class Array(Requests):
         """
         return self._blocks.write_steps(volume, offset, data)
 
+    @property
+    def io_bytes(self) -> int:
+        """What one I/O of a long range covers: whole content blocks, and never too long a write."""
+        return self._blocks.io_bytes
+
     def zero_steps(self, volume: Volume, offset: int, length: int) -> list[Step]:
         """Admit the zeroing of a byte range; see ``write_steps``.
 

@@ -198,6 +198,7 @@ class WsapiArray:
                 raise
             found = await self._client.get(f"volumesets/{part(name)}")
             if found.get("setmembers") != volumes:
+                self._left_sets.discard(name)  # it is somebody else's
                 raise
 
     async def _drop_left_sets(self) -> None:

@@ -3,7 +3,7 @@
     session gone (401, or 403 with the number of a bad key)   log in again, ask once more
     503 without a refusal's number                            ask again, after longer and longer pauses
     anything else that is no success                          ``Answered``, for the caller to judge
-    no answer, half an answer                                 Lost: whether it was done is unknown
+    no answer, half an answer, a time-out                     Lost: whether it was done is unknown
 
 Every request counts its own attempts: an array that was away for a while is asked as patiently
 the next time.
@@ -33,6 +33,8 @@ _HEADER: Final = "X-HP3PAR-WSAPI-SessionKey"
 
 _ANSWER_SECONDS: Final = 120.0
 """Wall time for an answer.  Chosen: twice what a served site takes at most."""
+
+_UNKNOWN: Final = (408, 502, 504)  # RFC 9110: time-out, or a gateway's: it may have been done
 
 RETRY_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
 """Pauses before a service that was not there is asked again.  Chosen."""
@@ -150,6 +152,8 @@ class WsapiClient:
             elif away:
                 repeated = True
                 await self._pause(pauses)
+            elif answer.status in _UNKNOWN:
+                raise Interrupted(f"{refusal.what} (HTTP {answer.status}, {refusal.text})")
             else:
                 refusal.repeated = repeated
                 raise refusal
