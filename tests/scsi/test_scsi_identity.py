@@ -34,6 +34,7 @@ def test_a_disk_says_what_it_is(bench):
     assert data[0] == 0x00
     assert data[2:4] == b"\x06\x12"
     assert data[4] == len(data) - 5
+    assert data[5:8].hex() == "100002"  # ALUA implied; commands are queued
     assert data[8:36] == b"STUNTDBLMEMORY UNIT     0001"
     assert data[58:66].hex() == "00a0096004600" + "4c0"
     assert bench.told("12 00 83 00ff 00") == "05/24/00"  # a page code without EVPD

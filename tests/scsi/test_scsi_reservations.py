@@ -271,6 +271,12 @@ def test_the_full_status_names_who_is_registered(bench):
     ]
 
 
+def test_nobody_holds_what_is_not_reserved(bench):
+    bench.sent(*out(REGISTER, 0, 7))
+    assert held(bench) is None
+    assert bench.sent("5e 03 0000000000 ffff 00")[8 + 12 : 8 + 14] == b"\0\0"
+
+
 def test_what_can_be_done_is_said(bench):
     assert bench.sent("5e 02 0000000000 00ff 00").hex() == "00080480ea010000"
     assert bench.sent(*out(REGISTER, 0, 7, flags=0x04)) == b""  # ALL_TG_PT: there is but one
