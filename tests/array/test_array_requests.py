@@ -261,8 +261,9 @@ def test_limits(build) -> None:
     rack.do(rack.array.promote("a", "copy"))
     with pytest.raises(LimitReached):
         rack.do(rack.array.promote("a", "copy2"))
-    with pytest.raises(Unsupported):
-        rack.snapshot(rack.array.volume("copy"), name="c")
+    with pytest.raises(LimitReached, match="volume v1"):
+        rack.snapshot(one, name="c")
+    rack.snapshot(rack.array.volume("copy"), name="c")
     for name in ("v1", "v2"):
         rack.do(rack.array.map_volume(name, SERVER))
     with pytest.raises(LimitReached):

@@ -14,8 +14,15 @@ from hypothesis import strategies as st
 from stuntdouble.content import known_zeros
 from stuntdouble.errors import MediumError, Unsupported
 from stuntdouble.extents import Runs
-from stuntdouble.site import COPY_INTO_EACH, COPY_ON_WRITE, REDIRECT_ON_WRITE, Image, Lun, Site
-from stuntdouble.site import site as site_module
+from stuntdouble.site import (
+    COPY_INTO_EACH,
+    COPY_ON_WRITE,
+    REDIRECT_ON_WRITE,
+    Image,
+    Lun,
+    Site,
+    compare,
+)
 
 BLOCK, BLOCKS, CHUNK = 512, 32, 4
 FAULTS = {"error": 1, "silent": 2}
@@ -218,7 +225,7 @@ def test_parts_are_the_whole_cut_where_zeros_begin_or_end(damaged, start, count,
     count = min(count, 8 - start)
     whole = site.show(disk.head, start, count, "disk")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site_module, "_PIECE_BYTES", piece * BLOCK)
+        patch.setattr(compare, "_PIECE_BYTES", piece * BLOCK)
         parts = site.show_parts(disk.head, start, count, "disk")
     assert np.array_equal(np.concatenate(parts), whole)
     edges = start + np.cumsum([len(part) for part in parts])

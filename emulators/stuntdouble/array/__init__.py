@@ -1,7 +1,8 @@
 """The emulated storage array: policy over the site's mechanisms, with no byte of its own.
 
 Pools of devices, volumes, copy-on-write and redirect-on-write snapshots, split mirrors, consistency
-groups, promotion, masking, reserve exhaustion and space reclaim; and the faults a scenario may ask for.
+groups, promotion, physical copies, reverts, lifetimes, hosts and masking, reserve exhaustion and
+space reclaim; and the faults a scenario may ask for.
 """
 
 from stuntdouble.array.device import LocalInitiator, LocalLun
@@ -18,6 +19,7 @@ from stuntdouble.array.parameters import (
 )
 from stuntdouble.array.pool import Pool, StationEngine
 from stuntdouble.array.system import Array
+from stuntdouble.array.task import Task
 from stuntdouble.array.volume import Snapshot, Volume
 from stuntdouble.site import DamageMode
 
@@ -40,5 +42,6 @@ __all__ = [
     "Snapshot",
     "SnapshotKind",
     "StationEngine",
+    "Task",
     "Volume",
 ]

@@ -86,8 +86,10 @@ class Access:
 
     def _check(self, name: str, host: Host | None, who: str, lun: int | None) -> None:
         thing = self._core.inventory.either(name)
-        if isinstance(thing, Snapshot) and thing.image is None:
+        if isinstance(thing, Snapshot) and not thing.valid:
             raise InvalidState(f"array snapshot {name}", "no longer valid", "map it")
+        if isinstance(thing, Volume) and thing.writer is not None:
+            raise InvalidState(f"volume {name}", "being written by a copy", "map it")
         self._masking.check_free(thing.naa, name, host, who, lun)
 
     def _map(self, name: str, host: Host, who: str, lun: int | None) -> tuple[Volume, int]:
@@ -125,3 +127,4 @@ class Access:
             self._core.site.drop_lun(volume.lun)
         self._core.note("array-unmapped", name, host=host.name, initiator=initiator_iqn)
         self._core.tell_luns_changed(host)
+        self._core.sweep()

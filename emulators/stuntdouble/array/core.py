@@ -26,6 +26,10 @@ def _nothing(_host: Host) -> object:
     return None
 
 
+def _idle() -> object:
+    return None
+
+
 @dataclass(eq=False)
 class Core:
     """An array's parts hold this; ``pools`` are by name.
@@ -33,7 +37,8 @@ class Core:
     ``on_space_freed`` are called with the pool's name, as control, whenever reserve comes free: a
     hypervisor resumes the VMs whose writes were refused.  ``on_luns_changed`` are called after what
     a host sees has changed, ``on_resized`` after a volume has grown, both as control.
-    ``masked_to`` tells what a host sees.
+    ``masked_to`` tells what a host sees; ``sweep`` is called when something may not be in use any
+    more, and deletes what has expired.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Core:
     on_luns_changed: list[Callable[[Host], object]] = field(default_factory=list)
     on_resized: list[Callable[[Volume], object]] = field(default_factory=list)
     masked_to: Callable[[Host], object] = _nothing
+    sweep: Callable[[], object] = _idle
     lost: bool = False
 
     @property

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from stuntdouble.clock import perform
 from stuntdouble.errors import AccessDenied, InvalidState, Misuse
 from stuntdouble.extents import Runs
 from stuntdouble.iops import Io, Purpose, StreamSpec, read_bulk
 from stuntdouble.ports import Span
-from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from stuntdouble.array.system import Array
     from stuntdouble.array.volume import Volume
     from stuntdouble.ports import Mapping, Throttle
-
-_WRITE_BYTES: Final = MIB  # one I/O of a write; a multiple of every content block
 
 
 class LocalInitiator:
@@ -139,22 +136,10 @@ class LocalLun:
     def _write(self, offset: int, data: memoryview) -> Generator[Event, Any, None]:
         stop = offset + len(data)
         while offset < stop:
-            size = min(stop, (offset // _WRITE_BYTES + 1) * _WRITE_BYTES) - offset
+            most = self._array.io_bytes
+            size = min(stop, (offset // most + 1) * most) - offset
             yield from self._array.unfenced(self._volume.lun)
             self._check()
-            start, whole = self._whole_blocks(offset, data[:size])
-            site = self._volume.lun.site
-            steps = site.volume_write(self._volume.lun, start, len(whole), whole)
+            steps = self._array.write_steps(self._volume, offset, data[:size])
             yield self._array.core.engine.submit(steps, Purpose.RESTORE)
             offset, data = offset + size, data[size:]
-
-    def _whole_blocks(self, offset: int, data: memoryview) -> tuple[int, memoryview]:
-        """Round a write outward to content blocks, with what lies there around it."""
-        size = self._volume.lun.site.block_bytes
-        first, stop = offset // size, -(-(offset + len(data)) // size)
-        if offset % size == 0 and len(data) % size == 0:
-            return offset, data
-        around = bytearray(self._array.show(self._volume, first, stop - first).tobytes())
-        at = offset - first * size
-        around[at : at + len(data)] = data
-        return first * size, memoryview(around)

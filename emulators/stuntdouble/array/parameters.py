@@ -51,8 +51,8 @@ class Parameters:
             volume, oldest first; "refuse" (no stale) lets the write fail.
         mirror_pool: the pool where mirrors lie; empty for that of the volume.
         mirrors_per_volume_max: three secondary volumes of a primary one (Hitachi ShadowImage).
-        synchronise_bytes_per_second: the pace of a synchronisation, 0 for as fast as the devices
-            go; no source (arrays let it be chosen).
+        synchronise_bytes_per_second: the pace of a synchronisation, of a physical copy and of a
+            revert, 0 for as fast as the devices go; no source (arrays let it be chosen).
         synchronise_io_bytes: what one read and one write of it copy; no source.
         synchronise_depth: how many of them are under way; no source.
         fence_seconds: how long no I/O is admitted to the volumes while their snapshot is taken.
@@ -62,7 +62,8 @@ class Parameters:
         snapshot_create_seconds, map_seconds, unmap_seconds, delete_seconds: 1 s each in a
             published break-down of a backup from storage snapshots.  The time of a request as its
             client sees it; the fence comes on top.
-        promote_seconds: no source; taken to be another such request.
+        promote_seconds, create_seconds, grow_seconds: no source; taken to be other such requests.
+            ``create_seconds`` is that of a new volume, and before a copy begins.
         snapshots_per_volume_max: 500 virtual copies of a base volume (HPE 3PAR).  ONTAP: 255 up
             to 9.3, 1023 from 9.4 on.
         snapshots_max: of the whole array; no source.
@@ -90,6 +91,8 @@ class Parameters:
     fence_seconds_per_volume: float = 0.0
     snapshot_create_seconds: float = 1.0
     promote_seconds: float = 1.0
+    create_seconds: float = 1.0
+    grow_seconds: float = 1.0
     map_seconds: float = 1.0
     unmap_seconds: float = 1.0
     delete_seconds: float = 1.0
@@ -136,7 +139,7 @@ class Parameters:
                 raise Misuse(whole, f"{getattr(self, whole)} is not 1 to {most}")
         for name in (
             "fence_seconds", "fence_seconds_per_volume", "snapshot_create_seconds",
-            "promote_seconds", "map_seconds", "unmap_seconds", "delete_seconds",
+            "promote_seconds", "create_seconds", "grow_seconds", "map_seconds", "unmap_seconds", "delete_seconds",
             "reclaim_bytes_per_second", "synchronise_bytes_per_second",
         ):  # fmt: skip
             if not 0.0 <= getattr(self, name) < float("inf"):

@@ -95,6 +95,28 @@ class Pool:
         self.free -= Runs.single(start, size_bytes)
         return start // self.site.block_bytes
 
+    def regrow(self, start_block: int, size_bytes: int, wanted_bytes: int) -> int:
+        """Return where a volume begins once it is larger: where it is, if there is room behind it.
+
+        Otherwise it is said to lie elsewhere from then on, in one piece, and nothing is copied: an
+        array that lays volumes out in extents would leave the old ones where they are, and only
+        distances on the devices tell the difference.
+
+        Raises:
+            NoSpace: no piece is large enough; nothing has changed.
+        """
+        start = start_block * self.site.block_bytes
+        kept, wanted = self.free, Runs.single(start, wanted_bytes)
+        self.give_back(start_block, size_bytes)
+        if self.free.covers(wanted):
+            self.free -= wanted
+            return start_block
+        try:
+            return self.allot(wanted_bytes)
+        except NoSpace:
+            self.free = kept
+            raise
+
     def give_back(self, start_block: int, size_bytes: int) -> None:
         """Take back the place of a deleted volume or mirror."""
         self.free |= Runs.single(start_block * self.site.block_bytes, size_bytes)

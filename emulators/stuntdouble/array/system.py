@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stuntdouble.array.access import Access
 from stuntdouble.array.core import Core
 from stuntdouble.array.hosts import Hosts
 from stuntdouble.array.masking import Masking
-from stuntdouble.array.mirror import Mirrors
 from stuntdouble.array.parameters import Parameters
 from stuntdouble.array.pool import build_pool
-from stuntdouble.array.promote import Promotion
 from stuntdouble.array.reclaim import Reclaim
-from stuntdouble.array.snapshot import Snapshots
-from stuntdouble.array.volume import Inventory, Volume
+from stuntdouble.array.requests import Requests
+from stuntdouble.array.volume import Inventory
 from stuntdouble.errors import (
     AccessDenied,
     InvalidState,
     MediumError,
-    Misuse,
     NotFound,
     Unreachable,
 )
+from stuntdouble.extents import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -30,17 +27,16 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from stuntdouble.array.hosts import Host
-    from stuntdouble.array.masking import HostMapping
     from stuntdouble.array.parameters import PoolSpec
     from stuntdouble.array.pool import Pool, StationEngine
-    from stuntdouble.array.volume import Snapshot
-    from stuntdouble.extents import Runs
+    from stuntdouble.array.task import Task
+    from stuntdouble.array.volume import Snapshot, Volume
     from stuntdouble.ports import Mapping
-    from stuntdouble.site import DamageMode, Lun
+    from stuntdouble.site import DamageMode, Lun, Step
     from stuntdouble.trace import Journal, Streams
 
 
-class Array:
+class Array(Requests):
     """An emulated storage array.
 
     Building (``add_pool``, ``create_volume``) takes no time.  Requests are SimPy generators: they
@@ -71,12 +67,8 @@ class Array:
         self.masking = Masking(self.hosts, self.parameters.lun_max)
         self.core.masked_to = self.masking.luns_of
         self._reclaim = Reclaim(self.core)
-        self._mirrors = Mirrors(self.core)
-        self._snapshots = Snapshots(self.core, self._mirrors, self._reclaim)
-        self._promotion = Promotion(
-            self.core, self.masking, self._snapshots, self._mirrors, self._reclaim
-        )
-        self._access = Access(self.core, self.hosts, self.masking, self._snapshots)
+        super().__init__(self.core, self.hosts, self.masking, self._reclaim)
+        self.core.sweep = self._lifetimes.sweep
 
     @property
     def name(self) -> str:
@@ -92,6 +84,11 @@ class Array:
     def on_space_freed(self) -> list[Callable[[str], object]]:
         """Called with a pool's name, as control, whenever some of its reserve comes free."""
         return self.core.on_space_freed
+
+    @property
+    def tasks(self) -> dict[int, Task]:
+        """Copies and reverts by id: what goes on, and the latest of what is over."""
+        return self._tasks.by_id
 
     @property
     def on_luns_changed(self) -> list[Callable[[Host], object]]:
@@ -125,29 +122,7 @@ class Array:
         Raises:
             NoSpace: it does not fit into the pool.
         """
-        self.core.check_reachable()
-        self.inventory.check_free(name)
-        site, chunk = self.core.site, self.parameters.chunk_bytes
-        if size_bytes <= 0 or size_bytes % chunk:
-            text = f"{size_bytes} bytes are not whole chunks of {chunk} bytes"
-            raise Misuse(f"volume {name}", text)
-        start = pool.allot(size_bytes)
-        lun = site.create_lun(
-            size_bytes // site.block_bytes, chunk // site.block_bytes, pool.number, start
-        )
-        lun.keeper = self._snapshots
-        volume = Volume(
-            name,
-            self.core.new_naa(name),
-            lun,
-            pool,
-            start,
-            id=self.inventory.next_id(),
-            uuid=self.core.new_uuid(name),
-            created=self.core.env.now,
-        )
-        self.inventory.volumes[name] = volume
-        return volume
+        return self._volumes.build(name, size_bytes, pool, clean=False)
 
     # Looking. ------------------------------------------------------------------------------
 
@@ -206,116 +181,6 @@ class Array:
             raise MediumError(naa, 0)
         return volume.lun
 
-    # Requests. -----------------------------------------------------------------------------
-
-    def prepare(self, naas: tuple[str, ...]) -> Generator[Event, Any, int]:
-        """Make ready for a snapshot of volumes; return how many bytes were copied for it.
-
-        Where snapshots are split mirrors, a mirror of each volume is made, if none is free, and
-        synchronised; from then on until it is split off, it is written with the volume.  Other
-        arrays have nothing to do.  One that is cut short leaves mirrors behind that are detached,
-        and no worse for it; one that is repeated finds little to do.
-
-        Raises:
-            LimitReached: every mirror that a volume may have is in use by a snapshot.
-            NoSpace: there is no room for a mirror.
-        """
-        return self._mirrors.prepare(naas)
-
-    def delete_mirrors(self, volume: str) -> Generator[Event, Any, None]:
-        """Delete the mirrors of a volume, and give their room back; none is no error.
-
-        Raises:
-            InvalidState: a snapshot needs one of them.
-        """
-        return self._mirrors.delete(volume)
-
-    def create_snapshots(
-        self, naas: tuple[str, ...], name: str
-    ) -> Generator[Event, Any, tuple[Snapshot, ...]]:
-        """Snapshot volumes in one instant, and return the snapshots in their order.
-
-        A single one is called *name*, those of a consistency group name.1, name.2, …
-
-        Raises:
-            LimitReached: too many snapshots of a volume, or of the array.
-            Unsupported: a snapshot of a promoted volume.
-            InvalidState: a volume has no synchronised mirror to be split off.
-        """
-        return self._snapshots.create(naas, name)
-
-    def delete_snapshot(self, snapshot: str) -> Generator[Event, Any, None]:
-        """Delete an array snapshot; its space comes free in the background.
-
-        One that is not there is no error.
-
-        Raises:
-            InvalidState: a volume that was promoted from it still exists.
-        """
-        return self._snapshots.delete(snapshot)
-
-    def promote(
-        self, snapshot: str, name: str, *, read_only: bool = True
-    ) -> Generator[Event, Any, Volume]:
-        """Make an array snapshot a volume with an identity of its own.
-
-        Raises:
-            InvalidState: the array has given the snapshot up.
-            LimitReached: it has been promoted too often.
-        """
-        return self._promotion.promote(snapshot, name, read_only)
-
-    def delete_volume(self, volume: str) -> Generator[Event, Any, None]:
-        """Delete a volume; one that is not there is no error.
-
-        Raises:
-            InvalidState: it is mapped, or has snapshots.
-        """
-        return self._promotion.delete(volume)
-
-    def map_volume(
-        self, volume: str, initiator_iqn: str, lun: int | None = None
-    ) -> Generator[Event, Any, Mapping]:
-        """Let the host of an initiator see a volume at a LUN number: *lun*, or the lowest free one.
-
-        An initiator that no host has gets a host of its own.  A snapshot may be mapped, too; see
-        ``map_to_host``.
-
-        Raises:
-            LunInUse: *lun* is taken.
-            LimitReached: no number is free.
-            InvalidState: the host sees the volume already.
-        """
-        return self._access.map_volume(volume, initiator_iqn, lun)
-
-    def unmap_volume(self, volume: str, initiator_iqn: str) -> Generator[Event, Any, None]:
-        """Take the mapping of an initiator's host away; one that is not there is no error."""
-        return self._access.unmap_volume(volume, initiator_iqn)
-
-    def map_to_host(
-        self, name: str, host: str, lun: int | None = None
-    ) -> Generator[Event, Any, HostMapping]:
-        """Let a host see a volume or an array snapshot: at *lun*, or at the lowest free number.
-
-        A snapshot is seen as a read-only volume with the snapshot's own identity, for as long as it
-        is mapped to anybody.
-
-        Raises:
-            NotFound: no such volume, snapshot or host.
-            LunInUse: *lun* is taken.
-            LimitReached: no number is free.
-            InvalidState: the host sees it already, or the array has given the snapshot up.
-        """
-        return self._access.map_to_host(name, host, lun)
-
-    def unmap_from_host(self, name: str, host: str) -> Generator[Event, Any, None]:
-        """Take a mapping away; one that is not there is no error.
-
-        Raises:
-            NotFound: no such host.
-        """
-        return self._access.unmap_from_host(name, host)
-
     # What devices ask. ---------------------------------------------------------------------
 
     def show(self, volume: Volume, first: int, count: int) -> Any:
@@ -324,18 +189,47 @@ class Array:
         Raises:
             MediumError: damaged, or the snapshot that the volume shows has been given up.
         """
-        self._check_readable(volume, first)
-        return volume.lun.site.show(volume.lun, first, count, volume.naa)
+        return self._blocks.show(volume, first, count)
 
     def show_parts(self, volume: Volume, first: int, count: int) -> Any:
         """Return the same in parts, of which long zeros are some; see ``Site.show_parts``."""
-        self._check_readable(volume, first)
-        return volume.lun.site.show_parts(volume.lun, first, count, volume.naa)
+        return self._blocks.show_parts(volume, first, count)
 
-    def _check_readable(self, volume: Volume, first: int) -> None:
-        self.core.check_reachable()
-        if not volume.readable:
-            raise MediumError(volume.naa, first * volume.lun.site.block_bytes)
+    def allocated(self, volume: Volume, offset: int, length: int) -> Runs:
+        """Return where, within a byte range, a volume holds anything but zeros.
+
+        Whole content blocks, cut at the ends of the range.
+
+        Raises:
+            MediumError: the snapshot that the volume shows has been given up.
+        """
+        return self._blocks.allocated(volume, Runs.single(offset, length))
+
+    def write_steps(self, volume: Volume, offset: int, data: memoryview) -> list[Step]:
+        """Admit a write of bytes, anywhere; return the steps whose time has still to pass.
+
+        Whoever calls waits for ``unfenced`` before, and gives the steps to ``engine.submit``; it
+        has looked at masking.  A block that is covered in part keeps the rest.
+
+        Raises:
+            InvalidState: the volume is read-only.
+            NoSpace: the snapshot reserve is full; nothing is written.
+            MediumError: it cannot be read, where it must be.
+            Misuse: beyond the end of the volume, or longer than an I/O may be.
+        """
+        return self._blocks.write_steps(volume, offset, data)
+
+    @property
+    def io_bytes(self) -> int:
+        """What one I/O of a long range covers: whole content blocks, and never too long a write."""
+        return self._blocks.io_bytes
+
+    def zero_steps(self, volume: Volume, offset: int, length: int) -> list[Step]:
+        """Admit the zeroing of a byte range; see ``write_steps``.
+
+        Where the range ends within a block, NoSpace may leave the rest of the range zeroed.
+        """
+        return self._blocks.zero_steps(volume, offset, length)
 
     def unfenced(self, lun: Lun) -> Generator[Event, Any, None]:
         """Wait while a snapshot of *lun* is being taken: for writes that no guest issues."""

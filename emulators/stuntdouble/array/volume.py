@@ -12,6 +12,7 @@ from stuntdouble.ports import ArraySnapshot, VolumeInfo
 if TYPE_CHECKING:
     from stuntdouble.array.mirror import Mirror
     from stuntdouble.array.pool import Pool
+    from stuntdouble.array.task import Task
     from stuntdouble.site import Image, Lun
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -25,6 +26,10 @@ class Volume:
     where it begins in its pool; a promoted volume has no place of its own.  ``id`` is unique among
     volumes and array snapshots, ``created`` is site time; ``notes`` is what somebody who presents
     the array wants kept with it, and nothing to the array.
+
+    ``kept`` are snapshots of it that have been deleted, or were never anybody's, and that something
+    still needs; see ``lineage``.  ``expires`` and ``retain_until`` are site time.  ``writer`` is the
+    task that writes it, ``readers`` are those that read it.
     """
 
     name: str
@@ -40,6 +45,13 @@ class Volume:
     uuid: str = ""
     created: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
+    independent: bool = False
+    deleted: bool = False
+    kept: list[Snapshot] = field(default_factory=list)
+    expires: float | None = None
+    retain_until: float | None = None
+    writer: Task | None = None
+    readers: list[Task] = field(default_factory=list)
 
     @property
     def size_bytes(self) -> int:
@@ -58,7 +70,7 @@ class Volume:
 
     def info(self) -> VolumeInfo:
         """Return what clients see of it."""
-        origin = "" if self.origin is None else self.origin.name
+        origin = "" if self.origin is None or self.origin.hidden else self.origin.name
         return VolumeInfo(self.name, self.naa, self.size_bytes, self.read_only, origin)
 
 
@@ -66,7 +78,8 @@ class Volume:
 class Snapshot:
     """A point-in-time image of a volume; ``image`` is None once the array has given it up.
 
-    ``mirror`` is what it was split off, if it was.  ``view`` is the read-only volume, with the
+    ``size_bytes`` is what the volume had then.  ``mirror`` is what it was split off, if it was.
+    ``hidden`` says that nobody finds it any more, and something needs it.  ``view`` is the read-only volume, with the
     snapshot's name and identity, as which hosts see it while it is mapped itself.
     """
 
@@ -81,11 +94,16 @@ class Snapshot:
     uuid: str = ""
     view: Volume | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    size_bytes: int = 0
+    hidden: bool = False
+    expires: float | None = None
+    retain_until: float | None = None
+    readers: list[Task] = field(default_factory=list)
 
     @property
     def valid(self) -> bool:
-        """Whether the image is still whole."""
-        return self.image is not None
+        """Whether the image is still whole, and those that it is an image of."""
+        return self.image is not None and self.volume.readable
 
     @property
     def space_bytes(self) -> int:
@@ -146,11 +164,15 @@ class Inventory:
 
     def visible(self, naa: str) -> Volume:
         """Return the volume, or the view of a snapshot, of this NAA identifier; or NotFound."""
-        views = (snapshot.view for snapshot in self.snapshots.values())
-        for view in views:
-            if view is not None and view.naa == naa:
-                return view
-        return self.by_naa(naa)
+        for volume in self.mappable():
+            if volume.naa == naa:
+                return volume
+        raise NotFound("volume with identifier", naa)
+
+    def mappable(self) -> list[Volume]:
+        """Return every volume, and the views of snapshots that are mapped themselves."""
+        views = [snapshot.view for snapshot in self.snapshots.values()]
+        return [*self.volumes.values(), *(view for view in views if view is not None)]
 
     def next_id(self) -> int:
         """Return a number that no volume or array snapshot has had."""

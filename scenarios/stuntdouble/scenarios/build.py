@@ -103,7 +103,7 @@ class World:
     def mapped_to_host(self, naa: str) -> Lun:
         """Return the LUN with this identity that an array lets the host see."""
         for each in self.arrays.values():
-            if naa in {v.naa for v in each.inventory.volumes.values()}:
+            if naa in {volume.naa for volume in each.inventory.mappable()}:
                 return each.lun_for(HOST_IQN, naa)
         raise Unreachable(f"a volume with identity {naa}")
 
@@ -116,7 +116,7 @@ class World:
             volume.naa: volume.lun
             for each in self.arrays.values()
             if not each.core.lost
-            for volume in each.inventory.volumes.values()
+            for volume in each.inventory.mappable()
             if volume.readable and each.masking.sees(HOST_IQN, volume)
         }
 

@@ -121,7 +121,7 @@ class _Luns:
             return [
                 volume.naa
                 for array in self._world.arrays.values()
-                for volume in array.inventory.volumes.values()
+                for volume in array.inventory.mappable()
                 if array.masking.sees(BACKUP_IQN, volume)
             ]
 
@@ -138,6 +138,6 @@ class _Luns:
 
     def _lun(self, naa: str) -> Any:
         for array in self._world.arrays.values():
-            if naa in {volume.naa for volume in array.inventory.volumes.values()}:
+            if naa in {volume.naa for volume in array.inventory.mappable()}:
                 return array.lun_for(BACKUP_IQN, naa)
         raise NotFound("LUN", naa)

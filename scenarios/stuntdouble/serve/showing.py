@@ -113,7 +113,7 @@ def exports(world: World) -> Iterator[m.Export]:
                     )
     for array in world.arrays.values():
         seen = {mapping.naa for mapping in array.masking.mappings()}
-        for volume in array.inventory.volumes.values():
+        for volume in array.inventory.mappable():
             if volume.naa in seen:
                 yield m.Export(
                     name=_name("lun", volume.naa),

@@ -29,7 +29,7 @@ def held(lun: Lun, runs: Runs) -> Runs:
     for start, count in _pieces(lun, runs):
         bits = lun.tokens(start, count) & ~np.uint64(ZERO) != 0
         found.append(_as_runs(bits, size).shift(start * size))
-    return Runs.of((run.start, run.length) for some in found for run in some)
+    return _joined(found)
 
 
 def differing(lun: Lun, other: Lun) -> Runs:
@@ -40,7 +40,7 @@ def differing(lun: Lun, other: Lun) -> Runs:
         unlike = lun.tokens(start, count) != other.tokens(start, count)
         size = lun.site.block_bytes
         found.append(_as_runs(unlike, size).shift(start * size).align(chunk * size))
-    return Runs.of((run.start, run.length) for some in found for run in some)
+    return _joined(found)
 
 
 def owed_bytes(lun: Lun, runs: Runs) -> int:
@@ -82,6 +82,11 @@ def _pieces(lun: Lun, runs: Runs) -> list[tuple[int, int]]:
         for run in runs.align(size, lun.size_bytes)
         for start in range(run.start // size, run.stop // size, _STEP)
     ]
+
+
+def _joined(found: list[Runs]) -> Runs:
+    bounds = np.concatenate([np.empty((0, 2), np.int64), *(some.array for some in found)])
+    return Runs.from_arrays(bounds[:, 0], bounds[:, 1] - bounds[:, 0])
 
 
 def _as_runs(bits: NDArray[np.bool_], size: int) -> Runs:
