@@ -13,10 +13,6 @@ import sys
 import time
 from pathlib import Path
 
-from lio.rigs import ModelRig
-from stuntdouble.lab.lio import agent
-from stuntdouble.lio import contract
-
 
 class Environment:
     """What a rig wants of pytest's monkeypatch."""
@@ -25,7 +21,8 @@ class Environment:
         os.environ[name] = value
 
 
-def main() -> None:
+def begin() -> tuple[str, object]:
+    """Listen before anything slow is loaded, as QEMU does, and return plan and channel."""
     words, plan = " ".join(sys.argv), os.environ.get("FAKE_GUEST", "")
     Path(os.environ["FAKE_PIDS"]).write_text(str(os.getpid()))
     if plan == "no start":
@@ -39,8 +36,18 @@ def main() -> None:
     if plan == "mute":
         time.sleep(60)
     if plan == "dies at boot":
-        return
+        sys.exit(0)
+    return plan, channel
 
+
+plan, channel = begin()
+
+from lio.rigs import ModelRig  # noqa: E402
+from stuntdouble.lab.lio import agent  # noqa: E402
+from stuntdouble.lio import contract  # noqa: E402
+
+
+def main() -> None:
     def say(line: dict) -> None:
         channel.write(json.dumps(line).encode() + b"\n")
         channel.flush()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stuntdouble.errors import AccessDenied, Unreachable
+from stuntdouble.errors import AccessDenied, Misuse, Unreachable
 from stuntdouble.lab.lio import trial
 from stuntdouble.lab.lio.trial import CHECKS, STRANGER, Finding, Lab, contract, site_checks
 from stuntdouble.lio import KernelError
@@ -45,7 +45,7 @@ class Guest:
             "killed": "4 kills",
             "fileio": "read-only",
             "truth": "/truth",
-            "refused": KernelError("listen", "no such address"),
+            "refused": Misuse("portal", "no such address"),
             "listing": [],
             "recover": {"ended": [], "left": {}},
             **answers,
@@ -55,7 +55,8 @@ class Guest:
         if name == "export" and "portal" in facts["request"]:
             if isinstance(self.answers["refused"], Exception):
                 raise self.answers["refused"]
-            return {}
+            self.made += 1
+            return {"id": "2"}
         if name == "export":
             self.made += 1
             return {"id": "1", "naa": NAA, "lun": 1, "target": "t", "size_bytes": len(TRUTH)}

@@ -14,11 +14,12 @@ import pytest
 
 from lio.nbd_stub import Stub, serving
 from lio.rigs import PATIENCE, ModelRig, loops_work
-from stuntdouble.errors import Interrupted, InvalidState, TaskInProgress, TimedOut
+from stuntdouble.errors import Interrupted, InvalidState, Misuse, TaskInProgress, TimedOut
 from stuntdouble.lio import (
     KernelError,
     KernelExporter,
     Limits,
+    Portal,
     children,
     configfs,
     contract,
@@ -164,6 +165,15 @@ def test_a_name_that_is_taken_is_refused_and_stays(tmp_path, monkeypatch) -> Non
     with pytest.raises(InvalidState, match="there already"):
         rig.exporter.export(rig.request(target=name))
     assert rig.listing() == before
+    assert rig.exporter.records.all() == []
+
+
+@pytest.mark.parametrize("host", ["192.0.2.77", "array.example.org"])
+def test_a_portal_at_an_address_of_nobody_is_refused(host, tmp_path, monkeypatch) -> None:
+    rig = ModelRig("lio-iscsi", tmp_path, monkeypatch)
+    with pytest.raises(Misuse, match="is no address of this machine"):
+        rig.exporter.export(rig.request(portal=Portal(host)))
+    assert rig.listing() == []
     assert rig.exporter.records.all() == []
 
 

@@ -6,11 +6,12 @@ initiator sees it under the number that its mapping says.
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from stuntdouble.errors import InvalidState, LunInUse
+from stuntdouble.errors import InvalidState, LunInUse, Misuse
 from stuntdouble.lio import configfs, devices
 from stuntdouble.lio.backstores import NAA_PREFIX, library, told
 from stuntdouble.lio.requests import Portal, Session
@@ -64,8 +65,9 @@ class IscsiStep:
         return {"authentication": int(self.chap), **CLOSED, **protect}
 
     def check(self, work: Work) -> None:
-        """Look for a target of the name."""
+        """Look for a target of the name, and for the portal's address on this machine."""
         _check_free(work, "iscsi", self.target)
+        _check_local(self.host)
 
     def do(self, work: Work, below: Made) -> Made:
         """Make the target; it is enabled last."""
@@ -159,6 +161,22 @@ class LoopbackStep:
 def _check_free(work: Work, fabric: str, target: str) -> None:
     if Path(work.machine.target, fabric, target).exists():
         raise InvalidState(f"target {target}", "there already", "make it")
+
+
+def _check_local(host: str) -> None:
+    """Make sure that an address is this machine's: the kernel's target listens at any, in silence.
+
+    Raises:
+        Misuse: it is another machine's, or none.
+    """
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        family, kind, protocol, _, place = found[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.bind(place)
+    except OSError as error:
+        text = f"{host} is no address of this machine ({error.strerror or error})"
+        raise Misuse("portal", text) from None
 
 
 def _authenticate(acl: Any, chap: Chap | None) -> None:

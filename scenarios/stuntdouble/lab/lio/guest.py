@@ -34,6 +34,7 @@ ADDRESS: Final = "10.0.2.15"  # the guest's own, as that network gives it
 PORTS: Final = (3260, 3261)
 """The guest's ports that are reached from here: the registered one, and one beside it."""
 
+_START_SECONDS_MAX: Final = 30.0  # until QEMU listens: within one, on a machine with time for it
 _BOOT_SECONDS_MAX: Final = 240.0
 """Until the guest says its first word: 10 s on an idle machine, and minutes on one with no time."""
 
@@ -163,7 +164,7 @@ async def _connected(
     program: Program, channel: Path
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to the guest's channel, which is there once QEMU has begun."""
-    for _ in range(100):
+    for _ in range(round(_START_SECONDS_MAX * 10)):
         with suppress(OSError):
             return await asyncio.open_unix_connection(channel, limit=_LINE_BYTES_MAX)
         if program.process.returncode is not None:
@@ -171,7 +172,7 @@ async def _connected(
         await asyncio.sleep(0.1)
     if await program.is_gone():
         raise program.failure()
-    raise TimedOut(f"{QEMU} (no channel to its guest)", "10")
+    raise TimedOut(f"{QEMU} (no channel to its guest)", f"{_START_SECONDS_MAX:g}")
 
 
 async def _greeted(guest: Guest) -> None:

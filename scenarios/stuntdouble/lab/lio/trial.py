@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from stuntdouble.codecs.iscsi import Credentials
-from stuntdouble.errors import AccessDenied, Error, Lost
+from stuntdouble.errors import AccessDenied, Error, Lost, Misuse
 from stuntdouble.extents import Runs
 from stuntdouble.initiators import connect
 from stuntdouble.initiators.iscsi import IscsiInitiator, Limits
 from stuntdouble.lab.lio.guest import ADDRESS, PORTS
 from stuntdouble.lab.lio.site import opened
-from stuntdouble.lio import EXPORTERS, KernelError
+from stuntdouble.lio import EXPORTERS
 from stuntdouble.ports import Throttle
 from stuntdouble.scenarios.build import BACKUP_IQN
 from stuntdouble.units import MIB
@@ -214,8 +214,9 @@ async def _refused(lab: Lab) -> str:
     portal = ["192.0.2.77", PORTS[0]]  # RFC 5737: of no machine
     facts = {"source": source, "portal": portal, "initiators": [[GUEST, None]]}
     try:
-        await lab.guest.call("export", {"kind": "lio-iscsi", "request": facts})
-    except KernelError as error:
+        async with lab.exported(facts):
+            pass
+    except Misuse as error:
         after = await lab.guest.call("listing")
         assert after == before, f"left: {', '.join(after)}"
         return str(error)
