@@ -71,7 +71,8 @@ interop: $(READY)
 
 lio: $(READY)
 	$(STAGE) 'packages for the guest' tools/lio-packages
-	@$(BIN)/python -m stuntdouble.lab.lio $(ARGS)
+	@mkdir -p reports/lab
+	@$(BIN)/python -m stuntdouble.lab.lio --json reports/lab/lio.json $(ARGS)
 
 validity: $(READY)
 	@$(BIN)/python -m stuntdouble.validity --sensitivity --json reports/baseline/validity.json \
