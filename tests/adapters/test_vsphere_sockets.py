@@ -83,10 +83,16 @@ def test_a_session_that_ends_while_a_task_is_waited_for_loses_nothing():
         async def end_sessions():
             for _ in range(5):
                 await asyncio.sleep(0.05)
+                logins = connection.logins
                 site.on_loop(site.center.sessions.all.clear)
+                while connection.logins == logins and not done.is_set():  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)  # a call is tried in one new session, not in many
+                await asyncio.sleep(0.5)
 
+        done = asyncio.Event()
         ending = asyncio.create_task(end_sessions())
         snapshot = await hypervisor.create_snapshot(VM, "one", quiesce=False)
+        done.set()
         await ending
         found = await hypervisor.snapshots(VM)
         await hypervisor.remove_snapshot(snapshot)
