@@ -12,10 +12,12 @@ from stuntdouble.backup.latency import LatencyLimits
 from stuntdouble.backup.recorded import run_recorded
 from stuntdouble.backup.report import JobReport, Note, Phase, VmOutcome
 from stuntdouble.backup.select import JobSpec, Method, QuiesceFallback, Selection
+from stuntdouble.backup.storing import InThread, Storing, at_once
 from stuntdouble.backup.work import History
 
 __all__ = [
     "History",
+    "InThread",
     "JobReport",
     "JobSpec",
     "LatencyLimits",
@@ -24,7 +26,9 @@ __all__ = [
     "Phase",
     "QuiesceFallback",
     "Selection",
+    "Storing",
     "VmOutcome",
+    "at_once",
     "run_job",
     "run_recorded",
 ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -60,13 +61,20 @@ def digest_of(data: bytes | bytearray | memoryview) -> bytes:
     return blake3(data).digest()
 
 
+class _Tools(threading.local):
+    """What compresses: a set for each thread, as none may be used by two at a time."""
+
+    def __init__(self, level: int) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=level)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
 class Codec:
     """Plain chunks of one size to frames and back, verified."""
 
     def __init__(self, chunk_bytes: int, level: int = LEVEL) -> None:
         self.chunk_bytes = chunk_bytes
-        self._compressor = zstandard.ZstdCompressor(level=level)
-        self._decompressor = zstandard.ZstdDecompressor()
+        self._tools = _Tools(level)
 
     def name(self, plain: bytes | bytearray | memoryview) -> bytes:
         """Return the digest of *plain*, or HOLE when it is all zeros."""
@@ -77,7 +85,7 @@ class Codec:
 
     def encode(self, plain: bytes | bytearray | memoryview) -> bytes:
         """Return the frame of *plain*."""
-        return self._compressor.compress(plain)
+        return self._tools.compressor.compress(plain)
 
     def decode(self, frame: bytes, digest: bytes, where: str) -> bytes:
         """Return the chunk in *frame*; DigestMismatch names *where* if it is not *digest*'s."""
@@ -85,7 +93,7 @@ class Codec:
             # Asked first: a damaged header could claim any size, and have it allocated.
             if zstandard.get_frame_parameters(frame).content_size != self.chunk_bytes:
                 raise DigestMismatch(where, digest.hex(), "unknown (not a chunk)")
-            plain = self._decompressor.decompress(frame)
+            plain = self._tools.decompressor.decompress(frame)
         except zstandard.ZstdError as error:
             raise DigestMismatch(where, digest.hex(), "unknown (not a zstd frame)") from error
         found = digest_of(plain)

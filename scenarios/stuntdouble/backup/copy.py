@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,24 +105,24 @@ async def changed_ranges(work: Work, snapshot: VmSnapshot, disk: DiskInfo, since
 
 
 async def copy_disk(
-    device: BlockDevice, disk: int, wanted: Runs, throttle: Throttle, draft: Draft, diary: Diary
+    work: Work, device: BlockDevice, disk: int, wanted: Runs, draft: Draft, diary: Diary
 ) -> None:
     """Copy *wanted* of a disk from a device that has the disk's own offsets."""
     arrived = 0
-    async with aclosing(_spans(device, wanted, throttle)) as spans:
+    async with aclosing(_spans(device, wanted, work.throttle)) as spans:
         async for span in spans:
             diary.bytes_read += len(span.data)
-            draft.write(disk, span.offset, span.data)
+            await work.storing(partial(draft.write, disk, span.offset, span.data))
             arrived += len(span.data)
     _check_whole(device.identity, arrived, wanted.total)
 
 
 async def copy_volume(
+    work: Work,
     device: BlockDevice,
     volume: str,
     tables: Mapping[int, OffsetTable],
     plan: Plan,
-    throttle: Throttle,
     draft: Draft,
     diary: Diary,
 ) -> None:
@@ -132,17 +133,21 @@ async def copy_volume(
     """
     here = {key: table for key, table in tables.items() if volume in table.volumes}
     runs = Runs.empty()
-    expected = arrived = 0
+    expected, arrived = 0, []
     for key, table in here.items():
         needed = table.volume_runs(table.volumes.index(volume), plan.wanted[key])
         expected += needed.total
         runs |= needed
-    async with aclosing(_spans(device, runs, throttle)) as spans:
+
+    def store(span: Span) -> None:
+        for key, table in here.items():
+            arrived.append(_write_pieces(span, table, table.volumes.index(volume), key, draft))
+
+    async with aclosing(_spans(device, runs, work.throttle)) as spans:
         async for span in spans:
             diary.bytes_read += len(span.data)
-            for key, table in here.items():
-                arrived += _write_pieces(span, table, table.volumes.index(volume), key, draft)
-    _check_whole(device.identity, arrived, expected)
+            await work.storing(partial(store, span))
+    _check_whole(device.identity, sum(arrived), expected)
 
 
 def _write_pieces(span: Span, table: OffsetTable, volume: int, disk: int, draft: Draft) -> int:

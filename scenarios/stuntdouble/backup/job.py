@@ -11,6 +11,7 @@ from stuntdouble.backup import mounted, software, storage
 from stuntdouble.backup.latency import LatencyControl
 from stuntdouble.backup.report import Diary, JobReport, failing_alone
 from stuntdouble.backup.select import Method, resolve, volume_groups
+from stuntdouble.backup.storing import at_once
 from stuntdouble.backup.work import Work, together
 from stuntdouble.errors import Misuse
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from stuntdouble.backup.report import Note
     from stuntdouble.backup.select import JobSpec, Target
+    from stuntdouble.backup.storing import Storing
     from stuntdouble.backup.work import History
     from stuntdouble.ports import Array, Hypervisor, Initiator, Repository
 
@@ -27,7 +29,7 @@ def silent(kind: str, subject: str, /, **facts: object) -> None:
     """Take no notice of a milestone."""
 
 
-async def run_job(
+async def run_job(  # noqa: PLR0913  (by name: what it works on, and with)
     spec: JobSpec,
     *,
     hypervisor: Hypervisor,
@@ -37,12 +39,14 @@ async def run_job(
     initiator: Initiator | None = None,
     host_iqn: str = "",
     note: Note = silent,
+    storing: Storing = at_once,
 ) -> JobReport:
     """Run a backup job and report on every selected VM.
 
     The storage method needs *array* and *initiator*, the mounted method *array* and
     *host_iqn*, the initiator of the host that mounts the copies.  *note* hears each milestone
-    while it happens; the last is ``job-end``, with the report among its facts.
+    while it happens; the last is ``job-end``, with the report among its facts.  *storing* says where
+    what has been read is stored: on the loop, or beside it.
 
     An error of one VM stands in the report and fails no other VM.  A cancelled job cleans up,
     announces ``job-end`` and raises CancelledError: its report is in that last note.
@@ -60,6 +64,7 @@ async def run_job(
         array=array,
         initiator=initiator,
         host_iqn=host_iqn,
+        storing=storing,
     )
     _check_ports(work)
     loop = asyncio.get_running_loop()

@@ -104,5 +104,5 @@ async def _read(
             device = await work.hypervisor.open_registered(copy.name, key, work.spec.transport)
             name = f"open disk {key} of {copy.name}"
             closing = undo.add(name, device.close, needs=(copy.step,))
-            await copy_disk(device, key, plan.wanted[key], work.throttle, draft, diary)
+            await copy_disk(work, device, key, plan.wanted[key], draft, diary)
             await undo.now(closing)

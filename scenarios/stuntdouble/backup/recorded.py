@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from stuntdouble.backup.catalog import Catalog
     from stuntdouble.backup.report import JobReport, Note
     from stuntdouble.backup.select import JobSpec
+    from stuntdouble.backup.storing import Storing
     from stuntdouble.ports import Array, Hypervisor, Initiator, Repository
 
 
 class Systems(TypedDict, total=False):
-    """The systems that a job works on, as ``run_job`` takes them; each method needs its own."""
+    """The systems that a job works on, and how it stores, as ``run_job`` takes them.
+
+    Each method needs its own.
+    """
 
     hypervisor: Required[Hypervisor]
     array: Array | None
     initiator: Initiator | None
     host_iqn: str
+    storing: Storing
 
 
 async def run_recorded(

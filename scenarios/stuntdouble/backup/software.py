@@ -62,5 +62,5 @@ async def _read(
                 transport = work.spec.transport
                 device = await work.hypervisor.open_disk(snapshot, disk.key, transport)
                 closing = undo.add(f"open disk {disk.key}", device.close)
-                await copy_disk(device, disk.key, wanted, work.throttle, draft, diary)
+                await copy_disk(work, device, disk.key, wanted, draft, diary)
                 await undo.now(closing)

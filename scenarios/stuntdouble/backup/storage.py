@@ -112,7 +112,7 @@ async def _read(
                 async with side.trusted():
                     for naa in _volumes(vm):
                         await copy_volume(
-                            devices[naa], naa, vm.tables, vm.plan, work.throttle, draft, vm.diary
+                            work, devices[naa], naa, vm.tables, vm.plan, draft, vm.diary
                         )
 
 

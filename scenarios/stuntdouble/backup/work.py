@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from stuntdouble.backup.storing import at_once
 from stuntdouble.errors import Misuse
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stuntdouble.backup.latency import LatencyControl
     from stuntdouble.backup.report import Note
     from stuntdouble.backup.select import JobSpec
+    from stuntdouble.backup.storing import Storing
     from stuntdouble.ports import (
         Array,
         Hypervisor,
@@ -55,6 +57,7 @@ class Work:
     array: Array | None = None
     initiator: Initiator | None = None
     host_iqn: str = ""
+    storing: Storing = at_once
     latency: LatencyControl | None = None
     vm_slots: asyncio.Semaphore = field(init=False)
     read_slots: asyncio.Semaphore = field(init=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from stuntdouble.cli.bench_backup import backup
 from stuntdouble.cli.bench_iscsi import iscsi
 from stuntdouble.cli.bench_vsphere import vsphere
 from stuntdouble.cli.examples import examples
@@ -35,6 +36,7 @@ def bench() -> None:
     """Measure what this program costs on this machine."""
 
 
+bench.add_command(backup)
 bench.add_command(iscsi)
 bench.add_command(vsphere)
 
