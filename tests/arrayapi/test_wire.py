@@ -70,6 +70,27 @@ def asking(ask, faults=None, door=None, **options):
     return run(main)
 
 
+@pytest.mark.parametrize("body", [b"", b'{"suffix": "nightly"}'])
+def test_a_request_that_did_not_come_whole_is_not_done(body):
+    """Even where what came would do: another body may have been meant."""
+
+    async def main(env):
+        echo, sent = Echo(env), []
+        coming = [{"type": "http.request", "body": body, "more_body": True}]
+
+        async def receive():
+            return coming.pop() if coming else {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/a", "headers": [], "query_string": b""}
+        await app(MANNERS, LocalDoor(echo, env), Open())(scope, receive, send)
+        return echo.done, sent
+
+    assert run(main) == ([], [])
+
+
 def test_a_request_arrives_as_it_was_sent():
     async def ask(client, echo, _):
         answer = await client.get("/a%2Fb/%C3%A4?q=1&q=%222%20EQ%22&empty=")

@@ -10,7 +10,7 @@ import pytest
 
 from lio.rigs import HOST, LoopRig, ModelRig, loops_over, loops_work
 from stuntdouble import lio
-from stuntdouble.lio import Machine, exporters
+from stuntdouble.lio import Machine, exporters, probing
 from stuntdouble.store import open_store
 
 with_loops = pytest.mark.skipif(not loops_work(), reason="no loop devices here, or not as root")
@@ -25,7 +25,7 @@ def place(tmp_path, monkeypatch):
 
 
 def set_place(monkeypatch, where: Machine) -> Machine:
-    for module in (lio, exporters, lio.probing):
+    for module in (lio, exporters, probing):
         monkeypatch.setattr(module, "Machine", lambda: where)
     return where
 
@@ -139,6 +139,7 @@ def test_what_makes_no_sense_is_one_line(run, place, file, words, text) -> None:
         ("user = ", "no TOML"),
         ('user = "u"\nkey = 1', "other keys"),
         ('user = "u"\nsecret = "x"', "12 to"),
+        ('user = "u"\nsecret = 123456789012', "secret is no text"),
     ],
 )
 def test_a_file_of_secrets_that_is_none(run, place, file, text, why, tmp_path) -> None:
@@ -147,6 +148,13 @@ def test_a_file_of_secrets_that_is_none(run, place, file, text, why, tmp_path) -
     done = run("export", file, *words)
     assert done.exit_code == 2
     assert why in said(done)
+
+
+def test_secrets_of_nobody_are_refused_rather_than_left_out(run, place, file, tmp_path) -> None:
+    (tmp_path / "chap.toml").write_text(f'user = "u"\nsecret = "{SECRET}"\n')
+    done = run("export", file, "--as", "loop", "--chap", tmp_path / "chap.toml")
+    assert done.exit_code == 2
+    assert "--initiator" in said(done)
 
 
 def test_where_nothing_works_it_says_why(run, file, tmp_path, monkeypatch) -> None:

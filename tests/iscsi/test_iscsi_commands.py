@@ -10,6 +10,7 @@ from iscsi.initiating import (
     LUN1,
     MIB,
     READ_CAPACITY,
+    TEST_UNIT_READY,
     SlowUnit,
     World,
     read10,
@@ -157,6 +158,22 @@ def test_commands_are_taken_in_their_order_whenever_they_come(world):
     assert initiator.replies() == []
     tags.append(initiator.command(READ_CAPACITY, read=8, cmdsn=first))
     assert [answer.itt for answer, _ in initiator.replies()] == tags[::-1]
+
+
+def test_data_that_wait_for_a_command_that_never_comes_are_limited():
+    world = World(limits=Limits(ahead_bytes=8192))
+    initiator = world.logged_in()
+    first = initiator.cmdsn
+    for number in (1, 2):
+        initiator.command(write10(0, 8), write=4096, data=bytes(4096), cmdsn=first + number)
+    assert not initiator.connection.closed
+    initiator.command(TEST_UNIT_READY, cmdsn=first)
+    assert [reply.status for reply, _ in initiator.replies()] == [0, 0, 0]
+    for number in (4, 5, 6):  # all of that room is there again, and no more
+        assert not initiator.connection.closed
+        initiator.command(write10(0, 8), write=4096, data=bytes(4096), cmdsn=first + number)
+    assert initiator.connection.closed
+    assert list(world.target.of()) == []
 
 
 @pytest.mark.parametrize("ahead", [-1, -100, 128, 1000, 1 << 31])

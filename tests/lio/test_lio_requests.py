@@ -47,6 +47,8 @@ LUN = NbdSource(f"nbd://127.0.0.1:10809/lun/{NAA}")
         (lambda: Chap("u", SECRET, "m"), "a user needs a secret"),
         (lambda: Chap("u", "short"), "12 to 255 bytes, this one 5"),
         (lambda: Chap("u", ""), "12 to 255 bytes"),
+        (lambda: Chap("u", 123456789012), "secret is no text but int"),
+        (lambda: Chap(["u"], SECRET), "user is no text but list"),
         (lambda: Chap("u", SECRET, "m", "x" * 256), "this one 256"),
         (lambda: Chap("u", SECRET, "m", SECRET), "the same secret"),
         (lambda: Chap("u", SECRET + "\n"), "would not keep"),

@@ -62,7 +62,10 @@ class _App:
         """Answer a request."""
         if scope["type"] != "http":
             raise ValueError(f"a {scope['type']} connection to {self._manners.name}")
-        body = await _body(receive, self._body_bytes_max)
+        try:
+            body = await _body(receive, self._body_bytes_max)
+        except _GoneError:  # what has come of it may say something else than was meant
+            return
         if body is None:
             text = f"the body is longer than {format_size(self._body_bytes_max)}"
             refusal = self._manners.refuse(413, text)
@@ -117,15 +120,21 @@ class _App:
         return reply
 
 
+class _GoneError(Exception):
+    """The client went away before its request was whole."""
+
+
 async def _body(receive: Receive, most: int) -> bytes | None:
     """Return the body of a request; None as soon as it is longer than *most*."""
     taken = bytearray()
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _GoneError
         taken += message.get("body", b"")
         if len(taken) > most:
             return None
-        if not message.get("more_body", False):  # nor has a client that went away
+        if not message.get("more_body", False):
             return bytes(taken)
 
 

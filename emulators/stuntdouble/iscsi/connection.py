@@ -94,6 +94,7 @@ class Connection:
         self._out: list[Buffer] = []
         self._out_bytes = 0
         self._held: dict[int, Pdu | None] = {}
+        self._held_bytes = 0
         self._cid = 0
         self._working = self._heard = self._pinged = self._quick = False
 
@@ -159,6 +160,7 @@ class Connection:
         self.closed = True
         self.commands.abort(None)
         self._held.clear()
+        self._held_bytes = 0
         session, self.session = self.session, None
         if session is not None and session.target is not None:
             session.target.finish(session)
@@ -242,7 +244,7 @@ class Connection:
         if cmdsn != self.expcmdsn:
             ahead = serial_less(self.expcmdsn, cmdsn) and not serial_less(self.maxcmdsn, cmdsn)
             if ahead and cmdsn not in self._held:
-                self._held[cmdsn] = _kept(pdu)
+                self._hold(cmdsn, pdu)
             return
         if serial_less(self.maxcmdsn, cmdsn):
             return
@@ -250,6 +252,14 @@ class Connection:
         self._handle(opcode, pdu)
         if self._held:
             self._go_on()
+
+    def _hold(self, cmdsn: int, pdu: Pdu) -> None:
+        """Keep a request until its turn; who has too much data wait for one that is missing goes."""
+        self._held_bytes += len(pdu.data)
+        if self._held_bytes > self.node.limits.ahead_bytes:
+            self.end()
+            return
+        self._held[cmdsn] = _kept(pdu)
 
     def _go_on(self) -> None:
         """Take the requests that waited for this turn."""
@@ -259,6 +269,7 @@ class Connection:
             if following is None:
                 self.completed()
             else:
+                self._held_bytes -= len(following.data)
                 self._handle(following.header[0] & 0x3F, following)
 
     def skip(self, cmdsn: int) -> bool:
@@ -269,6 +280,8 @@ class Connection:
         """
         if serial_less(cmdsn, self.expcmdsn) or serial_less(self.maxcmdsn, cmdsn):
             return False
+        former = self._held.get(cmdsn)
+        self._held_bytes -= 0 if former is None else len(former.data)
         self._held[cmdsn] = None
         self._go_on()
         return True

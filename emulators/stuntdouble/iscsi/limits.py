@@ -28,6 +28,8 @@ class Limits:
         commands: of a session that are under way at a time: the window of CmdSN.
         immediate: of these, commands that go ahead of the order; one more is rejected.
         text_bytes: of one negotiation, or one exchange of text.
+        ahead_bytes: data of a session's requests that wait for one before them, which on a single
+            connection no honest initiator leaves out; who sends more is let go.
         write_bytes: data of writes that are held in memory, over all connections; who would need
             more is answered TASK SET FULL.
         output_bytes: what waits to be sent to one initiator before no more of it is listened to.
@@ -42,6 +44,7 @@ class Limits:
     commands: int = 128
     immediate: int = 16
     text_bytes: int = 64 * KIB
+    ahead_bytes: int = MIB
     write_bytes: int = 256 * MIB
     output_bytes: int = MIB
     login_seconds: float = 15.0

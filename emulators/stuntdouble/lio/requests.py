@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -44,6 +44,9 @@ class Chap:
 
     def __post_init__(self) -> None:
         """Raises: Misuse."""
+        for name, text in asdict(self).items():
+            if not isinstance(text, str):
+                raise Misuse("CHAP", f"{name} is no text but {type(text).__name__}")
         if not self.user or bool(self.mutual_user) != bool(self.mutual_secret):
             raise Misuse("CHAP", "a user needs a secret, and a mutual user one of its own")
         for secret in filter(None, (self.secret or "-", self.mutual_secret)):

@@ -105,6 +105,8 @@ def export(  # noqa: PLR0913  (by name, each an option of the command line)
     """
     from stuntdouble import lio  # noqa: PLC0415
 
+    if chap_file and not initiators:
+        raise Misuse("--chap", "is what initiators prove themselves by: name them by --initiator")
     chap = _chap(chap_file) if chap_file else None
     request = lio.Request(
         lio.source(source),
