@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 import pytest
 
 from iscsi.initiating import (
     IQN,
     LUN1,
     MIB,
+    OTHER,
     READ_CAPACITY,
     TEST_UNIT_READY,
     SlowUnit,
@@ -115,6 +118,102 @@ def test_tasks_of_a_unit_are_aborted(function):
 )
 def test_functions_that_are_refused(world, function, lun, answer):
     assert world.logged_in().manage(function, lun) == answer
+
+
+# PERSISTENT RESERVE OUT: (service action, scope and type, length of the parameters), (keys).
+OUT, KEYS = Struct(">xBB2xI7x"), Struct(">QQ8x")
+REGISTER, RESERVE, PREEMPT, PREEMPT_AND_ABORT = 0, 1, 4, 5
+
+
+def reserve_out(initiator, action, key, other=0, kind=0):
+    """Send a PERSISTENT RESERVE OUT; return the status."""
+    cdb = b"\x5f" + OUT.pack(action, kind, KEYS.size)[1:]
+    initiator.command(cdb, write=KEYS.size, data=KEYS.pack(key, other))
+    return initiator.reply()[0].status
+
+
+def registered(*initiators):
+    """Register a key for each, from 1 on; the second one reserves the unit for writing."""
+    for key, initiator in enumerate(initiators, 1):
+        assert reserve_out(initiator, REGISTER, 0, key) == Status.GOOD
+    assert reserve_out(initiators[1], RESERVE, 2, kind=1) == Status.GOOD
+
+
+def attention(initiator):
+    """What the unit has to tell, as additional sense."""
+    initiator.command(TEST_UNIT_READY, LUN1)
+    answer, data = initiator.reply()
+    return tuple(data[14:16]) if answer.status == Status.CHECK_CONDITION else None
+
+
+@pytest.mark.parametrize("action", [PREEMPT, PREEMPT_AND_ABORT])
+def test_who_is_preempted_and_aborted_has_no_tasks_left(action):
+    world = slow_world()
+    world.luns.by_initiator[OTHER] = {1: world.unit, 2: world.other_unit}
+    first, second = world.logged_in(), world.logged_in(OTHER)
+    bystander = world.logged_in(isid=b"\x80\0\0\0\0\2")
+    registered(first, second, bystander)
+    kept = bystander.command(read10(0, 1), read=512)
+    second.command(read10(0, 1), read=512)
+    second.command(write10(4, 1), write=512)  # waits for its data
+    second.command(write10(8, 1), write=512, data=pattern(512, 9))
+    own = first.command(read10(3, 1), read=512)
+    second.replies()
+    assert reserve_out(first, action, 1, 2, kind=3) == Status.GOOD
+    aborts = action == PREEMPT_AND_ABORT
+    assert len(second.connection.commands) == (0 if aborts else 3)
+    assert len(world.runner.cancelled) == (2 if aborts else 0)
+    assert world.node.held_bytes == (0 if aborts else 1024)
+    assert attention(second) == (0x2A, 0x05)
+    assert attention(second) == ((0x2F, 0x00) if aborts else None)
+    assert attention(bystander) is not None  # the reservation that it knew is gone
+    assert attention(bystander) is None
+    while world.runner.begun:  # those that were aborted are not among what is answered
+        if world.runner.begun[0][0] in world.runner.cancelled:
+            world.runner.begun.pop(0)
+        else:
+            world.runner.end()
+    assert [answer.itt for answer, _ in bystander.replies()] == [kept]
+    assert [answer.itt for answer, _ in first.replies()] == [own]
+    assert len(second.replies()) == (0 if aborts else 2)
+    assert world.unit.data[8 * 512 : 9 * 512] == pattern(512, 8 if aborts else 9)
+    second.connection.lost()
+
+
+def test_tasks_on_other_units_are_not_aborted():
+    world = slow_world()
+    world.other_unit = SlowUnit("6000" + "0" * 27 + "3", MIB)
+    world.luns.by_initiator[OTHER] = {1: world.unit, 2: world.other_unit}
+    first, second = world.logged_in(), world.logged_in(OTHER)
+    registered(first, second)
+    second.command(TEST_UNIT_READY, b"\0\2" + bytes(6))
+    elsewhere = second.command(read10(0, 1), b"\0\2" + bytes(6), read=512)
+    second.replies()
+    assert reserve_out(first, PREEMPT_AND_ABORT, 1, 2, kind=3) == Status.GOOD
+    assert attention(second) == (0x2A, 0x05)
+    assert attention(second) is None  # nothing was aborted here
+    world.runner.end()
+    assert [answer.itt for answer, _ in second.replies()] == [elsewhere]
+
+
+@pytest.mark.parametrize("commands", [4, 5])
+def test_who_waits_for_room_hears_of_what_others_have_aborted(commands):
+    """Its commands are never answered, so nothing else would tell it that it may send more."""
+    world = slow_world(commands=5)
+    first, second = world.logged_in(), world.logged_in(isid=b"\x80\0\0\0\0\2")
+    for _ in range(commands):
+        second.command(read10(0, 1), read=512)
+    woken = second.woken
+    assert first.manage(TaskFunction.CLEAR_TASK_SET) == TaskAnswer.COMPLETE
+    if commands < 5:
+        assert (second.replies(), second.woken) == ([], woken)
+    else:
+        answer, _ = second.reply()
+        assert isinstance(answer, iscsi.NopIn)
+        assert (answer.itt, answer.ttt) == (NO_TAG, NO_TAG)
+        assert answer.numbers.maxcmdsn == second.cmdsn + 4
+        assert second.woken > woken
+    assert second.manage(TaskFunction.CLEAR_TASK_SET) == TaskAnswer.COMPLETE
 
 
 def test_a_reset_is_told_to_everybody(world):

@@ -253,11 +253,12 @@ class Commands:
         self._abort(task)
         return True
 
-    def abort(self, naa: str | None) -> None:
-        """Abort the tasks of a unit, or of all."""
-        for task in list(self._tasks.values()):
-            if naa in {None, task.naa}:
-                self._abort(task)
+    def abort(self, naa: str | None) -> int:
+        """Abort the tasks of a unit, or of all; return how many there were."""
+        found = [task for task in self._tasks.values() if naa in {None, task.naa}]
+        for task in found:
+            self._abort(task)
+        return len(found)
 
     def _abort(self, task: Task) -> None:
         if self._forget(task) and task.running is not None:

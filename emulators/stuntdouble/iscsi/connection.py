@@ -167,9 +167,22 @@ class Connection:
 
     # For its parts. ----------------------------------------------------------------------------
 
-    def abort(self, naa: str | None) -> None:
-        """Abort the tasks of a unit, or of all; their initiator is not answered."""
-        self.commands.abort(naa)
+    def abort(self, naa: str | None) -> int:
+        """Abort the tasks of a unit, or of all, as somebody else wants it; return how many.
+
+        Their initiator is not answered.  If it waits for room in the window of commands, it is
+        told that there is some: no answer will do that any more.
+        """
+        waits = self._is_full
+        aborted = self.commands.abort(naa)
+        if waits and not self._is_full:
+            self.send(iscsi.NopIn(NO_TAG, NO_TAG, self.numbers()).pack())
+        return aborted
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the window of commands is closed (§4.2.2.1)."""
+        return self.expcmdsn == (self.maxcmdsn + 1) & _M32
 
     @property
     def full(self) -> tuple[Session, Target]:

@@ -96,6 +96,6 @@ class Management:
 
     def _abort(self, naa: str | None, *, everybodys: bool) -> None:
         session, target = self._connection.full
-        self._connection.abort(naa)
+        self._connection.commands.abort(naa)
         if everybodys:
             target.abort(naa, session)

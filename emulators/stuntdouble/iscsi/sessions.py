@@ -27,8 +27,8 @@ class Connected(Protocol):
         """Close it, after an asynchronous message if an event is given (``AsyncEvent``)."""
         ...
 
-    def abort(self, naa: str | None) -> None:
-        """Abort the tasks of a unit, or of all; their initiator is not answered."""
+    def abort(self, naa: str | None) -> int:
+        """Abort the tasks of a unit, or of all; return how many.  Their initiator is not answered."""
         ...
 
 
@@ -87,6 +87,10 @@ class Target:
     alias: str = ""
     sessions: dict[tuple[str, bytes], Session] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Have the device's commands aborted here when one initiator does so to another."""
+        self.device.on_abort = self._abort_of
+
     def begin(self, session: Session) -> None:
         """Begin a session; the one that it replaces ends first (RFC 7143, §6.3.5)."""
         key = (session.initiator, session.isid)
@@ -113,6 +117,13 @@ class Target:
         for session in self.of():
             if session is not spare:
                 session.connection.abort(naa)
+
+    def _abort_of(self, nexus: Nexus, naa: str) -> int:
+        """Abort the tasks of one session on a unit; return how many there were."""
+        session = self.sessions.get((nexus.initiator_iqn, nexus.isid))
+        if session is None or session.nexus != nexus:
+            return 0
+        return session.connection.abort(naa)
 
 
 @dataclass(eq=False)
