@@ -10,6 +10,7 @@ import pytest
 
 from serve.going import going
 from stuntdouble.adapters.wsapi import WsapiArray, WsapiClient
+from stuntdouble.adapters.wsapi.problems import Answered
 from stuntdouble.arrayapi import Request
 from stuntdouble.errors import InvalidState, Lost, Misuse, NotFound
 from stuntdouble.scenarios.build import BACKUP_IQN
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.paced
 
 SERVER = "iqn.2026-11.org.example:backup-server"
 ANY = Address("127.0.0.1", 0)
+NEW = {"name": "new", "cpg": "pool-1", "sizeMiB": 256, "tpvv": True}
 
 
 def opened(talk, *, rate=20.0, limit_seconds=30.0, tls=False):
@@ -249,5 +251,36 @@ def test_a_snapshot_that_is_mapped_itself_is_shown_and_can_be_read():
         source = blocks._Luns(live.world)
         assert [name for name, _ in source.listing()] == [luns[0].name]
         assert source.find(luns[0].name).size_bytes == copy.size_bytes
+
+    opened(talk)
+
+
+def test_a_volume_that_carries_a_datastore_is_not_brought_back():
+    async def talk(live, control, endpoint, listening):
+        async def bring_back(array, client):
+            await array.create_snapshots(((await array.volumes())[0].naa,), "kept")
+            said = []
+            for online in (False, True):
+                body = {"action": 4, "online": online}
+                with pytest.raises(Answered) as refusal:
+                    await client.ask("PUT", "volumes/kept", body)
+                said.append((refusal.value.status, "datastore" in refusal.value.text))
+            return said
+
+        assert await beside(listening.url, bring_back) == [(409, True), (409, True)]
+
+    opened(talk)
+
+
+def test_a_volume_under_a_datastore_is_not_deleted():
+    async def talk(live, control, endpoint, listening):
+        async def delete(array, client):
+            with pytest.raises(InvalidState, match="datastore ds-1 lies on it"):
+                await array.delete_volume("vol-1")
+            await client.ask("POST", "volumes", NEW)
+            await array.delete_volume("new")
+            return [volume.name for volume in await array.volumes()]
+
+        assert await beside(listening.url, delete) == ["vol-1"]
 
     opened(talk)

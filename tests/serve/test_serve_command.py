@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from stuntdouble.cli import program
 from stuntdouble.errors import Misuse
-from stuntdouble.serve import Address, address, listening, rest
+from stuntdouble.serve import Address, address, listening, threads
 
 pytestmark = pytest.mark.paced
 
@@ -143,9 +143,9 @@ def test_what_uvicorn_says_of_clients_let_go_at_the_end_is_no_news():
     said = re.findall(r'"([^"]+)",\s+len\(', inspect.getsource(uvicorn.server))
     assert len(said) == 1  # it logs one line with a count, and we know which
     record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, said[0], (3,), None)
-    assert not rest._is_news(record)
+    assert not threads._is_news(record)
     record.msg = "Exception in ASGI application\n"
-    assert rest._is_news(record)
+    assert threads._is_news(record)
 
 
 def test_after_its_time_it_ends_well(scenario):

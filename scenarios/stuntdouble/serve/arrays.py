@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.arrayapi import (
@@ -100,9 +101,12 @@ class ArrayEndpoint:
     def _personality(self, world: World) -> Personality:
         """Return the interface in a site: the one that lived through its requests, if it did."""
         if world.env not in self._personalities:
-            made = self._vendor.personality(array_of(world, self._array))
-            self._personalities[world.env] = made
+            self._personalities[world.env] = self._new(world)
         return self._personalities[world.env]
+
+    def _new(self, world: World) -> Personality:
+        """Return the interface in a site that was never asked."""
+        return self._vendor.personality(array_of(world, self._array))
 
     def _forget_others(self, world: World) -> None:
         found = self._personalities
@@ -140,6 +144,32 @@ class ArrayEndpoint:
         await self._server.stop()
 
 
+class WsapiEndpoint(ArrayEndpoint):
+    """Serves WSAPI, to which the site's datastores are what lies on volumes."""
+
+    def __init__(
+        self,
+        live: LiveSite,
+        at: Address,
+        vendor: Vendor,
+        array: str,
+        limit_seconds: float,
+        setting: Setting,
+    ) -> None:
+        super().__init__(live, at, vendor, array, limit_seconds)
+        self._setting = setting
+
+    def _new(self, world: World) -> Personality:
+        setting = replace(self._setting, user_of=partial(_user_of, world))
+        return Wsapi(array_of(world, self._array), setting)
+
+
+def _user_of(world: World, naa: str) -> str:
+    """Return which datastore lies on a volume; "" for none."""
+    stores = world.hypervisor.datastores.values()
+    return next((f"datastore {store.name}" for store in stores if naa in store.naas), "")
+
+
 def wsapi_endpoint(
     live: LiveSite,
     at: Address,
@@ -150,7 +180,7 @@ def wsapi_endpoint(
     portals: Callable[[], Sequence[Portal]] = tuple,
     tls: bool = False,
     limit_seconds: float = 60.0,
-) -> ArrayEndpoint:
+) -> WsapiEndpoint:
     """Return what serves an array as HPE 3PAR and Primera's WSAPI.
 
     Args:
@@ -173,4 +203,4 @@ def wsapi_endpoint(
         user=user,
         tls=tls,
     )
-    return ArrayEndpoint(live, at, vendor, array, limit_seconds)
+    return WsapiEndpoint(live, at, vendor, array, limit_seconds, setting)

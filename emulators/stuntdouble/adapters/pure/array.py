@@ -18,7 +18,8 @@ its work is made up for by looking, and what was there before is never taken for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.adapters.pure.names import OWN_HOSTS, host_name, suffix_name, volume_name
 from stuntdouble.adapters.pure.problems import PureRefusal
@@ -26,12 +27,11 @@ from stuntdouble.errors import Error, Interrupted, InvalidState, Lost, NotFound
 from stuntdouble.ports import ArraySnapshot, Mapping, VolumeInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from stuntdouble.adapters.pure.client import PureClient
 
     Item = dict[str, Any]
-    Made = TypeVar("Made")
 
 OUI: Final = "624a9370"
 """How this vendor's NAA identifiers begin; the serial number follows (VPD page 83)."""
@@ -94,10 +94,11 @@ class PureArray:
 
         async def find() -> list[Item]:
             listed = await self._listed("volume-snapshots", source_names=sources)
-            return [item for item in listed if item["suffix"] == suffix]
+            return [item for item in listed if item.get("suffix") == suffix]
 
         made = await self._made(create, find, f"array snapshot {name}", len(volumes))
-        by_volume = {item["source"]["name"]: self._snapshot(item) for item in made}
+        with _sense("volume-snapshots"):
+            by_volume = {item["source"]["name"]: self._snapshot(item) for item in made}
         if set(by_volume) != set(volumes):  # something was made: let the caller look for it
             raise Interrupted(f"array snapshot {name} of {sources}")
         return tuple(by_volume[volume] for volume in volumes)
@@ -126,7 +127,7 @@ class PureArray:
 
         async def find() -> list[Item]:
             listed = await self._listed("volumes", filter=f"name='{called}'")
-            return [item for item in listed if item["name"] == called]
+            return [item for item in listed if item.get("name") == called]
 
         await self._made(create, find, f"volume {name}", 1)
         try:
@@ -156,7 +157,7 @@ class PureArray:
             found = await self._listed("volume-snapshots", source_names=called)
         except NotFound:
             return
-        if any(not item["destroyed"] for item in found):
+        if any(not item.get("destroyed") for item in found):
             raise InvalidState(f"volume {volume}", "the parent of snapshots", "delete it")
         await self._end("volumes", called)
 
@@ -214,7 +215,8 @@ class PureArray:
 
     async def _hosts_of(self, initiator_iqn: str) -> list[str]:
         found = await self._listed("hosts", filter=f"iqns='{_quoted(initiator_iqn)}'")
-        return [item["name"] for item in found if initiator_iqn in item["iqns"]]
+        with _sense("hosts"):
+            return [item["name"] for item in found if initiator_iqn in item["iqns"]]
 
     async def _host_for(self, initiator_iqn: str) -> str:
         """Return the host that has the initiator; make one where there is none."""
@@ -312,7 +314,10 @@ class PureArray:
         lost: Lost | None = None
         for _ in range(_TRIES):
             try:
-                return await create()
+                made = await create()
+                if len(made) == count:
+                    return made
+                lost = Interrupted(f"the answer about {what}")  # it tells of something else
             except Lost as error:
                 lost = error
             except InvalidState:
@@ -340,56 +345,75 @@ class PureArray:
     async def _names(self, naas: Iterable[str]) -> list[str]:
         """Return what volumes are called, in the order of their identifiers."""
         listed = await self._listed("volumes", destroyed="false")
-        known = {_naa(item): str(item["name"]) for item in listed}
+        with _sense("volumes"):
+            known = {_naa(item): str(item["name"]) for item in listed}
         for naa in naas:
             if naa not in known:
                 raise NotFound("volume with identifier", naa)
         return [known[naa] for naa in naas]
 
     async def _infos(self, items: list[Item]) -> tuple[VolumeInfo, ...]:
-        tags = await self._tags([str(item["name"]) for item in items])
-        return tuple(
-            VolumeInfo(
-                tags.get((item["name"], "name"), str(item["name"])),
-                _naa(item),
-                int(item["provisioned"]),
-                item.get("promotion_status") == "demoted",
-                tags.get((item["name"], "promoted-from"), ""),
-            )
-            for item in items
-        )
+        with _sense("volumes"):
+            names = [str(item["name"]) for item in items]
+        tags = await self._tags(names)
+        with _sense("volumes"):
+            return tuple(_info(item, tags) for item in items)
 
     async def _tags(self, names: list[str]) -> dict[tuple[str, str], str]:
         """Return the tags of volumes that were put here, by volume and key."""
         found: dict[tuple[str, str], str] = {}
         for at in range(0, len(names), _TAG_NAMES_MAX):
             query = {"resource_names": ",".join(names[at : at + _TAG_NAMES_MAX])}
-            for tag in await self._listed("volumes/tags", namespaces=SPACE, **query):
-                found[tag["resource"]["name"], tag["key"]] = tag["value"]
+            listed = await self._listed("volumes/tags", namespaces=SPACE, **query)
+            with _sense("tags"):
+                for tag in listed:
+                    found[tag["resource"]["name"], tag["key"]] = str(tag["value"])
         return found
 
     async def _mappings(self, hosts: list[Item], connections: list[Item]) -> tuple[Mapping, ...]:
-        iqns = {host["name"]: host["iqns"] for host in hosts}
-        seen = {str(each["volume"]["name"]) for each in connections}
-        listed = [item for item in await self._listed("volumes") if item["name"] in seen]
+        with _sense("connections"):
+            seen = {str(each["volume"]["name"]) for each in connections}
+        listed = [item for item in await self._listed("volumes") if item.get("name") in seen]
         infos = dict(zip((item["name"] for item in listed), await self._infos(listed), strict=True))
-        found = [
-            Mapping(infos[name].name, infos[name].naa, iqn, int(each["lun"]))
-            for each in connections
-            for name in [each["volume"]["name"]]
-            if name in infos
-            for iqn in iqns.get(each["host"]["name"], ())
-        ]
+        with _sense("connections"):
+            iqns = {host["name"]: host["iqns"] for host in hosts}
+            found = [
+                Mapping(infos[name].name, infos[name].naa, iqn, int(each["lun"]))
+                for each in connections
+                for name in [each["volume"]["name"]]
+                if name in infos
+                for iqn in iqns.get(each["host"]["name"], ())
+            ]
         return tuple(sorted(found, key=lambda mapping: (mapping.initiator_iqn, mapping.lun)))
 
     def _snapshot(self, item: Item) -> ArraySnapshot:
-        return ArraySnapshot(
-            str(item["name"]),
-            str(item["source"]["name"]),
-            item["created"] / 1000 - self._epoch,
-            not item["destroyed"],
-            int(item["space"]["snapshots"]),
-        )
+        with _sense("volume-snapshots"):
+            return ArraySnapshot(
+                str(item["name"]),
+                str(item["source"]["name"]),
+                item["created"] / 1000 - self._epoch,
+                not item["destroyed"],
+                int(item["space"]["snapshots"]),
+            )
+
+
+@contextmanager
+def _sense(what: str) -> Iterator[None]:
+    """Read an answer within: one that has not what it should have was lost on the way."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Interrupted(f"the answer about {what}, which has no {error}") from error
+
+
+def _info(item: Item, tags: dict[tuple[str, str], str]) -> VolumeInfo:
+    return VolumeInfo(
+        tags.get((item["name"], "name"), str(item["name"])),
+        _naa(item),
+        int(item["provisioned"]),
+        item.get("promotion_status") == "demoted",
+        tags.get((item["name"], "promoted-from"), ""),
+    )
 
 
 def _naa(item: Item) -> str:

@@ -122,7 +122,7 @@ class PureClient:
         pages: list[Item] = []
         while True:
             page = await self.ask("GET", resource, query=asked)
-            if not isinstance(page.get("items"), list):
+            if not _are_items(page.get("items")):
                 raise Interrupted(f"the answer to GET {resource} at {self.url}")
             pages.append(page)
             found += page["items"]
@@ -143,10 +143,11 @@ class PureClient:
         answer = await self.ask(method, resource, body=body, query=query)
         if method == "DELETE":
             return []
-        items = answer.get("items")
-        if not isinstance(items, list):
+        items: Any = answer.get("items")
+        if not _are_items(items):
             raise Interrupted(f"the answer to {method} {resource} at {self.url}")
-        return items
+        found: list[Item] = items
+        return found
 
     async def ask(
         self,
@@ -279,6 +280,10 @@ class PureClient:
                     trust_env=False,
                 )
             return self._http
+
+
+def _are_items(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(each, dict) for each in found)
 
 
 def _contradiction(found: list[Item], pages: list[Item]) -> str:

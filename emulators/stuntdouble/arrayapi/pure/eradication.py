@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from stuntdouble.array import Snapshot, Volume
-from stuntdouble.arrayapi.pure.estate import DESTROYED, ERADICATION_SECONDS
+from stuntdouble.arrayapi.pure.estate import DESTROYED, ENDING, ERADICATION_SECONDS
 from stuntdouble.errors import Lost, Refused
 
 if TYPE_CHECKING:
@@ -31,7 +31,14 @@ class Eradication:
         self._estate.array.core.env.process(self._wait(thing, since))
 
     def end(self, thing: Volume | Snapshot) -> Generator[Event, Any, None]:
-        """Delete something for good, a volume with its snapshots."""
+        """Delete something for good, a volume with its snapshots; nobody recovers it meanwhile."""
+        thing.notes[ENDING] = True
+        try:
+            yield from self._delete(thing)
+        finally:
+            thing.notes.pop(ENDING, None)
+
+    def _delete(self, thing: Volume | Snapshot) -> Generator[Event, Any, None]:
         array = self._estate.array
         if isinstance(thing, Snapshot):
             yield from array.delete_snapshot(thing.name)

@@ -38,6 +38,7 @@ OUI: Final = "624a9370"
 ERADICATION_SECONDS: Final = 24 * 3600.0  # the default eradication delay of Purity//FA
 
 DESTROYED: Final = "pure.destroyed"  # since when, in site time
+ENDING: Final = "pure.ending"  # while it is being eradicated
 SUFFIX: Final = "pure.suffix"  # of a snapshot
 GROUP: Final = "pure.group"  # of a snapshot: the group snapshot that it belongs to
 SOURCE: Final = "pure.source"  # of a volume: what it was copied from, name and id

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.array import Chap, Volume
 from stuntdouble.arrayapi.pure.names import check_name
-from stuntdouble.arrayapi.pure.refusals import Refusal, clash, missing, taken
+from stuntdouble.arrayapi.pure.refusals import Refusal, clash, gone, missing, taken
 from stuntdouble.errors import InvalidState, LunInUse, Misuse
 
 if TYPE_CHECKING:
@@ -172,6 +172,9 @@ class Hosts:
                 continue  # somebody was quicker
             except InvalidState:
                 raise Refusal("Connection already exists.", volume_name) from None
+            if estate.destroyed_at(volume) is not None:  # meanwhile
+                yield from estate.array.unmap_from_host(volume.name, host.name)
+                raise gone("Volume", volume_name)
             return Connection(host, volume, made.lun)
 
     def disconnect(self, host_name: str, volume_name: str) -> Generator[Event, Any, None]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stuntdouble.arrayapi.pure.estate import DESTROYED, GROUP, SUFFIX, ProtectionGroup
+from stuntdouble.arrayapi.pure.estate import (
+    DESTROYED,
+    ENDING,
+    GROUP,
+    SUFFIX,
+    ProtectionGroup,
+)
 from stuntdouble.arrayapi.pure.names import check_name, check_suffix, same
 from stuntdouble.arrayapi.pure.refusals import Refusal, gone, taken
 from stuntdouble.errors import InvalidState
@@ -92,6 +98,8 @@ class Snapshots:
             raise Refusal("The snapshot is no longer available.", name)
         if DESTROYED not in snapshot.notes:
             raise Refusal("Volume snapshot is not destroyed.", name)
+        if ENDING in snapshot.notes:
+            raise Refusal("Volume snapshot is being eradicated.", name)
         del snapshot.notes[DESTROYED]
         return snapshot
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from stuntdouble.array import Snapshot, Volume
-from stuntdouble.arrayapi.pure.estate import DESTROYED, SOURCE, SUFFIX
+from stuntdouble.arrayapi.pure.estate import DESTROYED, ENDING, SOURCE, SUFFIX
 from stuntdouble.arrayapi.pure.names import check_name
 from stuntdouble.arrayapi.pure.refusals import Refusal, gone, taken, unsupported
+from stuntdouble.errors import InvalidState
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -36,7 +37,11 @@ class Volumes:
         self._check_new(name)
         check_size(size_bytes, name)
         pool = self._estate.pool_for(size_bytes)
-        return (yield from self._estate.array.make_volume(name, size_bytes, pool.name))
+        try:
+            return (yield from self._estate.array.make_volume(name, size_bytes, pool.name))
+        except InvalidState:
+            self._check_new(name)  # somebody may have been quicker
+            raise
 
     def copy(
         self, source: str, name: str, *, overwrite: bool = False
@@ -52,7 +57,11 @@ class Volumes:
                 raise taken("Volume", name)
             return (yield from self._overwrite(origin, target))
         self._check_new(name)
-        made: Volume = yield from self._copied(origin, name)
+        try:
+            made: Volume = yield from self._copied(origin, name)
+        except InvalidState:
+            self._check_new(name)
+            raise
         self._say_source(made, origin)
         return made
 
@@ -110,6 +119,8 @@ class Volumes:
         volume = self._estate.volume(name)
         if DESTROYED not in volume.notes:
             raise Refusal("Volume is not destroyed.", name)
+        if ENDING in volume.notes:
+            raise Refusal("Volume is being eradicated.", name)
         del volume.notes[DESTROYED]
         return volume
 

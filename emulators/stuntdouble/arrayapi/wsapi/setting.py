@@ -49,6 +49,8 @@ class Setting:
         model: what it calls itself.
         user: whose tasks are told to be.
         tls: whether it is reached by HTTPS.
+        user_of: tells what somebody whom the array does not know of has on the volume of an NAA
+            identifier, such as a datastore; "" for nothing.  Such a volume is not deleted.
     """
 
     portals: Callable[[], Sequence[Portal]] = tuple
@@ -57,6 +59,7 @@ class Setting:
     model: str = "stuntdouble"
     user: str = "user"
     tls: bool = False
+    user_of: Callable[[str], str] = lambda _naa: ""
 
     def __post_init__(self) -> None:
         if self.epoch.tzinfo is None:

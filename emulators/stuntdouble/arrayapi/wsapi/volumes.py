@@ -229,6 +229,9 @@ class Volumes:
             raise Refusal("RETAINED", ref=vv.name)
         if vvs.exported(self._array, vv):
             raise Refusal("EXPORTED_VV", ref=vv.name)
+        user = self._setting.user_of(vv.naa)
+        if user:
+            raise Refusal("EXPORTED_VV", f"{user} lies on it", vv.name)
         self.check_idle(vv)
         below = vvs.children(vv)
         if below:
