@@ -43,7 +43,7 @@ class Limits:
     immediate: int = 16
     text_bytes: int = 64 * KIB
     write_bytes: int = 256 * MIB
-    output_bytes: int = 4 * MIB
+    output_bytes: int = MIB
     login_seconds: float = 15.0
     stall_seconds: float = 60.0
     ping_seconds: float = 30.0
