@@ -154,7 +154,7 @@ class Conversation:
         self.statsn, self.cmdsn, self.sent = 7, 1, 0
         self.keys, self.stage = None, Stage.SECURITY
         self.discovery = False
-        self.iqn = ""
+        self.iqn, self.isid = "", b""
         self.writes = {}
         self.challenge = b""
         self.held = 0
@@ -244,6 +244,7 @@ class Conversation:
         self.discovery = pairs.get("SessionType") == "Discovery"
         wanted = dict.fromkeys(("HeaderDigest", "DataDigest"), self.target.digests)
         self.keys = iscsi.Negotiation("target", wanted, discovery=self.discovery)
+        self.isid = asked.isid
         self.target.isids.append(asked.isid)
         self.cmdsn = asked.cmdsn
         if not self.discovery:

@@ -169,7 +169,7 @@ def test_a_write_is_tried_again_on_its_own_session(word):
 
         def script(talk, asked):
             if asked.cdb[0] == WRITE:
-                sessions.append(target.talks.index(talk))
+                sessions.append(talk.isid)
                 return word if len(sessions) == 1 else None
             return None
 
@@ -177,6 +177,7 @@ def test_a_write_is_tried_again_on_its_own_session(word):
         await device.write(0, memoryview(data))
         assert bytes(target.luns[5].data[:MIB]) == data
         assert len(sessions) == 2
+        assert sessions[0] == sessions[1]
 
     run(scenario)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -16,6 +17,7 @@ from initiators.scripted import (
     DROP,
     NAA,
     SHORT,
+    SILENT,
     Disk,
     Fail,
     Scripted,
@@ -26,6 +28,7 @@ from stuntdouble.errors import (
     Error,
     Interrupted,
     InvalidState,
+    Lost,
     MediumError,
     Misuse,
     Unreachable,
@@ -186,6 +189,38 @@ def test_another_volume_at_the_same_lun_is_never_read(word, sessions):
     run(scenario, sessions=sessions)
 
 
+def test_nothing_is_handed_out_while_an_attention_stands():
+    runs = Runs.of([(0, 4 * KIB), (MIB, 4 * KIB)])  # two commands, and a span of each
+
+    async def scenario(device, target):
+        reads, spans, late = [], [], []
+
+        async def answer(talk):
+            first, second = reads
+            await talk.fail(second, ATTENTION)
+            await talk.answer(first, 5, None)  # of the other volume by now
+
+        def script(talk, asked):
+            if asked.cdb[0] != READ:
+                return None
+            reads.append(asked)
+            if len(reads) == 2:
+                replace(target)
+                late.append(asyncio.get_running_loop().create_task(answer(talk)))
+            return SILENT
+
+        async def read():
+            async for span in device.read(runs, Throttle(depth=2)):
+                spans.append(bytes(span.data))  # noqa: PERF401  (kept when it fails)
+
+        target.script = script
+        with pytest.raises(InvalidState, match=OTHER):
+            await read()
+        assert not spans
+
+    run(scenario, sessions=1)
+
+
 def test_a_silent_exchange_is_found_at_the_end_of_the_read():
     async def scenario(device, target):
         def script(_talk, asked):
@@ -291,7 +326,7 @@ def impatient():
     """Leave a silent target soon: for the rest of a PDU whose length is a lie, too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire, "PING_SECONDS", 0.02)
-        patch.setattr(session, "LOGIN_SECONDS", 0.1)
+        patch.setattr(session, "LOGIN_SECONDS", 0.2)
         yield
 
 
@@ -312,7 +347,7 @@ def test_no_flipped_bit_reaches_a_reader_who_asks_for_digests(flips):
         assert await whole(device, block_bytes=64 * KIB) == CONTENT
 
     target.spoil = spoil
-    with impatient(), suppress(Unreachable):  # while it is attached, nothing is tried again
+    with impatient(), suppress(Lost):  # while it is attached, nothing is tried again
         run(scenario, target, sessions=1, digests=DigestUse.REQUIRED)
 
 

@@ -11,6 +11,7 @@ from initiators.attaching import SIZE, attached, disk, fails, read, run
 from initiators.scripted import (
     ATTENTION,
     IQN,
+    SILENT,
     Scripted,
 )
 from stuntdouble.codecs.iscsi import NO_TAG, AsyncMessage, DataIn, NopIn, R2t, Reject
@@ -237,5 +238,30 @@ def test_doubts_of_a_session_that_is_lost_do_not_hold_up_a_read():
             spans = device.read(Runs.single(0, SIZE), Throttle(depth=4, block_bytes=8 * KIB))
             found = b"".join([bytes(span.data) async for span in spans])
             assert found == bytes(target.luns[5].data)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("offset", "length"), [(512, 512), (0, SIZE + 512)])
+def test_data_that_nobody_asked_for_end_the_connection(offset, length):
+    async def scenario(target):
+        sent = []
+
+        async def send(talk, asked):
+            head = DataIn(asked.lun, asked.itt, talk.numbers(status=False), 0, offset)
+            await talk.send(head.pack(length), bytes(length))
+            await talk.answer(asked, 5, None)
+
+        def script(talk, asked):
+            if asked.cdb[0] == 0x88 and not sent:
+                sent.append(asyncio.get_running_loop().create_task(send(talk, asked)))
+                return SILENT
+            return None
+
+        target.script = script
+        async with attached(target, sessions=1) as device:
+            assert await read(device) == bytes(target.luns[5].data)
+        assert len(target.isids) == 2
+        await asyncio.gather(*sent, return_exceptions=True)
 
     run(scenario)

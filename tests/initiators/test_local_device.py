@@ -74,6 +74,21 @@ def test_any_runs_read_as_the_file_has_them(file, wanted, depth, block):
     use(LocalDevice(file), scenario)
 
 
+def test_spans_that_share_buffers_are_good_until_the_next(tmp_path):
+    data = random.Random(4).randbytes(41 * MIB + 5)
+    (tmp_path / "large.raw").write_bytes(data)
+
+    async def scenario(device):
+        spans = 0
+        async for span in device.read(Runs.single(0, len(data)), Throttle(depth=8)):
+            await asyncio.sleep(0.002)  # others are being read meanwhile
+            assert span.data == data[span.offset : span.offset + len(span.data)]
+            spans += 1
+        assert spans == 6
+
+    use(LocalDevice(tmp_path / "large.raw"), scenario)
+
+
 def test_a_file_is_called_by_its_path_and_closed_once(file):
     async def scenario(device):
         assert (device.identity, device.size_bytes) == (str(file), SIZE)

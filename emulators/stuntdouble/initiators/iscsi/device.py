@@ -69,7 +69,7 @@ class IscsiDevice:
         self._release = release
         self._where = f"{naa} at {pool.where}"
         self._trusted: dict[Session, int] = {}
-        self._doubted: set[Session] = set()
+        self._doubts: dict[Session, int] = {}
         self._locks = {session: asyncio.Lock() for session in pool.sessions}
         self._command_bytes = COMMAND_BYTES_MAX
         self._closed = False
@@ -104,17 +104,20 @@ class IscsiDevice:
         """
         login, patience = session.logins, self._pool.patience()
         while True:
-            self._doubted.discard(session)  # whatever is said from now on is a new doubt
+            doubts = self._doubts.get(
+                session, 0
+            )  # what is said from now on is not answered by this
             await self._ask(session, scsi.test_unit_ready(), 0)
             self._require_ours(await identify(self._pool, session, self._lun))
             heard: list[str] = []
             data = await self._ask(session, scsi.read_capacity(), scsi.CAPACITY_BYTES, heard)
-            if not heard:
+            if not heard and self._doubts.get(session, 0) == doubts:
                 break
             patience.heard(self._where)
         capacity = scsi.Capacity.parse(bytes(data))
         self.size_bytes, self.block_bytes = capacity.size_bytes, capacity.block_bytes
         self._trusted[session] = login
+        self._doubts.pop(session, None)
 
     def _require_ours(self, found: str) -> None:
         number = f"LUN {scsi.parse_lun(self._lun)} of {self._pool.where}"
@@ -130,16 +133,17 @@ class IscsiDevice:
 
     async def _settled(self) -> None:
         """Return when no unit attention stands that has not been looked into."""
-        while self._doubted:
-            session = next(iter(self._doubted))
-            if not session.alive:  # it is asked again when it is back
-                self._doubted.discard(session)
-                continue
+        while self._doubts:
+            session = next(iter(self._doubts))
             try:
-                await self._trust(session)
+                if session.alive:
+                    await self._trust(session)
+                    continue
             except Lost:
                 if session.alive:
                     raise
+            await self._confirm()  # by another one, or by this one when it is back
+            self._doubts.pop(session, None)
 
     async def _confirm(self) -> None:
         """Ask once more who it is, of any session."""
@@ -225,7 +229,7 @@ class IscsiDevice:
             return False
         if then is Next.AGAIN:
             self._trusted.pop(session, None)
-            self._doubted.add(session)
+            self._doubts[session] = self._doubts.get(session, 0) + 1
             patience.heard(asked.where)
             return False
         return True
