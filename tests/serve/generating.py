@@ -71,10 +71,10 @@ class Drive:
 
     async def through(self, steps):
         """Take so many steps at random, then judge all that is there and take it away."""
-        await self.snapshot()
-        await self.show()
+        for begin in (self.snapshot, self.show, self.snapshot, self.show):
+            await begin()
         for _ in range(steps):
-            ways = [self.snapshot, self.show, self.show, self.judge, self.judge]
+            ways = [self.snapshot, self.snapshot, self.show, self.show, self.judge, self.judge]
             await self.rng.choice([*ways, self.write, self.unmap, self.hide, self.delete])()
         for shown in list(self.shown):
             await self._judged(shown)
