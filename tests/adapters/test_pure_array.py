@@ -221,6 +221,24 @@ def test_a_host_of_ones_own_stays_while_it_sees_something():
     tried(ask)
 
 
+def test_a_snapshot_that_may_not_go_stays_valid():
+    async def ask(bench):
+        naa = await bench.volume("v1")
+        await bench.array.create_snapshots((naa,), "s")
+        array = bench.world.array
+        (snapshot,) = array.inventory.snapshots.values()
+        await LocalArray(array).map_volume(snapshot.name, IQN)  # as another vendor's interface may
+        with pytest.raises(InvalidState):
+            await bench.array.delete_snapshot("v1.s")
+        assert [each.valid for each in await bench.array.snapshots()] == [True]
+        await bench.array.promote("v1.s", "copy")
+        await LocalArray(array).unmap_volume(snapshot.name, IQN)
+        await bench.array.delete_snapshot("v1.s")
+        assert await bench.array.snapshots() == ()
+
+    tried(ask)
+
+
 def test_a_destroyed_snapshot_is_no_longer_valid():
     async def ask(bench):
         naa = await bench.volume("v1")

@@ -179,6 +179,26 @@ def test_a_lun_that_is_taken_away_is_not_read_on(again):
     run(scenario)
 
 
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_a_lun_in_whose_place_the_controller_is_seen_is_not_mapped(sessions):
+    """What is under way after the attention meets a unit that knows no reads or writes."""
+
+    async def scenario(array):
+        array.map(0)
+        device = await array.initiator(sessions=sessions).attach(mapping(0))
+        array.unmap(0)
+        with pytest.raises(AccessDenied, match="not mapped"):
+            await contents(device, depth=8, block_bytes=32 * KIB)
+        array.map(0)
+        assert await contents(device) == CONTENT
+        array.unmap(0)
+        with pytest.raises(AccessDenied, match="not mapped"):
+            await device.write(0, memoryview(CONTENT))
+        await device.close()
+
+    run(scenario)
+
+
 def test_sessions_that_are_dropped_come_back():
     async def scenario(array):
         array.map(3)

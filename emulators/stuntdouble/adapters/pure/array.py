@@ -292,10 +292,17 @@ class PureArray:
         return True
 
     async def _end(self, resource: str, name: str) -> None:
-        """Destroy and eradicate something; what is not there is fine."""
+        """Destroy and eradicate something; what is not there is fine.
+
+        Where the second is refused, the first is undone: what is refused has not been done.
+        """
         body = {"destroyed": True}
         if await self._gone("PATCH", resource, body, fine="has been destroyed", names=name):
-            await self._gone("DELETE", resource, None, names=name)
+            try:
+                await self._gone("DELETE", resource, None, names=name)
+            except InvalidState:
+                await self._repeated("PATCH", resource, {"destroyed": False}, names=name)
+                raise
 
     async def _made(
         self,

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, cast
 
 from stuntdouble.codecs import scsi
-from stuntdouble.errors import AccessDenied, Interrupted, InvalidState, Lost, Misuse
+from stuntdouble.errors import AccessDenied, Interrupted, InvalidState, Lost, Misuse, Unsupported
 from stuntdouble.initiators.iscsi.verdict import Asked, Next, judge
 from stuntdouble.initiators.reading import Reading, carriers, pieces
 from stuntdouble.units import MIB
@@ -21,9 +21,11 @@ from stuntdouble.units import MIB
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
+    from stuntdouble.errors import Error
     from stuntdouble.extents import Runs
     from stuntdouble.initiators.iscsi.pool import Pool
     from stuntdouble.initiators.iscsi.session import Session
+    from stuntdouble.initiators.iscsi.wire import Outcome
     from stuntdouble.initiators.wall import Patience
     from stuntdouble.ports import Span, Throttle
 
@@ -217,7 +219,7 @@ class IscsiDevice:
         try:
             await self._trust(session)
             outcome = await session.submit(self._lun, cdb, into=into, out=out)
-            then, trouble = judge(outcome, asked)
+            then, trouble = await self._judged(session, outcome, asked)
             if then is Next.DONE and into is not None and outcome.got != len(into):
                 trouble = Interrupted(f"{asked.where} ({outcome.got} of {len(into)} bytes came)")
         except Lost as error:
@@ -231,6 +233,20 @@ class IscsiDevice:
             patience.heard(asked.where)
             return False
         return True
+
+    async def _judged(
+        self, session: Session, outcome: Outcome, asked: Asked
+    ) -> tuple[Next, Error | None]:
+        """Judge a command; one that makes no sense to the unit may have met another unit.
+
+        Of several commands one hears of it, and the others find whatever is there by then.
+        """
+        try:
+            return judge(outcome, asked)
+        except (Misuse, Unsupported):
+            async with self._locks[session]:
+                await self._verify(session)
+            raise
 
     # Writing. ----------------------------------------------------------------------------------
 
