@@ -43,8 +43,8 @@ async def everything_tried(portal, iqn, account=""):
     for lun in range(3):
         at = f"iscsi://{account}{portal}/{TARGET}/{lun}"
         found.append(await run("iscsi-inq", "-i", iqn, at))
-        for page in ("0", "128", "131", "176"):
-            found.append(await run("iscsi-inq", "-i", iqn, "-e", "1", "-c", page, at))
+        pages = [("-e", "1", "-c", page) for page in ("0", "128", "131", "176")]
+        found += [await run("iscsi-inq", "-i", iqn, *page, at) for page in pages]
         found.append(await run("iscsi-readcapacity16", "-i", iqn, at))
     return found
 
