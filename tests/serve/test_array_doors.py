@@ -178,13 +178,13 @@ def test_a_connection_is_cut_after_the_request_was_done():
 def answers(url, *pieces):
     """Send pieces over one connection, until it is closed; return what came back."""
     where = httpx.URL(url)
+    wire = socket.create_connection((where.host, where.port), timeout=30)
     found = b""
-    with socket.create_connection((where.host, where.port), timeout=30) as wire:
-        with suppress(OSError):
-            for piece in pieces:
-                wire.sendall(piece)
-            while data := wire.recv(65536):
-                found += data
+    with wire, suppress(ConnectionError):
+        for piece in pieces:
+            wire.sendall(piece)
+        while data := wire.recv(65536):
+            found += data
     return found
 
 
