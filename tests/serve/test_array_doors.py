@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ from stuntdouble.adapters.wsapi.problems import Answered
 from stuntdouble.arrayapi import Request
 from stuntdouble.errors import InvalidState, Lost, Misuse, NotFound
 from stuntdouble.scenarios.build import BACKUP_IQN
-from stuntdouble.serve import blocks
+from stuntdouble.serve import blocks, threads
 from stuntdouble.serve.arrays import WSAPI, wsapi_endpoint
 from stuntdouble.serve.listening import Address
 from stuntdouble.serve.reviving import in_thread, revived, understood
@@ -169,6 +171,61 @@ def test_a_connection_is_cut_after_the_request_was_done():
             return await client.listed("hosts")
 
         assert [host["name"] for host in await beside(listening.url, cut)] == ["h1"]
+
+    opened(talk)
+
+
+def answers(url, *pieces):
+    """Send pieces over one connection, until it is closed; return what came back."""
+    where = httpx.URL(url)
+    wire = socket.create_connection((where.host, where.port), timeout=30)
+    found = b""
+    with wire, suppress(ConnectionError):
+        for piece in pieces:
+            wire.sendall(piece)
+        while data := wire.recv(65536):
+            found += data
+    return found
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"",
+        b"GET /api HTTP/1.1\r\nHost: x\r\n",
+        b"POST /api/v1/credentials HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{",
+        b"\r\n",
+    ],
+)
+def test_who_does_not_finish_a_request_is_not_waited_for(half, monkeypatch):
+    monkeypatch.setattr(threads, "REQUEST_SECONDS", 0.3)
+
+    async def talk(live, control, endpoint, listening):
+        assert await asyncio.to_thread(answers, listening.url, half) == b""
+        whole = b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n"
+        found = await asyncio.to_thread(answers, listening.url, whole, half)
+        assert found.startswith(b"HTTP/1.1 200 OK\r\n")
+
+    opened(talk)
+
+
+@pytest.mark.parametrize("head", [[b"x: y\r\n" * 1024] * 64, [b"x: "] + [b"y" * 4096] * 64])
+def test_a_head_without_end_is_not_taken(head):
+    async def talk(live, control, endpoint, listening):
+        pieces = (b"GET /api HTTP/1.1\r\n", *head, b"\r\n\r\n")
+        assert await asyncio.to_thread(answers, listening.url, *pieces) == b""
+
+    opened(talk)
+
+
+def test_an_answer_may_take_longer_than_its_request(monkeypatch):
+    monkeypatch.setattr(threads, "REQUEST_SECONDS", 0.3)
+
+    async def talk(live, control, endpoint, listening):
+        endpoint.faults.change({"slow_seconds": 1.0})
+        whole = b"GET /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        found = await asyncio.to_thread(answers, listening.url, whole)
+        assert found.startswith(b"HTTP/1.1 200 OK\r\n")
 
     opened(talk)
 

@@ -141,6 +141,30 @@ def test_sessions_can_be_dropped() -> None:
     served(test)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_site_that_was_put_back_is_served_at_the_same_address(times) -> None:
+    """Also where it is put back again before the former one has gone."""
+
+    async def test(live, endpoint, wires):
+        name = await mapped(live)
+        wire, _ = await opened(endpoint)
+        wires.append(wire)
+        place = endpoint._server.address
+        for _ in range(times):
+            endpoint._restored(live.world)
+        await endpoint._exchanging
+        assert await wire.hear() is None, "who was logged in at the former site is let go"
+        assert endpoint._server.address == place
+        wire = Wire(*await asyncio.open_connection(*place))
+        wires.append(wire)
+        assert await wire.log_in(HOST, target=TARGET) == 0
+        await wire.data(0, 1)
+        shown = live.world.arrays["array-1"]
+        assert await wire.data(0, 8) == shown.show(shown.volume(name), 0, 1).tobytes()
+
+    served(test)
+
+
 def test_too_much_to_be_kept_is_served_all_the_same(monkeypatch) -> None:
     monkeypatch.setattr("stuntdouble.serve.iscsi.RECORDED_BYTES_MAX", 10_000)
 

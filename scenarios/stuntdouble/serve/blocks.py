@@ -67,9 +67,14 @@ class NbdEndpoint:
 
     def _restored(self, world: World) -> None:
         """Serve another site at the same address; clients of the former one are let go."""
-        self._exchanging = self._live.loop.create_task(self._exchange(world))
+        exchange = self._exchange(world, self._exchanging)
+        self._exchanging = self._live.loop.create_task(exchange)
 
-    async def _exchange(self, world: World) -> None:
+    async def _exchange(self, world: World, former: asyncio.Task[None] | None) -> None:
+        if (
+            former is not None
+        ):  # a site that was put back twice at once is served once more after it
+            await former
         host, port = self._server.address
         await self._server.close()
         self._written = 0

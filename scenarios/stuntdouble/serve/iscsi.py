@@ -128,9 +128,14 @@ class IscsiEndpoint:
 
     def _restored(self, world: World) -> None:
         """Serve another site at the same address; initiators of the former one are let go."""
-        self._exchanging = self._live.loop.create_task(self._exchange(world))
+        exchange = self._exchange(world, self._exchanging)
+        self._exchanging = self._live.loop.create_task(exchange)
 
-    async def _exchange(self, world: World) -> None:
+    async def _exchange(self, world: World, former: asyncio.Task[None] | None) -> None:
+        if (
+            former is not None
+        ):  # a site that was put back twice at once is served once more after it
+            await former
         host, port = self._server.address
         await self._server.close()
         self._recorded = 0

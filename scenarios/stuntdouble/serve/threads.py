@@ -16,12 +16,16 @@ from stuntdouble.arrayapi import CUT
 from stuntdouble.errors import Bug
 from stuntdouble.http import self_signed
 from stuntdouble.serve.listening import Address, listening
+from stuntdouble.units import KIB
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from stuntdouble.clock import PacedLoop
 
+REQUEST_SECONDS: Final = 60.0  # of wall time, until one is whole.  Chosen: checkpoints have 85 MiB
+HEAD_BYTES_MAX: Final = 64 * KIB  # of a request's head: servers in the field allow 8 to 64 KiB
 _GRACE_SECONDS: Final = 1  # of wall time: for answers that are on their way when the site ends
 _CLIENTS_MAX: Final = 1024  # connections; more are told 503, so that memory has a bound
 _LOOK_SECONDS: Final = 0.01  # of wall time, between two looks whether the server has begun or ended
@@ -51,7 +55,7 @@ class HttpThread:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=_Cuttable,
+                http=_Guarded,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -103,13 +107,68 @@ class HttpThread:
             await self._loop.sleep_wall(_LOOK_SECONDS)
 
 
-class _Cuttable(HttpToolsProtocol):
-    """A connection that an application may cut without a word."""
+class _Guarded(HttpToolsProtocol):
+    """A connection of a client that may mean no good, and that an application may cut without a word.
+
+    uvicorn by itself waits for the rest of a request for ever, and takes a head of any length.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+    _in_head = False
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        """Take some of a request; hang up where its head is too long."""
+        if not self._answering:
+            self._expect()
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.transport.abort()
 
     def on_message_begin(self) -> None:
         """Begin a request; see ``stuntdouble.arrayapi.CUT``."""
         super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+        self._expect()
         self.scope["extensions"] = {CUT: {"call": self.transport.abort}}
+
+    def on_headers_complete(self) -> None:
+        """Take note that the head of a request is whole."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Take note that a request is whole."""
+        self._no_longer()
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._no_longer()
+        super().connection_lost(exc)
+
+    @property
+    def _answering(self) -> bool:
+        """Whether a request is there that has not been answered."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _expect(self) -> None:
+        """Hang up unless a request is whole in time."""
+        if self._late is None:
+            self._late = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _no_longer(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 def _is_news(record: logging.LogRecord) -> bool:
