@@ -49,6 +49,24 @@ def test_copies_alternate_between_read_only_and_writable():
     talking(talk)
 
 
+def test_an_array_of_split_mirrors_synchronises_before_it_copies():
+    async def talk(rig):
+        rig.volume("v1")
+        rig.volume("v2")
+        assert (await rig.snapshot("v1", "s1")).status == 201
+        assert (await rig.snapshot("v1", "w1", readonly=False)).status == 201
+        members = {"name": "both", "setmembers": ["v1", "v2"]}
+        assert (await rig("POST", "volumesets", members)).status == 201
+        wanted = {"name": "g-@vvname@", "readOnly": True}
+        made = await rig("POST", "volumesets/both", action("createSnapshot", wanted))
+        assert made.status == 201, made
+        assert await names(rig) == ["v1", "v2", "s1", "w1", "g-v1", "g-v2"]
+        again = await rig.snapshot("v1", "s9")  # every mirror of it is in use
+        assert refused(again, "SNAPSHOT_LIMIT_REACHED")
+
+    talking(talk, snapshot_kind="split-mirror")
+
+
 def test_a_writable_copy_of_a_volume_has_nothing_visible_between():
     async def talk(rig):
         rig.volume("v1")

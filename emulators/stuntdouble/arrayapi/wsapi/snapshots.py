@@ -142,18 +142,16 @@ class Snapshots:
 
     def _frozen(self, wanted: list[_Wanted]) -> Generator[Event, Any, list[Snapshot]]:
         """Freeze volumes in one instant, each under a name of its own."""
-        naas = tuple(each.parent.naa for each in wanted)
-        if len(wanted) == 1:
-            made = yield from self._array.create_snapshots(naas, wanted[0].name)
-            return list(made)
-        made = yield from self._array.create_snapshots(naas, self._spare())
-        try:
-            for snapshot, each in zip(made, wanted, strict=True):
-                yield from self._array.rename(snapshot.name, each.name)  # in the same instant
-        except Error:
-            yield from self._undone(made)
-            raise
+        made = yield from self._frozen_as(wanted, tuple(each.name for each in wanted))
         return list(made)
+
+    def _frozen_as(
+        self, wanted: list[_Wanted], names: str | tuple[str, ...]
+    ) -> Generator[Event, Any, tuple[Snapshot, ...]]:
+        """Freeze volumes in one instant, once they are ready for it: mirrors are synchronised first."""
+        naas = tuple(each.parent.naa for each in wanted)
+        yield from self._array.prepare(naas)
+        return (yield from self._array.create_snapshots(naas, names))
 
     def _thawed(
         self, images: list[tuple[Snapshot, str]], *, independent: bool = False
@@ -174,8 +172,7 @@ class Snapshots:
 
     def _writable(self, wanted: list[_Wanted]) -> Generator[Event, Any, list[Volume]]:
         """Make writable copies of what may be written to, with a snapshot between."""
-        naas = tuple(each.parent.naa for each in wanted)
-        images = yield from self._array.create_snapshots(naas, self._spare())
+        images = yield from self._frozen_as(wanted, self._spare())
         for image in images:
             vvs.notes(image)["hidden"] = True
         pairs = [(image, each.name) for image, each in zip(images, wanted, strict=True)]
