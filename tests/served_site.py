@@ -82,11 +82,15 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, rate: float, names: tuple[str, ...] = NAMES) -> Iterator[Served]:
-    """Serve the scenario by some endpoints until the block ends."""
+def serving(
+    folder: Path, rate: float, names: tuple[str, ...] = NAMES, text: str = SCENARIO
+) -> Iterator[Served]:
+    """Serve a scenario by some endpoints until the block ends; ``wsapi=a`` is that of array a."""
     scenario, ready = folder / "small.toml", folder / "ready.json"
-    scenario.write_text(SCENARIO)
-    endpoints = [word for name in names for word in (f"--{name}", ":0")]
+    scenario.write_text(text)
+    endpoints = []
+    for name, equals, array in (each.partition("=") for each in names):
+        endpoints += [f"--{name}", f"{array}{equals}:0"]
     command = [sys.executable, "-m", "stuntdouble.cli", "serve", str(scenario), *endpoints]
     command += ["--rate", str(rate), "--password", PASSWORD, "--ready-file", str(ready), "--quiet"]
     process = subprocess.Popen(command, text=True, cwd=folder)

@@ -93,7 +93,8 @@ class Drive:
     async def snapshot(self):
         """Snapshot the base volume by either side; the writer knows what he had written by then."""
         if len(self.alive) >= GENERATIONS_MAX:
-            return await self.delete()
+            await self.delete()
+            return
         side, self.number = self._side(), self.number + 1
         known, least = set(self.served.golden), self.writer.acknowledged
         await self.by[side].create_snapshots((self.naa,), f"s{self.number}")
@@ -108,7 +109,8 @@ class Drive:
     async def show(self):
         """Promote a snapshot by either side, and map what comes of it."""
         if not self.alive:
-            return await self.snapshot()
+            await self.snapshot()
+            return
         side, generation = self._side(), self.rng.choice(self.alive)
         read_only, self.number = self.rng.random() < 0.7, self.number + 1
         name, snapshot = f"c{self.number}", self._called(side, generation)
@@ -116,7 +118,7 @@ class Drive:
         if side == "wsapi" and read_only and self._presented(generation):
             with pytest.raises(InvalidState, match="promoted already"):
                 await array.promote(snapshot, name)
-            return None
+            return
         made = await array.promote(snapshot, name, read_only=read_only)
         assert made.size_bytes == SIZE
         golden = bytearray(self.served.golden[generation])
@@ -124,7 +126,6 @@ class Drive:
         shown.mapping = await array.map_volume(name, READER)
         self.shown.append(shown)
         self.done[f"show by {side}"] += 1
-        return None
 
     def _presented(self, generation):
         """Say whether the snapshot itself is shown: by one side, and but once."""

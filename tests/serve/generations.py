@@ -55,7 +55,7 @@ def site(reserve="256 MiB", **parameters):
 class Served:
     """Where a served array is, and what its base volume held whenever it was snapshotted."""
 
-    control: object
+    array: object
     portal: str
     wsapi: str
     pure: object
@@ -90,10 +90,10 @@ def served(talk, start=None, *, pure=True, rate=40.0):
         ends += [pure_endpoint(live, ANY, "admin", "secret")] if pure else []
         try:
             at = [await each.start() for each in ends]
-            found = Served(
-                control, at[0].url.removeprefix("iscsi://"), at[1].url, at[2] if pure else None
-            )
             array = live.world.arrays["array-1"]
+            found = Served(
+                array, at[0].url.removeprefix("iscsi://"), at[1].url, at[2] if pure else None
+            )
 
             def keep(line):
                 if line.kind == "array-snapshot" and line.facts["volume"] == "vol-1":

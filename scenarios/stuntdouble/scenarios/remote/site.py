@@ -175,8 +175,8 @@ class RemoteSite:
             raise Misuse(where, f"serves seed {served.seed}, not {seed}: give --seed {served.seed}")
         checkpoint = await self.native.checkpoint()
         theirs = parse(checkpoint["scenario"], "checkpoint: scenario")
-        alike = [each.model_dump() for each in (scenario, as_flasharrays(scenario))]
-        if theirs.model_dump() not in alike:
+        alike = [scenario, *(as_flasharrays(scenario, array.name) for array in scenario.arrays)]
+        if theirs.model_dump() not in [each.model_dump() for each in alike]:
             text = f"serves a scenario named {scenario.name} with other values: serve this file"
             raise Misuse(where, text)
         await self.going()
