@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -98,6 +100,19 @@ def test_what_is_no_expression_is_refused_with_its_place(text, at):
     with pytest.raises(Refusal) as caught:
         parse_filter(text, FIELDS)
     assert caught.value.said[0][0] == f"Invalid filter: syntax error at position {at}."
+
+
+@given(st.text("ab*", max_size=12), st.text("ab", max_size=12))
+def test_stars_stand_for_anything(pattern, name):
+    wanted = parse_filter(f"name='{pattern}'", FIELDS)
+    truth = re.compile(".*".join(map(re.escape, pattern.split("*"))))
+    assert wanted({"name": name}) is bool(truth.fullmatch(name))
+
+
+def test_many_stars_take_no_longer_than_few():
+    """One that tries every way to share 63 letters among 40 stars is not done in a lifetime."""
+    wanted = parse_filter("name='" + "*a" * 40 + "*b*c'", FIELDS)
+    assert not wanted({"name": "a" * 63})
 
 
 def test_an_unknown_field_is_named():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi.bench import ISID, ONE, TWO, Bench, complaint, pointer, sixteen, ten
-from stuntdouble.scsi import DeviceServer, MemoryLuns, Nexus, pack_lun
+from stuntdouble.scsi import DeviceServer, MemoryLuns, Nexus, pack_lun, reservations
 
 KINDS = [1, 3, 5, 6, 7, 8]
 READY, READ, WRITE = "00 00 0000 00 00", ten(0x28, 0, 1), ten(0x2A, 0, 1)
@@ -247,6 +247,22 @@ def test_a_registration_outlasts_sessions_and_resets(bench):
 def bench_of(bench: Bench, nexus: Nexus) -> Bench:
     bench.one = nexus
     return bench
+
+
+def test_registrations_have_a_limit(bench, monkeypatch):
+    """They outlast the sessions that made them, each by a port of its own."""
+    monkeypatch.setattr(reservations, "REGISTRATIONS_MAX", 3)
+    ports = [Nexus(ONE, bytes([0x80, 0, 0, 0, 0, number]), 10 + number) for number in range(4)]
+    for port in ports:
+        bench.connect(port)
+    for port in ports[:3]:
+        assert bench.told(*out(REGISTER, 0, 7), nexus=port) == "00"
+        bench.server.disconnect(port)
+    assert bench.told(*out(REGISTER, 0, 7), nexus=ports[3]) == "05/55/04"
+    bench.connect(ports[0])
+    assert bench.told(*out(REGISTER, 7, 8), nexus=ports[0]) == "00", "keys may be changed"
+    assert bench.told(*out(REGISTER, 8, 0), nexus=ports[0]) == "00"
+    assert bench.told(*out(REGISTER, 0, 7), nexus=ports[3]) == "00"
 
 
 def test_the_full_status_names_who_is_registered(bench):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serve.going import DISK, VM, going, origin
 from stuntdouble.errors import Bug, Interrupted, InvalidState, Misuse, Unsupported
 from stuntdouble.native import models as m
-from stuntdouble.serve import operations
+from stuntdouble.serve import inputs, operations
 from stuntdouble.serve.inputs import Input, Recorder, play
 from stuntdouble.serve.reviving import described, made, revived, understood
 
@@ -240,6 +240,19 @@ def test_an_input_that_json_cannot_hold_is_a_bug(payload):
     with pytest.raises((Bug, TypeError, ValueError)):
         recorder.record("native", payload)
     assert recorder.inputs == []
+
+
+def test_inputs_without_end_are_not_kept(monkeypatch):
+    monkeypatch.setattr(inputs, "BYTES_MAX", 1000)
+    env = made(origin()).env
+    recorder = Recorder(env)
+    for _ in range(50):
+        recorder.record("native", {"x": "y" * 100})
+    assert 5 < len(recorder.inputs) < 10
+    assert "bytes had entered" in recorder.given_up
+    again = Recorder(env, recorder.inputs)
+    again.record("native", {"x": "y" * 200})
+    assert again.given_up, "what a site had lived through counts, too"
 
 
 def test_a_door_that_could_not_be_lived_through_again_is_a_bug():

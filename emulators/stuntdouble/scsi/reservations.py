@@ -73,6 +73,10 @@ _EXCLUSIVE: Final = frozenset(
     )
 )
 
+REGISTRATIONS_MAX: Final = 1024
+"""Of a unit.  They outlast sessions, and an initiator may have as many ports as it likes.  Chosen: many
+times what a cluster has."""
+
 Told = tuple["Port", "Code"]
 """An initiator port, and what its sessions are to hear."""
 
@@ -135,6 +139,8 @@ class Reservations:
             raise ConflictError
         if port not in self.keys and not new:
             return []
+        if port not in self.keys and len(self.keys) >= REGISTRATIONS_MAX:
+            raise illegal(0x55, 0x04)  # INSUFFICIENT REGISTRATION RESOURCES
         self._changed()
         if new:
             self.keys[port] = new

@@ -15,15 +15,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from stuntdouble.errors import Bug, Error, Misuse
+from stuntdouble.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stuntdouble.clock import Environment
     from stuntdouble.scenarios.build import World
+
+BYTES_MAX: Final = 256 * MIB
+"""Of all inputs that are kept, as JSON: what clients ask of a site for days must not fill the memory.
+Chosen: what NBD and iSCSI may have written, each, and as much of requests."""
 
 Play: TypeAlias = "Callable[[World, dict[str, Any]], object]"
 """Do at once what a payload says, without waiting; it may raise what the door was told."""
@@ -45,6 +50,7 @@ class Recorder:
         self.inputs = list(inputs)
         self.given_up = ""
         self._env = env
+        self._bytes = sum(len(json.dumps(each.payload)) for each in self.inputs)
 
     def give_up(self, why: str) -> None:
         """Keep no more inputs: from here on the site cannot be lived through again."""
@@ -58,7 +64,12 @@ class Recorder:
         """
         if self.given_up:
             return
-        kept = json.loads(json.dumps(payload, allow_nan=False))
+        text = json.dumps(payload, allow_nan=False)
+        self._bytes += len(text)
+        if self._bytes > BYTES_MAX:
+            self.give_up(f"{self._bytes} bytes had entered the site")
+            return
+        kept = json.loads(text)
         if kept != payload:
             raise Bug(f"the input {payload!r} of {door} does not survive as JSON")
         self.inputs.append(Input(self._env.now, door, kept))

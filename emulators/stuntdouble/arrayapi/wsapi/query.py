@@ -37,8 +37,8 @@ def matching(
     if not expression:
         return list(members)
     wanted = [
-        [_term(term, keys) for term in re.split(r"\s+AND\s+", part)]
-        for part in re.split(r"\s+OR\s+", expression)
+        [_term(" ".join(term), keys) for term in _split(part, "AND")]
+        for part in _split(expression.split(), "OR")
     ]
     return [
         member
@@ -47,8 +47,22 @@ def matching(
     ]
 
 
+def _split(words: list[str], between: str) -> list[list[str]]:
+    """Cut words where one of them is *between*.
+
+    A pattern that looks for a word among white space would look at each space once for each other.
+    """
+    found: list[list[str]] = [[]]
+    for word in words:
+        if word == between:
+            found.append([])
+        else:
+            found[-1].append(word)
+    return found
+
+
 def _term(term: str, keys: tuple[str, ...]) -> tuple[str, str]:
-    found = _TERM.fullmatch(term.strip())
+    found = _TERM.fullmatch(term)
     if found is None or found["op"] != "EQ":
         raise Refusal("INV_INPUT", f"{term!r} is not 'name EQ value'", "query")
     if found["key"] not in keys:
@@ -69,7 +83,8 @@ def by_paths(expression: str) -> Callable[[dict[str, Any]], bool]:
         if found is None:
             raise Refusal("INV_INPUT", f"{rest!r} is no list of paths", "query")
         kind = found["kind"]
-        wanted += [(kind, *_path(term, kind)) for term in re.split(r"\s+OR\s+", found["terms"])]
+        terms = _split(found["terms"].split(), "OR")
+        wanted += [(kind, *_path(" ".join(term), kind)) for term in terms]
         rest = rest[found.end() :].strip()
         if rest:
             between, _, rest = rest.partition(" ")
@@ -86,7 +101,7 @@ def by_paths(expression: str) -> Callable[[dict[str, Any]], bool]:
 
 
 def _path(term: str, kind: str) -> tuple[str, str]:
-    found = _PATH.fullmatch(term.strip())
+    found = _PATH.fullmatch(term)
     if found is None or found["key"] != _PATH_KEY[kind]:
         raise Refusal("INV_INPUT", f"{term!r} is not {_PATH_KEY[kind]}==value", "query")
     return found["key"], found["value"]
