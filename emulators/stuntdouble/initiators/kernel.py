@@ -66,6 +66,9 @@ own initiator tries again; open-iscsi's default of 120 s is for file systems."""
 class KernelInitiator:
     """Implements ``ports.Initiator`` over open-iscsi.
 
+    A CHAP secret goes to ``iscsiadm`` as an argument, the one way it has: for as long as that runs,
+    whoever may list processes of this machine can see it.
+
     Args:
         portal: ``host:port`` of a portal of the array.
         iqn: the name by which the array masks; the kernel takes it for our sessions alone.

@@ -11,9 +11,6 @@ from stuntdouble.arrayapi.wsapi.codes import Refusal
 if TYPE_CHECKING:
     from stuntdouble.arrayapi.wsapi.vvs import Vv
 
-if TYPE_CHECKING:
-    pass
-
 HOURS_MAX: Final = 43_800  # the guide: 1,825 days
 
 _HOUR_SECONDS: Final = 3600.0  # by definition
