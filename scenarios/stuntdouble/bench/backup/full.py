@@ -24,6 +24,7 @@ from stuntdouble.bench.backup.null import NullRepository
 from stuntdouble.bench.backup.rig import Rig
 from stuntdouble.bench.backup.served import FILES, RENDERED, fast_folder, served
 from stuntdouble.bench.figures import Goal
+from stuntdouble.bench.iscsi.loopback import Loopback
 from stuntdouble.errors import DigestMismatch, Misuse
 from stuntdouble.ports import Kind
 from stuntdouble.units import MIB
@@ -56,6 +57,7 @@ class Full:
     def __init__(self, *, quick: bool = False) -> None:
         self._mib = QUICK_MIB if quick else MIB_OF_DISK
         self._missing = qemu.missing()
+        self._loopback = Loopback(quick=True)
         self._verified: set[str] = set()
         self._plain: dict[str, memoryview] = {}
         self._sources: list[str] = []
@@ -83,7 +85,9 @@ class Full:
     async def _turn(self) -> Figures:
         nothing = await self._rig.job(FILES, NullRepository(), Kind.FULL)
         by_qemu = await asyncio.to_thread(self._convert)
+        ceiling = await asyncio.to_thread(self._loopback.turn)
         figures = {
+            "loopback TCP, MiB/s": ceiling["stream, MiB/s"],
             "ranges read": float(len(self._sources)),
             "into nothing, MiB/s": self._mib / nothing.seconds,
             "into nothing, copying alone, MiB/s": self._mib / nothing.copying_seconds,

@@ -50,12 +50,12 @@ class Incrementals:
     def __init__(self, *, quick: bool = False) -> None:
         self._mib = QUICK_MIB if quick else MIB_OF_DISK
         self._draw = np.random.default_rng(_SEED)
-        self._files = corpus()
 
     def open(self, stack: ExitStack) -> None:
         """Serve the site, and make the full backup that all others build on."""
         folder = Path(stack.enter_context(fast_folder()))
         running = stack.enter_context(served(folder, self._mib))
+        self._files = corpus()
         self._runner = stack.enter_context(asyncio.Runner())
         self._rig = self._runner.run(Rig.reach(running))
         stack.callback(lambda: self._runner.run(self._rig.close()))
