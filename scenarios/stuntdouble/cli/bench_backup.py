@@ -52,7 +52,7 @@ def backup(*, rounds: int | None, quick: bool, json_file: Path | None) -> int:
     full          a disk of 1 GiB: into a repository that keeps nothing, against qemu-img convert
                   of the same ranges, beside what TCP does on this machine by itself; into
                   a real one, against its digests and compression alone
-    incrementals  of eight sizes up to 512 MiB: seconds as a + b times what has changed
+    incrementals  of eight sizes up to 384 MiB: seconds as a + b times what has changed
     """  # noqa: D301  (\b is click's mark)
     from stuntdouble.results.files import check_file, write_whole  # noqa: PLC0415
 
