@@ -50,9 +50,9 @@ def backup(*, rounds: int | None, quick: bool, json_file: Path | None) -> int:
 
     \b
     full          a disk of 1 GiB: into a repository that keeps nothing, against qemu-img convert
-                  of the same ranges; into a real one, against its digests and compression alone
-    incrementals  of eight sizes up to 512 MiB: seconds as a + b times what has changed
-    loopback      what TCP does on this machine without anything else: its ceiling
+                  of the same ranges, beside what TCP does on this machine by itself; into
+                  a real one, against its digests and compression alone
+    incrementals  of eight sizes up to 384 MiB: seconds as a + b times what has changed
     """  # noqa: D301  (\b is click's mark)
     from stuntdouble.results.files import check_file, write_whole  # noqa: PLC0415
 

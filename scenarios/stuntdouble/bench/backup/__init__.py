@@ -1,9 +1,8 @@
 """How fast a storage-snapshot backup goes over real sockets: vSphere, WSAPI and iSCSI.
 
-full          into a repository that keeps nothing, side by side with qemu-img; into a real one, side
-              by side with its digests and compression alone
+full          into a repository that keeps nothing, side by side with qemu-img and with what TCP does
+              on the machine by itself; into a real one, side by side with its digests and compression
 incrementals  how their time grows with what has changed
-loopback      what TCP does on the machine by itself
 """
 
 from stuntdouble.bench.backup.suite import contests, run, versions

@@ -24,22 +24,25 @@ if TYPE_CHECKING:
 
     from stuntdouble.bench.backup.line import Line
     from stuntdouble.bench.backup.rig import Job
+    from stuntdouble.bench.backup.served import Served
     from stuntdouble.bench.figures import Figures
 
 INCREMENTALS: Final = "incrementals"
-EIGHTHS: Final = tuple(range(1, 9))
-"""Of half the disk, how much changes."""
+PARTS: Final = tuple(range(3, 25, 3))
+"""How much of the disk changes, in 64ths."""
 
+_PARTS_OF_DISK: Final = 64
 _EXPLAINED_MIN: Final = 0.99
 _UNIT: Final = " MiB changed, s"
 _SEED: Final = 2
 
 
 class Incrementals:
-    """Incrementals of a VM of which up to a half has changed, in places all over its disk.
+    """Incrementals of a VM of which up to three eighths have changed, in places all over its disk.
 
-    The order of the sizes is drawn anew in each round, and the restore point before the last is let
-    go of, so that neither what is kept nor what the machine does meanwhile looks like a slope.
+    Each round has a site and a repository of its own, since a site keeps all that was ever written
+    to it from outside.  The order of the sizes is drawn anew, and the restore point before the last
+    is let go of, so that nothing that grows meanwhile looks like a slope.
 
     Args:
         quick: a small disk.
@@ -50,42 +53,44 @@ class Incrementals:
     def __init__(self, *, quick: bool = False) -> None:
         self._mib = QUICK_MIB if quick else MIB_OF_DISK
         self._draw = np.random.default_rng(_SEED)
-        self._files = corpus()
+        self._files = memoryview(b"")
 
     def open(self, stack: ExitStack) -> None:
-        """Serve the site, and make the full backup that all others build on."""
-        folder = Path(stack.enter_context(fast_folder()))
-        running = stack.enter_context(served(folder, self._mib))
-        self._runner = stack.enter_context(asyncio.Runner())
-        self._rig = self._runner.run(Rig.reach(running))
-        stack.callback(lambda: self._runner.run(self._rig.close()))
-        self._repository = stack.enter_context(Repository.open(folder / "repository"))
-        self._last = self._runner.run(self._rig.job(FILES, self._repository, Kind.FULL)).point
+        """Read what is going to be written."""
+        del stack  # what a round starts, it stops
+        self._files = corpus()
 
     def turn(self) -> Figures:
         """Change so much and back it up, for every size; the last restore point is verified."""
-        return self._runner.run(self._turn())
+        with (
+            fast_folder() as folder,
+            served(Path(folder), self._mib) as running,
+            Repository.open(Path(folder) / "repository") as repository,
+        ):
+            return asyncio.run(self._turn(running, repository))
 
-    async def _turn(self) -> Figures:
-        found: Figures = {}
-        for eighths in self._draw.permutation(EIGHTHS).tolist():
-            mib = self._mib * eighths // 16
-            found[f"{mib}{_UNIT}"] = (await self._incremental(mib)).seconds
-        await self._rig.check(self._repository, self._last)
-        self._repository.collect()
+    async def _turn(self, running: Served, repository: Repository) -> Figures:
+        rig = await Rig.reach(running)
+        try:
+            last = (await rig.job(FILES, repository, Kind.FULL)).point
+            found: Figures = {}
+            for part in self._draw.permutation(PARTS).tolist():
+                mib = self._mib * part // _PARTS_OF_DISK
+                await self._change(rig, mib)
+                job = await rig.job(FILES, repository, Kind.INCREMENTAL)
+                _check(job, mib)
+                found[f"{mib}{_UNIT}"] = job.seconds
+                repository.delete(last.id)
+                last = job.point
+            await rig.check(repository, last)
+        finally:
+            await rig.close()
         return {name: found[name] for name in sorted(found, key=_mib_of)}
 
-    async def _incremental(self, mib: int) -> Job:
-        count = mib * MIB // PIECE_BYTES
-        places = self._draw.choice(self._mib * MIB // PIECE_BYTES, count, replace=False)
-        await self._rig.change(FILES, self._files, np.sort(places).tolist(), self._draw)
-        job = await self._rig.job(FILES, self._repository, Kind.INCREMENTAL)
-        if job.bytes_read != mib * MIB:
-            text = f"{job.bytes_read} bytes read, where {mib * MIB} have changed"
-            raise Interrupted(f"an incremental ({text})")
-        self._repository.delete(self._last.id)
-        self._last = job.point
-        return job
+    async def _change(self, rig: Rig, mib: int) -> None:
+        count, all_ = mib * MIB // PIECE_BYTES, self._mib * MIB // PIECE_BYTES
+        places = np.sort(self._draw.choice(all_, count, replace=False))
+        await rig.change(FILES, self._files, places.tolist(), self._draw)
 
     def goals(self, medians: Figures) -> list[Goal]:
         """Ask for a line."""
@@ -95,6 +100,13 @@ class Incrementals:
     def missing(self) -> list[str]:
         """Return nobody."""
         return []
+
+
+def _check(job: Job, mib: int) -> None:
+    """Raise Interrupted where an incremental has read anything but what has changed."""
+    if job.bytes_read != mib * MIB:
+        text = f"{job.bytes_read} bytes read, where {mib * MIB} have changed"
+        raise Interrupted(f"an incremental ({text})")
 
 
 def line_of(medians: Figures) -> Line:

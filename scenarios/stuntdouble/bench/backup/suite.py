@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from stuntdouble.bench import figures
 from stuntdouble.bench.backup.full import Full
 from stuntdouble.bench.backup.incrementals import INCREMENTALS, Incrementals, line_of
-from stuntdouble.bench.iscsi.loopback import Loopback
 from stuntdouble.bench.iscsi.parties import version_of
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ _PARTS: Final = ("numba", "numpy", "simpy", "pyvmomi", "zstandard", "blake3")
 
 def contests(*, quick: bool = False) -> list[Contest]:
     """Return the benchmarks."""
-    return [Full(quick=quick), Incrementals(quick=quick), Loopback(quick=quick)]
+    return [Full(quick=quick), Incrementals(quick=quick)]
 
 
 def run(contests: Sequence[Contest], rounds: int, began: Callable[[str, int], object]) -> list[Row]:
