@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
@@ -133,7 +134,7 @@ def said(at: judged.Judged) -> str:
 def verdicts(told) -> dict[str, Verdict]:
     found = {name: parsed(text) for name, text in told.items()}
     for name, verdict in found.items():
-        print(f"iscsi-test-cu -d -t ALL on {name}: {verdict}")
+        sys.stdout.write(f"iscsi-test-cu -d -t ALL on {name}: {verdict}\n")
     return found
 
 
