@@ -203,6 +203,27 @@ def test_the_window_closes_while_commands_are_under_way():
     assert initiator.woken
 
 
+def test_reads_that_take_their_time_pile_up_to_a_limit():
+    world = slow_world(read_bytes=8192)
+    initiator = world.logged_in()
+    for _ in range(2):  # the second passes the limit, and is the last
+        initiator.command(read10(0, 15), read=1)  # what the unit reads counts, not what is wanted
+    assert world.node.reading_bytes == 2 * 15 * 512
+    refused = initiator.command(read10(0, 1), read=512)
+    assert len(world.runner.begun) == 2
+    answer, _ = initiator.reply()
+    assert (answer.itt, answer.status) == (refused, Status.TASK_SET_FULL)
+    initiator.command(TEST_UNIT_READY)
+    assert initiator.reply()[0].status == 0, "what reads nothing goes on"
+    world.runner.end()
+    initiator.replies()
+    assert world.node.reading_bytes == 15 * 512
+    initiator.command(read10(0, 1), read=512)
+    assert len(world.runner.begun) == 2
+    initiator.connection.lost()
+    assert world.node.reading_bytes == 0
+
+
 def test_tags_in_use_are_not_used_twice():
     world = slow_world()
     initiator = world.logged_in()

@@ -36,13 +36,14 @@ _BOTH: Final = int(CommandFlag.READ | CommandFlag.WRITE)
 class Task:
     """A command under way: data come in, or it is being carried out."""
 
-    __slots__ = ("cdb", "command", "incoming", "naa", "running", "wanted")
+    __slots__ = ("cdb", "command", "incoming", "naa", "reading", "running", "wanted")
 
     def __init__(self, command: ScsiCommand, cdb: bytes, naa: str | None) -> None:
         self.command = command
         self.cdb = cdb
         self.naa = naa
         self.wanted = 0
+        self.reading = 0
         self.incoming: Incoming | None = None
         self.running: Running | None = None
 
@@ -87,7 +88,7 @@ class Commands:
             return False
         request = unpack_read(*found)
         connection = self._connection
-        if request is None or request[3] != connection.expcmdsn:
+        if request is None or request[3] != connection.expcmdsn or self._is_full():
             return False
         lun, itt, expected, cmdsn, cdb = request
         if itt in self._tasks or itt == NO_TAG or cmdsn == (connection.maxcmdsn + 1) & _M32:
@@ -115,6 +116,10 @@ class Commands:
     def begin(self, pdu: Pdu) -> None:
         """Begin a command."""
         command = ScsiCommand.parse(pdu.header)
+        if self._is_full() and self._reads(command):
+            self._connection.completed()
+            self._replies.answer(command, Answer(Status.TASK_SET_FULL), 0)
+            return
         plain = command.flags & (_PLAIN | _WRITE) == _PLAIN and not command.immediate
         if not plain or pdu.ahs or pdu.data or command.itt == NO_TAG or command.itt in self._tasks:
             self._begin_other(command, pdu)
@@ -125,6 +130,19 @@ class Commands:
             self._replies.answer(command, answer, 0)
         else:
             self._run(self._new_task(command, command.cdb), answer)
+
+    def _is_full(self) -> bool:
+        """Say whether as much is being read as may be: reads that take their time pile up."""
+        node = self._connection.node
+        return node.reading_bytes >= node.limits.read_bytes
+
+    def _reads(self, command: ScsiCommand) -> bool:
+        """Say whether a command is of the common kind, and has data for the initiator."""
+        plain = command.flags & (_PLAIN | _WRITE) == _PLAIN and not command.immediate
+        if not plain or command.itt == NO_TAG or command.itt in self._tasks:
+            return False
+        transfer = self._device.transfer(self._nexus, command.lun, command.cdb)
+        return transfer.direction is Direction.IN
 
     def _begin_other(self, command: ScsiCommand, pdu: Pdu) -> None:
         """Begin a command that sends data, or is not of the common kind, or refuse it."""
@@ -224,6 +242,11 @@ class Commands:
 
     def _run(self, task: Task, answer: Awaitable[Answer]) -> None:
         task.running = self._runner.run(answer, partial(self._finish, task))
+        transfer = self._device.transfer(self._nexus, task.command.lun, task.cdb)
+        if transfer.direction is not Direction.IN or task.command.itt not in self._tasks:
+            return
+        task.reading = transfer.length
+        self._connection.node.reading_bytes += task.reading
 
     def _finish(self, task: Task, answer: Answer) -> None:
         """Answer a command, unless it has been aborted meanwhile."""
@@ -239,6 +262,7 @@ class Commands:
         self._immediate -= task.command.immediate
         if task.incoming is not None:
             self._connection.node.held_bytes -= task.incoming.needed
+        self._connection.node.reading_bytes -= task.reading
         if not task.command.immediate:
             self._connection.completed()
         return True

@@ -32,6 +32,8 @@ class Limits:
             connection no honest initiator leaves out; who sends more is let go.
         write_bytes: data of writes that are held in memory, over all connections; who would need
             more is answered TASK SET FULL.
+        read_bytes: what reads that take their time will come to, over all connections; once it is
+            that much, reads are answered TASK SET FULL.
         output_bytes: what waits to be sent to one initiator before no more of it is listened to.
         login_seconds: wall time that a login may take.
         stall_seconds: wall time for which an initiator may take nothing of what waits for it.
@@ -46,6 +48,7 @@ class Limits:
     text_bytes: int = 64 * KIB
     ahead_bytes: int = MIB
     write_bytes: int = 256 * MIB
+    read_bytes: int = 256 * MIB
     output_bytes: int = MIB
     login_seconds: float = 15.0
     stall_seconds: float = 60.0

@@ -142,6 +142,7 @@ class Node:
     random: Callable[[int], bytes] = system_secrets.token_bytes
     portals: list[str] = field(default_factory=list)
     held_bytes: int = 0
+    reading_bytes: int = 0
     _numbers: Iterable[int] = field(default_factory=lambda: itertools.count(1))
 
     def visible(self, initiator: str) -> list[Target]:
