@@ -67,7 +67,7 @@ def build(size_bytes: int, content: Content) -> Array:
         if offset // MIB % 2:
             site.volume_zero(base.lun, offset, MIB)
         else:
-            data = random.bytes(MIB) if content is Content.BYTES else None
+            data = memoryview(random.bytes(MIB)) if content is Content.BYTES else None
             site.volume_write(base.lun, offset, MIB, data)
     _do(env, array.create_snapshots((base.naa,), "frozen"))
     for offset in range(0, size_bytes, _OVERWRITTEN * _CHUNK_BYTES):
