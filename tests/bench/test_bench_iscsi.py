@@ -10,8 +10,9 @@ import pytest
 
 from stuntdouble.bench import iscsi
 from stuntdouble.bench.iscsi import Goal, loopback, parties, suite
-from stuntdouble.bench.iscsi.estate import INITIATOR, LUN, build
+from stuntdouble.bench.iscsi.estate import INITIATOR, LUN, Content, build
 from stuntdouble.cli.program import program
+from stuntdouble.content import TokenKind, kind_of
 from stuntdouble.errors import DigestMismatch, Misuse
 from stuntdouble.iscsi.units import ArrayLuns
 from stuntdouble.units import MIB
@@ -73,12 +74,15 @@ def test_json_in_a_file_comes_beside_the_table(fake, tmp_path, capsys) -> None:
     assert "tgtd" in capsys.readouterr().out
 
 
-def test_what_is_read_is_half_zeros_through_a_snapshot() -> None:
-    array = build(8 * MIB)
+@pytest.mark.parametrize("content", Content)
+def test_what_is_read_is_half_zeros_through_a_snapshot(content) -> None:
+    array = build(8 * MIB, content)
     unit = ArrayLuns(array).units(INITIATOR)[LUN]
     for at in range(8):
         data = b"".join(unit.read(at * MIB, MIB))
         assert (not any(data)) == (at % 2 == 1)
+    kind = {Content.BYTES: TokenKind.LITERAL, Content.TOKENS: TokenKind.WRITTEN}[content]
+    assert kind_of(int(unit.volume.lun.tokens(0, 1)[0])) is kind
     assert unit.read_only
     assert array.snapshot("frozen").space_bytes == 2 * MIB
     base = array.volume("base")
@@ -86,7 +90,7 @@ def test_what_is_read_is_half_zeros_through_a_snapshot() -> None:
 
 
 def test_the_contests_are_the_ones_that_the_command_tells_of() -> None:
-    assert [each.name for each in iscsi.contests(quick=True)] == ["reads", "loopback"]
+    assert [each.name for each in iscsi.contests(quick=True)] == ["reads", "rendered", "loopback"]
 
 
 def test_the_loopback_moves_what_it_is_measured_by() -> None:
@@ -100,7 +104,7 @@ def test_the_loopback_moves_what_it_is_measured_by() -> None:
 
 def test_who_is_missing_is_told(monkeypatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    contest = suite.Reads(quick=True)
+    contest = suite.Reads(Content.BYTES, quick=True)
     assert len(contest.missing()) == 3
     with ExitStack() as stack, pytest.raises(Misuse, match="qemu-img"):
         contest.open(stack)
@@ -108,8 +112,9 @@ def test_who_is_missing_is_told(monkeypatch) -> None:
 
 @TOOLS
 @pytest.mark.slow
-def test_both_serve_the_same_and_are_read_in_every_shape() -> None:
-    contest = suite.Reads(quick=True)
+@pytest.mark.parametrize("content", Content)
+def test_both_serve_the_same_and_are_read_in_every_shape(content) -> None:
+    contest = suite.Reads(content, quick=True)
     with ExitStack() as stack:
         contest.open(stack)
         figures = contest.turn()

@@ -36,7 +36,7 @@ _QUICK_ROUNDS: Final = 1
     metavar="N",
     help="How many rounds; the median counts.  [default: 5, with --quick 1]",
 )
-@click.option("--quick", is_flag=True, help="Read a small LUN: half a minute in all.")
+@click.option("--quick", is_flag=True, help="Read a small LUN: a minute in all.")
 @click.option(
     "--json",
     "json_file",
@@ -49,7 +49,9 @@ def iscsi(*, rounds: int | None, quick: bool, json_file: Path | None) -> int:
 
     \b
     reads     a promoted snapshot of 1 GiB, in six shapes: qemu-img convert with 1 and 8
-              coroutines; 4 KiB one at a time, 4 and 64 KiB 32 at a time, 1 MiB 8 at a time
+              coroutines; 4 KiB one at a time, 4 and 64 KiB 32 at a time, 1 MiB 8 at a time;
+              half of it zeros, half of it bytes that came from outside
+    rendered  the same of what guests wrote, which is made from tokens as it is read
     loopback  what TCP does on this machine without anything else: its ceiling
     """  # noqa: D301  (\b is click's mark)
     from stuntdouble.results.files import check_file, write_whole  # noqa: PLC0415

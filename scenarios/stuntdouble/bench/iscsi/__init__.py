@@ -1,6 +1,7 @@
 """How fast a LUN is read over iSCSI, side by side with tgtd.
 
-reads     a promoted snapshot in six shapes, by qemu-img
+reads     a promoted snapshot in six shapes, by qemu-img: bytes that came from outside
+rendered  the same of what guests wrote: bytes that are made from tokens as they are read
 loopback  what TCP does on the machine by itself
 """
 

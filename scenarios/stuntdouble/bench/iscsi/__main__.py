@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stuntdouble.bench.iscsi.estate import INITIATOR, LUN, build
+from stuntdouble.bench.iscsi.estate import INITIATOR, LUN, Content, build
 from stuntdouble.clock import PacedLoop, Pacer
 from stuntdouble.iscsi import Node, Server, Target
 from stuntdouble.iscsi.units import ArrayLuns
@@ -58,9 +58,13 @@ def main() -> None:
     """Build the LUN and serve it."""
     parser = argparse.ArgumentParser(prog="python -m stuntdouble.bench.iscsi")
     parser.add_argument("--mib", type=int, default=1024, help="size of the LUN")
+    kinds = [kind.value for kind in Content]
+    parser.add_argument(
+        "--content", choices=kinds, default=kinds[0], help="where its bytes come from"
+    )
     parser.add_argument("--raw", type=Path, help="where its bytes are written, too")
     asked = parser.parse_args()
-    array = build(asked.mib * MIB)
+    array = build(asked.mib * MIB, Content(asked.content))
     if asked.raw is not None:
         dump(array, asked.raw)
     loop = PacedLoop(1.0, array.core.env.now)

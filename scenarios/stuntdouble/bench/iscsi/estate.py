@@ -1,12 +1,15 @@
 """What is read in the benchmark: a promoted copy-on-write snapshot whose base has gone on.
 
-Every other MiB holds bytes that cannot be compressed, the rest reads as zeros.  Of the base, every
+Every other MiB holds bytes that cannot be compressed, the rest reads as zeros.  These bytes came
+from outside, and lie in memory as they are; or guests wrote them, and they are made from tokens
+whenever they are read.  Of the base, every
 fourth array chunk has been written over since the snapshot, so a fourth of what is read lies in the
 snapshot reserve.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,7 +23,7 @@ from stuntdouble.trace import Journal, Streams
 from stuntdouble.units import GIB, KIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
     from typing import Any
 
     from simpy.events import Event
@@ -35,7 +38,14 @@ _CHUNK_BYTES: Final = 64 * KIB
 _OVERWRITTEN: Final = 4  # every so many chunks of the base
 
 
-def build(size_bytes: int) -> Array:
+class Content(Enum):
+    """Where the bytes of a LUN come from."""
+
+    BYTES = "bytes"
+    TOKENS = "tokens"
+
+
+def build(size_bytes: int, content: Content) -> Array:
     """Return an array with the LUN, mapped to ``INITIATOR`` and to nobody else."""
     env = Environment()
     site = Site(block_bytes=BLOCK_BYTES)
@@ -52,10 +62,12 @@ def build(size_bytes: int) -> Array:
         )
     )
     base = array.create_volume("base", size_bytes, pool)
-    for offset, data in _content(size_bytes):
-        if data is None:
+    random = np.random.default_rng(_SEED)
+    for offset in range(0, size_bytes, MIB):
+        if offset // MIB % 2:
             site.volume_zero(base.lun, offset, MIB)
         else:
+            data = memoryview(random.bytes(MIB)) if content is Content.BYTES else None
             site.volume_write(base.lun, offset, MIB, data)
     _do(env, array.create_snapshots((base.naa,), "frozen"))
     for offset in range(0, size_bytes, _OVERWRITTEN * _CHUNK_BYTES):
@@ -63,13 +75,6 @@ def build(size_bytes: int) -> Array:
     _do(env, array.promote("frozen", "shown"))
     _do(env, array.map_volume("shown", INITIATOR, LUN))
     return array
-
-
-def _content(size_bytes: int) -> Iterator[tuple[int, memoryview | None]]:
-    random = np.random.default_rng(_SEED)
-    for offset in range(0, size_bytes, MIB):
-        full = offset // MIB % 2 == 0
-        yield offset, memoryview(random.bytes(MIB)) if full else None
 
 
 def _do(env: Environment, request: Generator[Event, Any, Any]) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from stuntdouble.bench.iscsi.estate import Content
+
 _START_SECONDS_MAX: Final = 300.0  # what is compiled when it is first used takes minutes
 _STEP_SECONDS_MAX: Final = 300.0  # one shape, on a busy machine
 _END_SECONDS_MAX: Final = 5.0
@@ -66,9 +68,10 @@ def version_of(command: str) -> str:
 
 
 @contextmanager
-def ours(mib: int, raw: Path) -> Iterator[Served]:
+def ours(mib: int, content: Content, raw: Path) -> Iterator[Served]:
     """Serve the LUN, and write what it holds to a file."""
-    words = (sys.executable, "-m", "stuntdouble.bench.iscsi", "--mib", str(mib), "--raw", str(raw))
+    what = ("--mib", str(mib), "--content", content.value, "--raw", str(raw))
+    words = (sys.executable, "-m", "stuntdouble.bench.iscsi", *what)
     process = subprocess.Popen(  # noqa: S603  (ourselves)
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

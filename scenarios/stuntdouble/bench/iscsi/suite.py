@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from stuntdouble.bench.figures import Goal
 from stuntdouble.bench.iscsi import parties
+from stuntdouble.bench.iscsi.estate import Content
 from stuntdouble.bench.iscsi.loopback import Loopback
 from stuntdouble.errors import DigestMismatch, Misuse
 from stuntdouble.units import KIB, MIB
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stuntdouble.bench.iscsi.parties import Served
 
 READS: Final = "reads"
+RENDERED: Final = "rendered"
 
 _MIB: Final = 1024
 _QUICK_MIB: Final = 128
@@ -54,12 +56,13 @@ class Reads:
     """A LUN read in every shape, by turns from our target and from tgtd.
 
     Args:
+        content: where the bytes of our LUN come from; tgtd has them in a file.
         quick: a small LUN, and a tenth of the requests.
     """
 
-    name = READS
-
-    def __init__(self, *, quick: bool = False) -> None:
+    def __init__(self, content: Content, *, quick: bool = False) -> None:
+        self.name = RENDERED if content is Content.TOKENS else READS
+        self._content = content
         self._mib = _QUICK_MIB if quick else _MIB
         self._divisor = 10 if quick else 1
         self._missing = parties.missing()
@@ -72,7 +75,7 @@ class Reads:
             raise Misuse("bench iscsi", "; ".join(self._missing))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_fast_folder())))
         self._raw, self._out = folder / "raw", folder / "out"
-        self._served = [stack.enter_context(parties.ours(self._mib, self._raw))]
+        self._served = [stack.enter_context(parties.ours(self._mib, self._content, self._raw))]
         if not self._missing:
             self._served.append(stack.enter_context(parties.tgtd(self._raw)))
 
@@ -121,7 +124,7 @@ def _fast_folder() -> str | None:
 
 def contests(*, quick: bool = False) -> list[Contest]:
     """Return the benchmarks."""
-    return [Reads(quick=quick), Loopback(quick=quick)]
+    return [*(Reads(content, quick=quick) for content in Content), Loopback(quick=quick)]
 
 
 def versions() -> dict[str, str]:
